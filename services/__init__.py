@@ -1,0 +1,1 @@
+"""Appia: the memory of a network's defence."""
