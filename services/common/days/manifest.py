@@ -1,0 +1,93 @@
+"""Manifests: what a sealed folder holds, with the size and SHA-256 of every file. JSON, readable without code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Size in bytes and SHA-256 (hex) of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One sealed folder: the chunk of a day, or one index of it."""
+
+    kind: str  # "chunk" or "index"
+    day: str
+    generation: int
+    rows: int
+    created: str  # ISO 8601, UTC
+    artifacts: Mapping[str, Artifact]
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what only this kind has, see docs/formats.md
+    format: int = FORMAT
+    min_reader: int = FORMAT  # the lowest format version a reader must know
+
+    def to_json(self) -> bytes:
+        """The manifest as it lies on disk."""
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+
+
+def digest_file(path: Path) -> Artifact:
+    """Size and SHA-256 of a file. Blocks while it reads it whole."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Artifact(path.stat().st_size, digest)
+
+
+def digest_folder(folder: Path) -> dict[str, Artifact]:
+    """Size and SHA-256 of every file in `folder`, the manifest excepted."""
+    return {path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a sealed folder.
+
+    Raises:
+        AppiaError: it is absent, malformed or of a newer release.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = json.loads(path.read_bytes())
+        artifacts = {name: Artifact(**value) for name, value in raw.pop("artifacts").items()}
+        manifest = Manifest(artifacts=artifacts, **raw)
+    except FileNotFoundError:
+        raise AppiaError(f"{path} is missing: run `appia verify`, then seal the day again") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AppiaError(f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again") from None
+    if manifest.min_reader > FORMAT:
+        raise AppiaError(f"{path} needs a reader of format {manifest.min_reader}, this release knows {FORMAT}: install a newer appia")
+    return manifest
+
+
+def check_artifacts(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> list[str]:
+    """What is wrong with the files that a manifest names (only `names` where given); empty when all is well."""
+    faults: list[str] = []
+    for name in manifest.artifacts if names is None else names:
+        wanted = manifest.artifacts.get(name)
+        path = folder / name
+        if wanted is None:
+            faults.append(f"{path} is not named in its manifest")
+        elif not path.is_file():
+            faults.append(f"{path} is missing")
+        elif path.stat().st_size != wanted.bytes:
+            faults.append(f"{path} has {path.stat().st_size} bytes and should have {wanted.bytes}")
+        elif digest_file(path).sha256 != wanted.sha256:
+            faults.append(f"{path} was changed: its SHA-256 is not the one in the manifest")
+    return faults

@@ -1,0 +1,156 @@
+"""The SQLite database of a day: every event in readable form, one row each, numbered as in every index of the day."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.common.events.table import EventTable
+
+SOURCES = ("UNKNOWN", "FAST_ONLY", "ML_ONLY", "FAST_PRIORITY", "ML_PRIORITY", "CONSENSUS", "DIVERGENCE")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS narratives (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS events (
+    row INTEGER PRIMARY KEY, event_id TEXT NOT NULL, time_ns INTEGER NOT NULL,
+    src_ip TEXT NOT NULL, src_port INTEGER NOT NULL, dst_ip TEXT NOT NULL, dst_port INTEGER NOT NULL,
+    protocol INTEGER NOT NULL, class TEXT NOT NULL, category TEXT NOT NULL, label TEXT NOT NULL, node TEXT NOT NULL,
+    overall REAL NOT NULL, fast REAL NOT NULL, ml REAL NOT NULL, divergence REAL NOT NULL,
+    source INTEGER NOT NULL, fast_triggered INTEGER NOT NULL, fast_reason TEXT NOT NULL, tags TEXT NOT NULL,
+    narrative INTEGER NOT NULL REFERENCES narratives(id)
+);
+CREATE INDEX IF NOT EXISTS events_by_id ON events(event_id);
+"""
+_INSERT = f"INSERT OR REPLACE INTO events VALUES ({','.join('?' * 21)})"
+_COLUMNS = (
+    "row, event_id, time_ns, src_ip, src_port, dst_ip, dst_port, protocol, class, category, label, node, "
+    "overall, fast, ml, divergence, source, fast_triggered, fast_reason, tags, narratives.text AS narrative"
+)
+_SELECT = f"SELECT {_COLUMNS} FROM events JOIN narratives ON narratives.id = narrative WHERE row IN "  # noqa: S608 - no value in it
+_SQLITE_VARIABLES = 900
+
+EventFields = dict[str, Any]
+
+
+class MetadataWriter:
+    """The one connection that writes a day's database. Used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database at `path` in WAL mode, so that replicas read while it grows."""
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA)
+        self._narratives: dict[str, int] = dict(self._db.execute("SELECT text, id FROM narratives"))
+
+    def rows(self) -> int:
+        """How many rows are committed, counted from the first without a gap."""
+        (last,) = self._db.execute("SELECT max(row) FROM events").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def append(self, first_row: int, table: EventTable, narratives: Sequence[str]) -> None:
+        """Commit the events of `table` with their narratives as rows from `first_row`, in one transaction."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            codes = self._narrative_codes(narratives)
+            self._db.executemany(_INSERT, _event_rows(first_row, table, codes))
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _narrative_codes(self, narratives: Sequence[str]) -> list[int]:
+        known = self._narratives
+        new = [(len(known) + i, text) for i, text in enumerate(t for t in dict.fromkeys(narratives) if t not in known)]
+        if new:
+            self._db.executemany("INSERT OR REPLACE INTO narratives VALUES (?, ?)", new)
+            known.update((text, code) for code, text in new)
+        return list(map(known.__getitem__, narratives))
+
+    def finish(self) -> None:
+        """Make the database one plain file that never changes again, and close it."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute("PRAGMA journal_mode=DELETE")
+        self._db.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
+def _event_rows(first_row: int, table: EventTable, narratives: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    return zip(
+        range(first_row, first_row + len(table.event_id)),
+        table.event_id,
+        table.time_ns.tolist(),
+        table.src_ip,
+        table.src_port.tolist(),
+        table.dst_ip,
+        table.dst_port.tolist(),
+        table.protocol.tolist(),
+        table.klass,
+        table.category,
+        table.label,
+        table.node,
+        table.overall.tolist(),
+        table.fast.tolist(),
+        table.ml.tolist(),
+        table.divergence.tolist(),
+        table.source.tolist(),
+        table.fast_triggered.tolist(),
+        table.fast_reason,
+        table.tags,
+        narratives,
+        strict=True,
+    )
+
+
+class MetadataReader:
+    """Reads a day's database. Use one a thread."""
+
+    def __init__(self, path: Path, *, immutable: bool) -> None:
+        """Open the database read-only; `immutable` for a sealed day (SQLite then takes no locks)."""
+        flags = "mode=ro&immutable=1" if immutable else "mode=ro"
+        self._db = sqlite3.connect(f"file:{path}?{flags}", uri=True, check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA cache_size=-256")
+
+    def find(self, event_id: str) -> list[int]:
+        """Rows of the events with this id, ascending; normally one or none."""
+        found = self._db.execute("SELECT row FROM events WHERE event_id = ? ORDER BY row", (event_id,))
+        return [int(row) for (row,) in found]
+
+    def fetch(self, rows: Sequence[int]) -> list[EventFields]:
+        """The events in these rows, in the order asked for, as dictionaries of plain values (see `present`)."""
+        found: dict[int, EventFields] = {}
+        for start in range(0, len(rows), _SQLITE_VARIABLES):
+            part = rows[start : start + _SQLITE_VARIABLES]
+            marks = ",".join("?" * len(part))
+            found.update((int(r["row"]), present(r)) for r in self._db.execute(f"{_SELECT} ({marks})", part))
+        return [found[row] for row in rows]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
+def present(row: Mapping[str, Any] | sqlite3.Row) -> EventFields:
+    """The fields of an event as a user sees them: ISO time in UTC, names for numbers."""
+    seconds, nanoseconds = divmod(row["time_ns"], 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fields = {name: row[name] for name in row.keys() if name not in ("row", "time_ns", "source")}  # noqa: SIM118 - sqlite3.Row iterates values
+    fields["time"] = f"{moment}.{nanoseconds // 1000:06d}Z"
+    fields["source"] = SOURCES[row["source"]] if row["source"] < len(SOURCES) else str(row["source"])
+    fields["fast_triggered"] = bool(row["fast_triggered"])
+    return fields
+
+
+def check_database(path: Path) -> Iterable[str]:
+    """What SQLite's own check says against the database at `path`; empty when it is whole."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
+        return [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]

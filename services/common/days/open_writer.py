@@ -1,0 +1,191 @@
+"""Writers of an open segment: the log, the metadata with its columns, and one file of vectors per index.
+
+Each commits on its own: data first, synced, then its counter, so that a reader never sees more than there is. What lies
+beyond a counter after a crash is cut off when the file is opened again, and written anew from the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.common.days.columns import ROW, AddressTable, TextTable
+from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.metadata import MetadataWriter
+from services.common.durable import read_counts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from services.common.days.names import OpenNames
+    from services.common.durable import Disk
+    from services.common.events.table import EventTable
+
+FILE_SHIFT = 40
+"""An event's position in an open segment: number of the log file << 40 | offset of the record."""
+
+
+class SegmentLog:
+    """The log of one open segment: where an event becomes durable. Not safe for several threads."""
+
+    def __init__(self, disk: Disk, names: OpenNames, rows: int) -> None:
+        """Open a new log file behind those there are, which hold `rows` events."""
+        disk.make_folder(names.folder)
+        self.names = names
+        self.rows = rows
+        self._number = max(names.logs(), default=0) + 1
+        self._log = LogWriter(disk, names.log(self._number))
+
+    def append(self, payloads: Sequence[bytes]) -> NDArray[np.int64]:
+        """Append events as the next rows; returns their positions, int64 (n,). Not durable before `sync`."""
+        offsets = self._log.append(EVENT, self.rows, payloads)
+        self.rows += len(payloads)
+        return offsets | (self._number << FILE_SHIFT)
+
+    def sync(self) -> None:
+        """Block until every appended event is on disk."""
+        self._log.sync()
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._log.close()
+
+
+class SegmentLogReader:
+    """Reads events of an open segment by position. Safe for several threads."""
+
+    def __init__(self, names: OpenNames) -> None:
+        """Open no file yet."""
+        self._names = names
+        self._files: dict[int, LogReader] = {}
+
+    def event(self, position: int) -> bytes | None:
+        """The event at `position`; None when the log is damaged there."""
+        number = position >> FILE_SHIFT
+        file = self._files.get(number)
+        if file is None:
+            file = self._files.setdefault(number, LogReader(self._names.log(number)))
+        record = file.record(position & ((1 << FILE_SHIFT) - 1))
+        return record.payload if record is not None and record.type == EVENT else None
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+class ColumnWriter:
+    """Metadata and columns of an open segment: one commit makes both visible."""
+
+    def __init__(self, disk: Disk, names: OpenNames) -> None:
+        """Open the files and cut off what was not committed."""
+        rows, _ = read_counts(names.counts("metadata"))
+        self._metadata = MetadataWriter(names.metadata)
+        self.rows = min(rows, self._metadata.rows())
+        self._columns = disk.append_to(names.columns)
+        self._columns.truncate(self.rows * ROW.itemsize)
+        self._addresses = AddressTable(disk, names.addresses)
+        self._texts = TextTable(disk, names.symbols)
+        self._counts = disk.counts(names.counts("metadata"))
+        self._counts.write(self.rows, 0)
+
+    def append(self, table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64]) -> None:
+        """Commit the next rows: visible to readers and on disk on return."""
+        rows = column_rows(table, narratives, positions, Tables(self._addresses, self._texts))
+        self._metadata.append(self.rows, table, narratives)
+        self._columns.write(rows.tobytes())
+        for file in (self._addresses, self._texts, self._columns):
+            file.sync()
+        self.rows += len(rows)
+        self._counts.write(self.rows, 0)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (self._metadata, self._columns, self._addresses, self._texts, self._counts):
+            file.close()
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables that columns refer to."""
+
+    addresses: AddressTable
+    texts: TextTable
+
+
+def column_rows(
+    table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64], tables: Tables
+) -> NDArray[np.void]:
+    """The columns of events as rows (n,) of dtype `ROW`; unknown addresses and texts are appended to their tables."""
+    rows = np.zeros(len(table.event_id), ROW)
+    rows["position"] = positions
+    for name in ("time_ns", "src_port", "dst_port", "protocol", "source", "fast_triggered"):
+        rows[name] = getattr(table, name)
+    for name in ("overall", "fast", "ml", "divergence", "packets", "bytes"):
+        rows[name] = getattr(table, name)
+    rows["src_ip"] = tables.addresses.codes(table.src_ip)
+    rows["dst_ip"] = tables.addresses.codes(table.dst_ip)
+    texts = {"class": table.klass, "category": table.category, "label": table.label, "node": table.node}
+    for name, values in {**texts, "narrative": narratives}.items():
+        rows[name] = tables.texts.codes(values)
+    return rows
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """Which model makes the vectors of an index, and how they are compared ("l2" or "cosine")."""
+
+    index: str
+    model_id: str
+    dim: int
+    metric: str
+
+
+class VectorWriter:
+    """The vectors of one index of an open segment.
+
+    Rows may share a vector: `codes` then says which vector a row has. Without codes, row i has vector i.
+    """
+
+    def __init__(self, disk: Disk, names: OpenNames, spec: VectorSpec) -> None:
+        """Open the files and cut off what was not committed, or all of it when another model made it."""
+        self.spec = spec
+        described = json.dumps({"model": spec.model_id, "dim": spec.dim, "metric": spec.metric}, indent=1)
+        model = names.model(spec.index)
+        same = model.exists() and model.read_text() == described
+        self.rows, self.items = read_counts(names.counts(spec.index)) if same else (0, 0)
+        self._vectors = disk.append_to(names.vectors(spec.index))
+        self._codes = disk.append_to(names.codes(spec.index))
+        self._counts = disk.counts(names.counts(spec.index))
+        self._counts.write(self.rows, self.items)
+        if not same:
+            disk.write_file(model, described.encode())
+        self._vectors.truncate(self.items * spec.dim * 4)
+        self._codes.truncate(min(self._codes.size, self.rows * 4))
+
+    def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint32] | None = None) -> None:
+        """Commit the next rows: visible to readers and on disk on return.
+
+        Args:
+            vectors: new vectors, float32 (m, dim).
+            codes: for each new row the number of its vector, counted from the first of the segment; None when each row
+                has a vector of its own.
+        """
+        self._vectors.write(np.ascontiguousarray(vectors, "<f4").data.cast("B"))
+        self._vectors.sync()
+        if codes is not None:
+            self._codes.write(np.ascontiguousarray(codes, "<u4").data.cast("B"))
+            self._codes.sync()
+        self.items += len(vectors)
+        self.rows += len(vectors) if codes is None else len(codes)
+        self._counts.write(self.rows, self.items)
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._vectors, self._codes, self._counts):
+            file.close()

@@ -1,0 +1,221 @@
+"""Nearest neighbours over the distinct vectors of one index of one segment, and the rows that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from services.common.days.open_writer import VectorSpec
+
+GATHER_BLOCK = 65_536
+REFINE = 4
+"""How many times k the approximate index is asked for, before the exact distances decide."""
+
+
+@dataclass(frozen=True)
+class Postings:
+    """Rows ordered by their vector: those of vector v are `order[starts[v]:starts[v + 1]]`, ascending."""
+
+    order: NDArray[np.uint32]
+    starts: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """An approximate index (IVF) over the same vectors, and how many lists it has to look into."""
+
+    index: Any  # faiss.IndexIVF; faiss has no types
+    nprobe: int
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Rows of one segment, the nearest first: rows int64 (m,), distances float32 (m,).
+
+    A distance is Euclidean for the metric "l2" and 1 - cosine for "cosine".
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class VectorIndex:
+    """One index of one segment as it was committed at one moment. Immutable; safe for several threads.
+
+    `vectors` is float32 (items, dim), usually a mapped file; `codes` gives each of `rows` rows the number of its vector, and
+    is None where row i has vector i.
+    """
+
+    spec: VectorSpec
+    rows: int
+    vectors: NDArray[np.float32]
+    codes: NDArray[np.uint32] | None = None
+    postings: Postings | None = None
+    accelerator: Accelerator | None = None
+    owner: object = None  # keeps a mapping alive that `vectors` shows
+
+    def vector(self, row: int) -> NDArray[np.float32]:
+        """The vector of a row, float32 (dim,). Raises `IndexError` where the index does not have the row yet."""
+        if row >= self.rows:
+            raise IndexError(f"row {row} is not in index {self.spec.index}, which has {self.rows}")
+        return np.array(self.vectors[row if self.codes is None else self.codes[row]])
+
+    def search(
+        self, query: NDArray[np.float32], k: int, near: Nearness, selected: NDArray[np.int64] | None = None
+    ) -> Neighbours:
+        """The k nearest rows to `query` (dim,), exact where no accelerator is asked.
+
+        Args:
+            query: float32 (dim,).
+            k: how many rows at most.
+            near: decides among rows of the same vector.
+            selected: ascending rows to search in; None for all.
+        """
+        if selected is not None:
+            selected = selected[: np.searchsorted(selected, self.rows)]
+        if k < 1 or not self.rows or (selected is not None and not len(selected)):
+            return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
+        mask = None
+        if selected is not None:
+            mask = np.zeros(self.rows, bool)
+            mask[selected] = True
+        ids, distances = self._nearest(query, k, selected)
+        return self._expand(ids, distances, k, (near, mask))
+
+    def distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The exact distance of each row from `query` (dim,), float32 (len(rows),); infinite where a row is not indexed."""
+        known = rows < self.rows
+        result = np.full(len(rows), np.inf, np.float32)
+        chosen = rows[known]
+        ids = chosen if self.codes is None else self.codes[chosen]
+        result[known] = self._measure(query, np.asarray(self.vectors[ids]))
+        return result
+
+    def _measure(self, query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.spec.metric == "cosine":
+            return np.asarray(np.maximum(1.0 - vectors @ query, 0.0), np.float32)
+        return np.asarray(np.linalg.norm(vectors - query, axis=1), np.float32)
+
+    def _nearest(
+        self, query: NDArray[np.float32], k: int, selected: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Distinct vectors, nearest first, and their distances."""
+        if selected is None:
+            if self.accelerator is not None:
+                return self._approximate(query, k, None)
+            return self._exact(query, k, None)
+        ids = selected if self.codes is None else np.unique(self.codes[selected]).astype(np.int64)
+        if self.accelerator is not None and len(ids) > max(GATHER_BLOCK // 4, len(self.vectors) // 16):
+            return self._approximate(query, k, ids)
+        return self._exact(query, k, ids)
+
+    def _exact(
+        self, query: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if ids is None:
+            return self._knn(query, k, np.asarray(self.vectors))
+        found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        for start in range(0, len(ids), GATHER_BLOCK):
+            part = ids[start : start + GATHER_BLOCK]
+            places, distances = self._knn(query, k, np.asarray(self.vectors[part]))
+            found.append((part[places], distances))
+        return _merge(found, k)
+
+    def _knn(
+        self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        metric = faiss.METRIC_INNER_PRODUCT if self.spec.metric == "cosine" else faiss.METRIC_L2
+        values, ids = faiss.knn(query[None], vectors, min(k, len(vectors)), metric=metric)
+        return ids[0], self._as_distance(values[0])
+
+    def _as_distance(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.spec.metric == "cosine":
+            return np.asarray(np.maximum(1.0 - values, 0.0), np.float32)
+        return np.asarray(np.sqrt(np.maximum(values, 0.0)), np.float32)
+
+    def _approximate(
+        self, query: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ask the accelerator for more than k, then let exact distances decide."""
+        if self.accelerator is None:
+            raise ValueError(f"index {self.spec.index} has no accelerator")
+        wanted = min(max(REFINE * k, 64), len(self.vectors))
+        parameters = faiss.SearchParametersIVF(nprobe=self.accelerator.nprobe)
+        if ids is not None:
+            bits = np.zeros(-(-len(self.vectors) // 8) * 8, bool)
+            bits[ids] = True
+            bitmap = np.packbits(bits, bitorder="little")
+            parameters.sel = faiss.IDSelectorBitmap(bitmap)
+        _, found = self.accelerator.index.search(query[None], wanted, params=parameters)
+        candidates = found[0][found[0] >= 0]
+        distances = self._measure(query, np.asarray(self.vectors[candidates]))
+        return _merge([(candidates, distances)], k)
+
+    def rows_of(self, vector: int) -> NDArray[np.int64]:
+        """The rows that have a vector, ascending, int64."""
+        if self.codes is None:
+            return np.array([vector], np.int64)
+        if self.postings is None:
+            return np.flatnonzero(self.codes == vector)
+        start, end = self.postings.starts[vector : vector + 2].tolist()
+        return self.postings.order[start:end].astype(np.int64)
+
+    def _expand(
+        self,
+        ids: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        k: int,
+        choice: tuple[Nearness, NDArray[np.bool_] | None],
+    ) -> Neighbours:
+        """From vectors to at most k rows; among rows of one vector `choice` decides."""
+        near, mask = choice
+        rows: list[NDArray[np.int64]] = []
+        values: list[NDArray[np.float32]] = []
+        room = k
+        for vector, distance in zip(ids.tolist(), distances.tolist(), strict=True):
+            found = self.rows_of(vector)
+            if mask is not None:
+                found = found[mask[found]]
+            found = near.pick(found, room)
+            rows.append(found)
+            values.append(np.full(len(found), distance, np.float32))
+            room -= len(found)
+            if room < 1:
+                break
+        if not rows:
+            return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
+        return Neighbours(np.concatenate(rows), np.concatenate(values))
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """Decides among rows that are equally like the query: those nearest in time to `moment_ns` first."""
+
+    time_ns: NDArray[np.int64]
+    moment_ns: int
+
+    def pick(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """At most k of `rows`, the nearest in time first."""
+        if len(rows) == 1:
+            return rows
+        gaps = np.abs(self.time_ns[rows] - self.moment_ns)
+        if len(rows) > k:
+            chosen = np.argpartition(gaps, k - 1)[:k]
+            rows, gaps = rows[chosen], gaps[chosen]
+        return rows[np.argsort(gaps, kind="stable")]
+
+
+def _merge(
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    ids = np.concatenate([part[0] for part in parts])
+    distances = np.concatenate([part[1] for part in parts])
+    order = np.argsort(distances, kind="stable")[:k]
+    return ids[order], distances[order]
