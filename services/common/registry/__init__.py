@@ -1,0 +1,1 @@
+"""Who serves what right now: a port, a file adapter for one machine and an etcd adapter for several."""

@@ -1,0 +1,58 @@
+"""The URL that says where etcd is: etcd://HOST:PORT[,HOST:PORT]/PREFIX."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from services.common.errors import UsageError
+
+SCHEME = "etcd://"
+DEFAULT_TIMEOUT_S = 2.0
+
+_PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_ENDPOINT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class EtcdSettings:
+    """Where etcd is.
+
+    Attributes:
+        endpoints: (host, port) of each member; at least one.
+        prefix: What the keys begin with, without slashes at its ends.
+        timeout_s: The longest that one request may take over all endpoints together, in seconds; looking up
+            a host name is not counted, so prefer addresses.
+    """
+
+    endpoints: tuple[tuple[str, int], ...]
+    prefix: str
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
+def parse_etcd_url(url: str) -> EtcdSettings:
+    """Read an etcd URL; an IPv6 address stands in brackets.
+
+    Raises:
+        UsageError: It has another form, or holds a name or password.
+    """
+    hosts, _, prefix = url.removeprefix(SCHEME).partition("/")
+    if "@" in url:
+        raise UsageError(
+            "The registry URL must hold no user name or password; give it as etcd://HOST:PORT/PREFIX."
+        )
+    if not _PREFIX.fullmatch(prefix):
+        raise UsageError(
+            f"The registry {url!r} needs a key prefix of letters, digits, '.', '_', '-' and inner '/' behind "
+            "its hosts, such as etcd://127.0.0.1:2379/appia."
+        )
+    return EtcdSettings(tuple(_endpoint(text, url) for text in hosts.split(",")), prefix)
+
+
+def _endpoint(text: str, url: str) -> tuple[str, int]:
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        raise UsageError(
+            f"The registry {url!r} has {text!r} where HOST:PORT is needed, with a port of 1 to 65535."
+        )
+    return match["ipv6"] or match["host"], int(match["port"])
