@@ -141,7 +141,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def registry(url: str, tmp_path: Path) -> Iterator[Registry]:
-    opened = open_registry(url: str, tmp_path: Path)
+    opened = open_registry(url, tmp_path)
     yield opened
     opened.close()
 
