@@ -1,0 +1,61 @@
+"""Boot numbers that never repeat: they make a counter from zero safe after a restart."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+from services.common.errors import AppiaError
+from services.common.wire.files import replace_durably
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BOOT_LIMIT = 1 << 32
+
+
+def next_boot(path: Path, now_s: Callable[[], float] = time.time) -> int:
+    """Take the next boot number (1 to 2**32 - 1) and keep it on disk before giving it out.
+
+    It is the time in seconds, or one more than the last where that is greater: so neither a clock that was
+    set back nor a state folder that was restored from a copy brings a number again, as long as boots are
+    on average more than a second apart. Processes that share the file take turns. Blocks on the disk.
+
+    Raises:
+        AppiaError: the file is damaged or cannot be written, or the numbers are used up.
+    """
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise AppiaError(
+            f"{path} could not be locked ({error.strerror}): check its folder and owner."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        boot = max(int(now_s()), _last_boot(path) + 1, 1)
+        if boot >= BOOT_LIMIT:
+            raise AppiaError(
+                f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."
+            )
+        replace_durably(path, f"{boot}\n".encode())
+    finally:
+        os.close(lock)
+    return boot
+
+
+def _last_boot(path: Path) -> int:
+    try:
+        text = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        return 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise AppiaError(f"{path} could not be read ({error}): check its owner and content.") from error
+    if not text.isdecimal():
+        raise AppiaError(
+            f"{path} does not hold a boot number: write one into it that is greater than any used before, "
+            f"for example the output of `date +%s`."
+        )
+    return int(text)
