@@ -1,0 +1,1 @@
+"""Vectors for events, narratives and host windows: the port, the ONNX adapter, the model store."""

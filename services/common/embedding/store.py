@@ -1,0 +1,225 @@
+"""The model store: models on disk, named by their sha256, published whole or not at all.
+
+    <root>/<name>/<sha256>/manifest.json, model.onnx, tokenizer.json ...   never changed once published
+    <root>/<name>/ACTIVE                                                  the sha256 in use, and a newline
+    <root>/<name>/.staging/, .lock                                        a model being made
+
+The lock is held by the system for the maker's process, so a maker that is killed leaves only a staging
+folder, which the next one clears.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.common.embedding.inspection import refuse_unsafe_model
+from services.common.embedding.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, parse_manifest
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ACTIVE = "ACTIVE"
+_LOCK = ".lock"
+_STAGING = ".staging"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_READ_ONLY = 0o444
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model whose every byte was checked: its manifest and the contents of the files it names."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One line of the list: what is stored, and whether it is the one in use."""
+
+    name: str
+    sha256: str
+    active: bool
+    manifest: Manifest
+
+
+class ModelStore:
+    """The models below `root`. Reading needs no lock; two makers of one model wait for each other."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def active(self, name: str) -> str:
+        """The sha256 of the model in use. Raises AppiaError where there is none."""
+        pointer = self.root / name / _ACTIVE
+        try:
+            sha256 = pointer.read_text("ascii").strip()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise AppiaError(
+                f"No {name} model is in {self.root}; build the models with `appia models build` "
+                "or copy a models folder there."
+            ) from error
+        except UnicodeDecodeError:
+            sha256 = ""
+        if not _SHA256.fullmatch(sha256):
+            raise AppiaError(f"{pointer} does not hold a sha256; build the models again.")
+        return sha256
+
+    def load(self, name: str, sha256: str | None = None) -> LoadedModel:
+        """Read a model (the active one by default), checking each file against the manifest.
+
+        The bytes returned are those that were hashed; nothing is read again afterwards.
+
+        Raises:
+            AppiaError: a file is missing, differs from its sha256, or is an ONNX model that could reach
+                outside itself.
+        """
+        folder = self.root / name / (sha256 or self.active(name))
+        manifest = _read_manifest(folder)
+        if (manifest.name, manifest.sha256) != (name, folder.name):
+            raise AppiaError(
+                f"The model in {folder} is another one than its place says ({manifest.model_id}); "
+                "it is not used: build the models again."
+            )
+        return LoadedModel(manifest, _read_files(folder, manifest))
+
+    def verify(self, name: str, sha256: str) -> Manifest:
+        """Check one stored model as `load` does, and return its manifest."""
+        return self.load(name, sha256).manifest
+
+    def models(self) -> list[StoredModel]:
+        """All stored models, by name and sha256. Reads manifests only; raises AppiaError on a bad one."""
+        found = []
+        for folder in sorted(self.root.glob("*/*")):
+            if not _SHA256.fullmatch(folder.name):
+                continue
+            name = folder.parent.name
+            pointer = folder.parent / _ACTIVE
+            active = pointer.exists() and pointer.read_text("ascii").strip() == folder.name
+            found.append(StoredModel(name, folder.name, active, _read_manifest(folder)))
+        return found
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Path]:
+        """An empty folder to make a model in, for `install`. Waits while another process makes the same."""
+        home = self.root / name
+        home.mkdir(parents=True, exist_ok=True)
+        staging = home / _STAGING
+        with (home / _LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    def install(self, staged: Path) -> str:
+        """Publish the model in `staged` (from `stage`) and make it the active one; return its sha256.
+
+        Its files are synced before the rename that publishes it. A model already there is kept if it is
+        whole, and replaced if it is damaged. Raises AppiaError if the staged model is not whole.
+        """
+        manifest = _read_manifest(staged)
+        _read_files(staged, manifest)
+        home = self.root / manifest.name
+        target = home / manifest.sha256
+        if not self._is_whole(manifest):
+            shutil.rmtree(target, ignore_errors=True)
+            for name in (*manifest.files, MANIFEST_FILE):
+                (staged / name).chmod(_READ_ONLY)
+                _sync(staged / name)
+            _sync(staged)
+            staged.rename(target)
+            _sync(home)
+        self._point(home, manifest.sha256)
+        return manifest.sha256
+
+    def _is_whole(self, manifest: Manifest) -> bool:
+        try:
+            self.verify(manifest.name, manifest.sha256)
+        except AppiaError:
+            return False
+        return True
+
+    @staticmethod
+    def _point(home: Path, sha256: str) -> None:
+        fresh = home / f"{_ACTIVE}.new"
+        fresh.write_text(f"{sha256}\n", "ascii")
+        _sync(fresh)
+        fresh.replace(home / _ACTIVE)
+        _sync(home)
+
+
+def copy_active(source: ModelStore, target: ModelStore, names: tuple[str, ...]) -> list[str]:
+    """Copy the active models `names` from one store to another and make them active there.
+
+    The copy is a real one, so that damage to one store never reaches the other. A model that is already
+    active and whole in `target` is left alone. Returns the model ids now active.
+
+    Raises:
+        AppiaError: `source` lacks one of them or holds a damaged one.
+    """
+    ids = []
+    for name in names:
+        loaded = source.load(name)
+        ids.append(loaded.manifest.model_id)
+        with target.stage(name) as staged:
+            for file, data in loaded.files.items():
+                (staged / file).write_bytes(data)
+            (staged / MANIFEST_FILE).write_bytes(loaded.manifest.to_json())
+            target.install(staged)
+    return ids
+
+
+def sha256_of(data: bytes) -> str:
+    """The sha256 of `data` in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        data = (folder / MANIFEST_FILE).read_bytes()
+    except OSError as error:
+        raise AppiaError(
+            f"The model in {folder} has no readable {MANIFEST_FILE} ({error.strerror}); "
+            "build the models again."
+        ) from error
+    return parse_manifest(data, str(folder / MANIFEST_FILE))
+
+
+def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    files = {}
+    for name, expected in manifest.files.items():
+        try:
+            data = (folder / name).read_bytes()
+        except OSError as error:
+            raise AppiaError(
+                f"The model file {folder / name} cannot be read ({error.strerror}); build the models again."
+            ) from error
+        found = sha256_of(data)
+        if found != expected:
+            raise AppiaError(
+                f"The model file {folder / name} is damaged: its sha256 is {found[:12]}..., the manifest "
+                f"says {expected[:12]}...; it is not used: build the models again."
+            )
+        files[name] = data
+    refuse_unsafe_model(files[MODEL_FILE], str(folder / MODEL_FILE))
+    return files
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
