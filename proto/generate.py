@@ -1,4 +1,4 @@
-"""Write the protobuf stub in services/common/events from network_security.proto, or check that it is up to date.
+"""Write the protobuf stub in services/common/events from network_security.proto, or check it is current.
 
     python proto/generate.py            write both files
     python proto/generate.py --check    write nothing; exit status 1 when either file is out of date

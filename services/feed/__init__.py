@@ -1,0 +1,1 @@
+"""Sending traffic records that were kept elsewhere: readers per format, a rate, a sender, a summary."""

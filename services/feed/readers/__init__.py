@@ -1,0 +1,1 @@
+"""One reader per format of traffic records; docs/feeds.md has the tables."""
