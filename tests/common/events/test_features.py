@@ -154,9 +154,8 @@ KNOWN_NUMBERS = st.sampled_from(
 )
 FIELD_NUMBERS = KNOWN_NUMBERS | st.sampled_from([16, 900, 2047, 2048, 2**29 - 1])
 LEAVES = st.one_of(
-    st.builds(
-        lambda n, v, p: field_bytes(n, VARINT, varint(v, p)), FIELD_NUMBERS, NUMBERS["uint64"], st.just(0)
-    ),
+    st.builds(lambda n, v: field_bytes(n, VARINT, varint(v)), FIELD_NUMBERS, NUMBERS["uint64"]),
+    st.builds(lambda n, v: field_bytes(n, VARINT, varint(v)), FIELD_NUMBERS, st.integers(2**30, 2**36)),
     st.builds(lambda n, p: field_bytes(n, VARINT, varint(5, p)), FIELD_NUMBERS, st.integers(0, 8)),
     st.builds(lambda n, v: field_bytes(n, FIXED64, struct.pack("<d", v)), FIELD_NUMBERS, st.floats()),
     st.builds(lambda n, v: field_bytes(n, FIXED64, v), FIELD_NUMBERS, st.binary(min_size=8, max_size=8)),
@@ -198,6 +197,23 @@ def test_damaged_bytes_end_in_a_value_error_or_numbers(payloads: list[bytes]) ->
     except ValueError:
         return
     assert np.isfinite(matrix.values).all()
+
+
+def test_a_varint_of_nine_bytes_does_not_shift_what_follows() -> None:
+    """A long varint whose last byte looks like a tag, before bytes that would then read as another number."""
+    long_varint = field_bytes(25, VARINT, b"\x80" * 8 + b"\x08")
+    triggered = field_bytes(32, VARINT, b"\x01")
+    payload = long_varint + field_bytes(1, FIXED64, triggered + b"\x08\x01" + triggered)
+    assert accepted(payload)
+    check([payload])
+    assert extract([payload]).values[0, column_of("fast_detector_triggered")] == 0
+
+
+def test_numbers_are_cut_to_their_width() -> None:
+    """A varint wider than its field loses its upper bits, as protobuf has it."""
+    enum = field_bytes(31, VARINT, varint(2**33 + 5))
+    port = field_bytes(4, DELIMITED, field_bytes(4, VARINT, varint(2**32 + 443)))
+    check([enum + port, field_bytes(31, VARINT, varint(2**31 + 1))])
 
 
 # --- the rules, one by one ---
