@@ -204,12 +204,14 @@ def new_key_ring(keys: Path, random: Callable[[int], bytes] = os.urandom) -> Key
     ring = {"format": RING_FORMAT, "primary": key_id, "revoked": []}
     try:
         keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".wire-", dir=keys))
-        create_durably(staged / f"{key_id}.seed", f"{seed.hex()}\n".encode(), SECRET_MODE)
-        create_durably(staged / "ring.json", f"{json.dumps(ring)}\n".encode(), SECRET_MODE)
-        sync_folder(staged)
-        staged.rename(target)
-        sync_folder(keys)
+        with tempfile.TemporaryDirectory(prefix=".wire-", dir=keys) as staging:
+            staged = Path(staging) / target.name
+            staged.mkdir(mode=0o700)
+            create_durably(staged / f"{key_id}.seed", f"{seed.hex()}\n".encode(), SECRET_MODE)
+            create_durably(staged / "ring.json", f"{json.dumps(ring)}\n".encode(), SECRET_MODE)
+            sync_folder(staged)
+            staged.rename(target)
+            sync_folder(keys)
     except OSError as error:
         raise AppiaError(
             f"The key ring could not be written below {keys} ({error.strerror}): check its owner and disk."

@@ -1,0 +1,169 @@
+"""What can be told about version 1 sensors from their counters: gaps, restarts, replays, repeated nonces.
+
+Version 1 promises delivery at most once, so this counts what was lost; it brings nothing back.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from services.common.wire.v1 import NONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from services.common.wire.v1 import OpenedV1
+
+REPLAY_HORIZON_S = 24 * 3600
+SEEN_FRAMES = 1 << 20
+BUCKET = 8
+MAX_NODES = 10_000
+NODE_CHARS = 128
+LATE_WINDOW = 64
+
+
+class Sighting(Enum):
+    """What a frame is, measured by the frames before it."""
+
+    NEW = auto()
+    REPLAY = auto()
+    NONCE_REUSED = auto()
+
+
+class SeenFrames:
+    """Remembers the nonces and tags of frames for 24 h, in 16 bytes each, at most `frames` of them.
+
+    A hash table in two flat arrays, buckets of 8. A full bucket gives up its oldest entry, so with more than
+    about half of `frames` (1,048,576 by default: 16 MiB) in 24 h the horizon becomes shorter. 64 bits of a
+    keyed hash stand for the nonce and 32 bits of the tag for the tag: two frames are taken for one another
+    once in 2**64, and a repeated nonce is taken for a replay once in 2**32.
+    """
+
+    def __init__(self, frames: int = SEEN_FRAMES, clock: Callable[[], float] = time.monotonic) -> None:
+        """Reserve the memory at once; `clock` gives seconds that never go back."""
+        self._buckets = max(1, frames // BUCKET)
+        self._nonces = array("Q", bytes(8 * BUCKET * self._buckets))
+        self._marks = array("Q", bytes(8 * BUCKET * self._buckets))
+        self._clock = clock
+        self._start = clock()
+
+    def note(self, opened: OpenedV1) -> Sighting:
+        """Say whether this frame, or another under its nonce, was seen in the last 24 h, and remember it."""
+        # Seconds count from one, because a mark of zero is an empty place.
+        now = int(self._clock() - self._start) + 1
+        nonce = hash((opened.key, NONCE.pack(opened.boot, opened.counter))) & 0xFFFF_FFFF_FFFF_FFFF
+        tag = int.from_bytes(opened.tag[:4], "little")
+        first = nonce % self._buckets * BUCKET
+        places = range(first, first + BUCKET)
+        for place in places:
+            mark = self._marks[place]
+            if self._nonces[place] == nonce and mark and now - (mark >> 32) < REPLAY_HORIZON_S:
+                self._marks[place] = now << 32 | tag
+                return Sighting.REPLAY if mark & 0xFFFF_FFFF == tag else Sighting.NONCE_REUSED
+        oldest = min(places, key=self._marks.__getitem__)
+        self._nonces[oldest], self._marks[oldest] = nonce, now << 32 | tag
+        return Sighting.NEW
+
+
+@dataclass(slots=True)
+class NodeCounts:
+    """Counts of one node since this receiver started.
+
+    `missing` counts frames that never came, `gaps` the holes they left, `restarts` the times the counter
+    began again, `nonces_reused` the frames under a nonce that another frame had: an alert, because equal
+    nonces give away the XOR of two plaintexts and allow forgery.
+    """
+
+    frames: int = 0
+    gaps: int = 0
+    missing: int = 0
+    late: int = 0
+    restarts: int = 0
+    replays: int = 0
+    nonces_reused: int = 0
+
+
+@dataclass(slots=True)
+class _Node:
+    counts: NodeCounts = field(default_factory=NodeCounts)
+    boot: int = -1
+    begin: int = 0
+    last: int = -1
+    recent: int = 0
+    """Bit n stands for counter `last - n`."""
+
+    def follow(self, boot: int, counter: int) -> None:
+        if self.boot == -1:
+            self._begin(boot, counter, counter)
+        elif boot == self.boot and counter > self.last:
+            self._advance(counter)
+        elif boot == self.boot and self._is_late(counter):
+            self.recent |= 1 << self.last - counter
+            self.counts.late += 1
+            self.counts.missing -= 1
+        else:
+            self.counts.restarts += 1
+            self._begin(boot, counter, 0)
+            self._miss(counter)
+
+    def _begin(self, boot: int, counter: int, begin: int) -> None:
+        self.boot, self.begin, self.last, self.recent = boot, begin, counter, 1
+
+    def _advance(self, counter: int) -> None:
+        step = counter - self.last
+        self._miss(step - 1)
+        self.recent = (self.recent << step | 1) & (1 << LATE_WINDOW) - 1 if step < LATE_WINDOW else 1
+        self.last = counter
+
+    def _miss(self, frames: int) -> None:
+        self.counts.missing += frames
+        self.counts.gaps += frames > 0
+
+    def _is_late(self, counter: int) -> bool:
+        behind = self.last - counter
+        return counter >= self.begin and behind < LATE_WINDOW and not self.recent >> behind & 1
+
+
+class V1Counters:
+    """Follows the counter of every node, over a bounded number of nodes (the longest silent go first).
+
+    Frames of one sensor are followed by its node id, which stands inside the event: the caller gives it.
+    A counter that is lower than the last one is a restart, unless it fills one of the last 64 places.
+    """
+
+    def __init__(self, seen: SeenFrames, max_nodes: int = MAX_NODES) -> None:
+        self._seen = seen
+        self._max_nodes = max_nodes
+        self._nodes: OrderedDict[str, _Node] = OrderedDict()
+
+    def note(self, node: str, opened: OpenedV1) -> Sighting:
+        """Count one opened frame of `node`.
+
+        A replay is not to be stored again. A frame with a reused nonce is stored like any other (old
+        sensors do this at every restart), and alerted on.
+        """
+        following = self._node(node[:NODE_CHARS])
+        following.counts.frames += 1
+        sighting = self._seen.note(opened)
+        if sighting is Sighting.REPLAY:
+            following.counts.replays += 1
+            return sighting
+        following.counts.nonces_reused += sighting is Sighting.NONCE_REUSED
+        following.follow(opened.boot, opened.counter)
+        return sighting
+
+    def counts(self) -> Mapping[str, NodeCounts]:
+        """Give the counts by node; the objects go on counting."""
+        return {name: node.counts for name, node in self._nodes.items()}
+
+    def _node(self, name: str) -> _Node:
+        node = self._nodes.setdefault(name, _Node())
+        self._nodes.move_to_end(name)
+        if len(self._nodes) > self._max_nodes:
+            self._nodes.popitem(last=False)
+        return node
