@@ -55,7 +55,7 @@ class _Table:
         self._plan = RowPlan(Dialect(COLUMNS, _scale(names)), names, options)
         missing = [name for field, name in NEEDED.items() if field not in self._plan.fields]
         if missing:
-            raise SourceBrokenError("column_missing", f"there is no column {' or '.join(missing)}", number)
+            raise SourceBrokenError("column_missing", f"there is no column {', '.join(missing)}", number)
         self._width = len(names)
         self._digest = RowDigest(CicFlowMeterReader.name, source)
         self._maker = EventMaker(CicFlowMeterReader.name, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
@@ -19,13 +20,14 @@ from services.feed.readers.port import (
 from services.feed.readers.sources import Part, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from services.feed.readers.plan import Draft
 
 BENIGN = frozenset({"benign", "normal", "background"})
 NO_LABEL = frozenset({"", "needmanuallabel", "no label", "unknown", "nan"})
 DIGEST_BYTES = 16
+NO_VERDICT: Mapping[str, Any] = MappingProxyType({})
 
 
 class RowDigest:
@@ -50,8 +52,13 @@ class EventMaker:
         self._node = options.node or f"feed-{reader}"
         self._labels = options.labels
 
-    def make(self, draft: Draft, event_id: str, label: str = "") -> NetworkSecurityEvent:
-        """Return the event of a draft. `label` is the data set's, "" where it has none.
+    def make(
+        self, draft: Draft, event_id: str, label: str = "", verdict: Mapping[str, Any] = NO_VERDICT
+    ) -> NetworkSecurityEvent:
+        """Return the event of a draft.
+
+        `label` is the data set's, "" where it has none; `verdict` holds fields of the event that a detector
+        spoke for.
 
         Raises:
             RowRefusedError: no_source_ip, no_destination_ip, no_timestamp, or bad_value for a value that the
@@ -65,7 +72,7 @@ class EventMaker:
             raise RowRefusedError("no_timestamp", "the row has no time")
         start = timestamp(draft.start_us)
         features["flow_start_time"] = start
-        verdict = self._apply_label(label, draft.metadata)
+        labelled = self._apply_label(label, draft.metadata)
         try:
             return NetworkSecurityEvent(
                 event_id=event_id,
@@ -73,6 +80,7 @@ class EventMaker:
                 originating_node_id=self._node,
                 network_features=features,
                 custom_metadata=draft.metadata,
+                **labelled,
                 **verdict,
             )
         except ValueError as error:  # a text with half a surrogate pair, a time beyond the year 9999

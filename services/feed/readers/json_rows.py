@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEEPEST = 8
+ESCAPED_SURROGATE = r"\ud"
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -21,6 +22,8 @@ def parse_object(text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
+        if ESCAPED_SURROGATE in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair fits no protobuf string
     except (ValueError, RecursionError) as error:
         raise RowRefusedError("bad_json", f"the line is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from services.common.errors import UsageError
 from services.feed.readers.follow import follow
@@ -155,7 +155,7 @@ class StoppableInput(io.RawIOBase):
         return 0
 
 
-def unpacked(file: io.BufferedReader) -> io.BufferedReader:
+def unpacked(file: io.BufferedReader[Any]) -> io.BufferedReader[Any]:
     """Return `file`, or what it unpacks to when its first bytes say gzip."""
     if file.peek(2)[:2] != GZIP_MAGIC:
         return file

@@ -61,6 +61,7 @@ NEEDED = {"flow_start_time": "ts", "source_ip": "id.orig_h", "destination_ip": "
 CONN_ONLY = frozenset({"conn_state", "orig_bytes", "orig_pkts", "orig_ip_bytes", "duration"})
 STREAM_KEYS = ("_path", "@stream", "@path")
 HEADERS_REMEMBERED = 256
+TIME_IN_JSON = '"ts"'
 
 
 class ZeekConnReader:
@@ -93,11 +94,11 @@ class ZeekConnReader:
 
 def _rows_for(text: str, number: int, source: str, options: ReadOptions) -> _TabRows | _JsonRows:
     connections = _Connections(source, options)
-    if text.startswith("{"):
+    if text.startswith("{") and TIME_IN_JSON in text:
         return _JsonRows(connections, options)
     if text.startswith("#"):
         return _TabRows(connections, options)
-    detail = f"neither a header line of Zeek nor JSON, it begins with {text[:60]!r}"
+    detail = f"neither a header line of Zeek nor its JSON, the file begins with {text[:60]!r}"
     raise SourceBrokenError("wrong_format", detail, number)
 
 
