@@ -1,0 +1,133 @@
+"""The asking end of `rpc`: one connection to one server."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from services.common.errors import AppiaError
+from services.common.rpc import MAX_DEADLINE_MS, MAX_REPLY, Request, pack_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+_MAX_PART = MAX_REPLY + 4096
+
+
+class RpcTimeout(AppiaError):  # noqa: N818 - it names what happened, as the caller sees it
+    """No answer came in time."""
+
+
+class RpcUnreachable(RpcTimeout):
+    """Nobody listens there, or the connection broke before the answer came."""
+
+
+class RpcRefused(AppiaError):  # noqa: N818 - as above
+    """The server answered with a refusal; `code` is one of `rpc.CODES`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RpcClient:
+    """One connection; for one thread at a time. It can be used on after any error."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        """Connect in the background; does not block."""
+        self.endpoint = endpoint
+        self._context = context
+        self._ids = itertools.count(1)
+        self._open()
+
+    def _open(self) -> None:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.IPV6, "[" in self.endpoint)
+        socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+        self._events = socket.get_monitor_socket(_LOST)
+        self.socket = socket
+        try:
+            socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise AppiaError(f"{self.endpoint!r} is no endpoint to connect to ({error.strerror}).") from None
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """What becomes readable when `receive` has something to say."""
+        return self.socket, self._events
+
+    def call(self, op: str, args: Mapping[str, Any], timeout_s: float) -> Any:
+        """Ask and block for the answer.
+
+        Raises:
+            RpcTimeout: no answer within `timeout_s`.
+            RpcUnreachable: nobody listens, or the connection broke.
+            RpcRefused: the server refused.
+        """
+        until = time.monotonic() + timeout_s
+        request_id = self.send(op, args, timeout_s)
+        poller = zmq.Poller()
+        for socket in self.sockets:
+            poller.register(socket, zmq.POLLIN)
+        while (left_s := until - time.monotonic()) > 0:
+            poller.poll(int(left_s * 1000) + 1)
+            for answer in self.receive(request_id):
+                return answer
+        raise RpcTimeout(f"{self.endpoint} did not answer {op!r} within {timeout_s:g} s.")
+
+    def send(self, op: str, args: Mapping[str, Any], timeout_s: float) -> int:
+        """Send a request that is of use for `timeout_s`; returns its id. Does not block."""
+        request_id = next(self._ids)
+        deadline_ms = min(max(int(timeout_s * 1000), 1), MAX_DEADLINE_MS)
+        self.socket.send(pack_request(Request(request_id, op, dict(args), deadline_ms)))
+        return request_id
+
+    def receive(self, request_id: int) -> list[Any]:
+        """The answer to a request as a list of one, or an empty list while there is none. Does not block.
+
+        Raises:
+            RpcUnreachable: the connection broke; a new one is made for the next request.
+            RpcRefused: the server refused.
+        """
+        while self.socket.poll(0):
+            reply = _read(self.socket.recv())
+            if reply.get("id") not in (request_id, None):
+                continue  # the late answer to a request that was given up
+            if reply.get("ok") is True:
+                return [reply.get("result")]
+            error = reply.get("error")
+            if not isinstance(error, dict):
+                raise RpcRefused("internal", f"{self.endpoint} gave an answer that is none.")
+            raise RpcRefused(str(error.get("code")), str(error.get("message")))
+        self._check_connection()
+        return []
+
+    def _check_connection(self) -> None:
+        if not self._events.poll(0):
+            return
+        recv_monitor_message(self._events)
+        self.close()
+        self._open()
+        raise RpcUnreachable(f"{self.endpoint} cannot be reached; check that the service runs.")
+
+    def close(self) -> None:
+        """Close the connection; an answer that is under way is lost."""
+        self.socket.disable_monitor()
+        self._events.close(linger=0)
+        self.socket.close(linger=0)
+
+
+def _read(raw: bytes) -> dict[Any, Any]:
+    try:
+        reply = msgpack.unpackb(raw, strict_map_key=False)
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return {}
+    return reply if isinstance(reply, dict) else {}

@@ -1,0 +1,223 @@
+"""The answering end of `rpc`: one thread owns the socket, a few workers answer.
+
+    ROUTER --> io thread --> queue (`waiting_limit`) --> workers --> inproc --> io thread --> ROUTER
+
+So a slow request delays no other. When the queue is full a request is answered "unavailable" at once.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from services.common.errors import AppiaError, UsageError
+from services.common.rpc import (
+    MAX_REQUEST,
+    Deadline,
+    Request,
+    RequestError,
+    check_endpoint,
+    pack_error,
+    pack_result,
+    request_id_of,
+    unpack_request,
+)
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+Handler = Callable[[dict[str, Any], Deadline], object]
+"""Answers one operation in a worker thread: from args and deadline to what msgpack can write."""
+
+_STOP = b""
+# A larger part makes ZeroMQ close the connection; between this and MAX_REQUEST the sender gets a reason.
+_MAX_PART = 16 * MAX_REQUEST
+_MAX_PARTS = 3  # identity, the empty part of a REQ client, the request
+_REPLIES_KEPT = 64  # for one client that does not read
+_SEND_PATIENCE_MS = 1000
+
+
+@dataclass(frozen=True)
+class RpcSettings:
+    """Where and how a server answers."""
+
+    bind: str
+    workers: int = 4
+    waiting_limit: int = 256
+    allow_plain: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    envelope: list[bytes]
+    request: Request
+    deadline: Deadline
+
+
+class RpcServer:
+    """Answers requests from `start` to `stop`. Make it and stop it in one thread."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: RpcSettings,
+        handlers: Mapping[str, Handler],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """Bind; nothing is answered before `start`.
+
+        Raises:
+            UsageError: the endpoint is none, or not on loopback without `allow_plain`.
+            AppiaError: the endpoint cannot be bound, for example because another process has the port.
+        """
+        check_endpoint(settings.bind, allow_plain=settings.allow_plain)
+        self._context = context
+        self._handlers = handlers
+        self._log = log
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(settings.waiting_limit)
+        self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
+        self._socket = _bind(context, settings.bind)
+        self._replies = context.socket(zmq.PULL)
+        self._replies.bind(self._inside)
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._io = threading.Thread(target=self._serve, name="rpc-io")
+        self._workers = [
+            threading.Thread(target=self._work, name=f"rpc-{i}") for i in range(settings.workers)
+        ]
+
+    def start(self) -> None:
+        """Begin to answer; does not block."""
+        for thread in (self._io, *self._workers):
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no further request, finish those taken, send their answers, and close. Blocks until then; a second call does nothing."""
+        if self._socket.closed:
+            return
+        if self._io.ident is None:
+            self._socket.close(linger=0)
+            self._replies.close(linger=0)
+            return
+        with self._context.socket(zmq.PUSH) as socket:
+            socket.connect(self._inside)
+            socket.send(_STOP)
+            self._io.join()
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._replies, zmq.POLLIN)
+        running = True
+        while running:
+            ready = dict(poller.poll())
+            if self._replies in ready:
+                running = self._forward()
+            if running and self._socket in ready:
+                self._take(self._socket.recv_multipart())
+        self._drain()
+
+    def _forward(self) -> bool:
+        """Send one reply on; False when it is the order to stop."""
+        parts = self._replies.recv_multipart()
+        if parts == [_STOP]:
+            return False
+        self._socket.send_multipart(parts)
+        return True
+
+    def _drain(self) -> None:
+        self._socket.unbind(self.endpoint)
+        for _ in self._workers:
+            self._put_stop()
+        while any(worker.is_alive() for worker in self._workers) or self._replies.poll(0):
+            if self._replies.poll(10):
+                self._forward()
+        self._replies.close(linger=0)
+        self._socket.close(linger=_SEND_PATIENCE_MS)
+
+    def _put_stop(self) -> None:
+        """Queue the order to end behind the requests taken; replies go on while the queue is full."""
+        while True:
+            try:
+                self._jobs.put(None, timeout=0.01)
+            except queue.Full:
+                if self._replies.poll(0):
+                    self._forward()
+            else:
+                return
+
+    def _take(self, parts: list[bytes]) -> None:
+        envelope, raw = parts[:-1], parts[-1]
+        try:
+            _check_parts(parts)
+            request = unpack_request(raw)
+            self._jobs.put_nowait(_Job(envelope, request, Deadline.after(request.deadline_ms / 1000)))
+        except RequestError as error:
+            reply = pack_error(request_id_of(raw), error.code, str(error))
+        except queue.Full:
+            reply = pack_error(
+                request.id,
+                "unavailable",
+                f"{self._jobs.maxsize} requests are waiting already; ask again later.",
+            )
+        else:
+            return
+        self._socket.send_multipart([*envelope[: _MAX_PARTS - 1], reply])
+
+    def _work(self) -> None:
+        with self._context.socket(zmq.PUSH) as replies:
+            replies.connect(self._inside)
+            while (job := self._jobs.get()) is not None:
+                replies.send_multipart([*job.envelope, self._answer(job)])
+            replies.close(linger=-1)
+
+    def _answer(self, job: _Job) -> bytes:
+        request = job.request
+        try:
+            handler = self._handler(request.op)
+            job.deadline.check()
+            return pack_result(request.id, handler(request.args, job.deadline))
+        except RequestError as error:
+            return pack_error(request.id, error.code, str(error))
+        except UsageError as error:
+            return pack_error(request.id, "usage", str(error))
+        except AppiaError as error:
+            return pack_error(request.id, "unavailable", str(error))
+        except Exception:  # noqa: BLE001 - a fault in one answer must not end the worker
+            reference = f"{time.time_ns():x}"
+            self._log.exception("request failed", op=request.op, reference=reference)
+            message = f"The service failed to answer; its log has the reason under reference {reference}."
+            return pack_error(request.id, "internal", message)
+
+    def _handler(self, op: str) -> Handler:
+        handler = self._handlers.get(op)
+        if handler is None:
+            known = ", ".join(sorted(self._handlers))
+            raise RequestError("usage", f"There is no operation {op!r}; there are: {known}.")
+        return handler
+
+
+def _check_parts(parts: list[bytes]) -> None:
+    if len(parts) > _MAX_PARTS or (len(parts) == _MAX_PARTS and parts[1]):
+        raise RequestError("usage", "A request is one message part.")
+
+
+def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+    socket.setsockopt(zmq.SNDHWM, _REPLIES_KEPT)
+    socket.setsockopt(zmq.IPV6, "[" in endpoint)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        raise AppiaError(
+            f"{endpoint} cannot be bound ({error.strerror}): stop the process that has it, or choose another."
+        ) from None
+    return socket
