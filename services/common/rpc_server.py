@@ -98,7 +98,7 @@ class RpcServer:
             thread.start()
 
     def stop(self) -> None:
-        """Take no further request, finish those taken, send their answers, and close. Blocks until then; a second call does nothing."""
+        """Take no further request, finish those taken, send their answers, and close; blocks until then."""
         if self._socket.closed:
             return
         if self._io.ident is None:
@@ -132,7 +132,6 @@ class RpcServer:
         return True
 
     def _drain(self) -> None:
-        self._socket.unbind(self.endpoint)
         for _ in self._workers:
             self._put_stop()
         while any(worker.is_alive() for worker in self._workers) or self._replies.poll(0):
