@@ -51,7 +51,7 @@ class LogProjection:
         initializers = [
             numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()
         ]
-        initializers.append(numpy_helper.from_array(np.array([0, -1], np.int64), "flat"))
+        initializers.append(numpy_helper.from_array(np.array([-1, len(self.projection)], np.int64), "flat"))
         steps = [
             ("Abs", "size", "values"),
             ("Add", "size_and_one", "size", "one"),

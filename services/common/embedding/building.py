@@ -12,6 +12,7 @@ import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.common.embedding.store import ModelStore
@@ -19,7 +20,6 @@ from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 _EXTRA_PACKAGES = ("onnx", "safetensors")
 _SHARED_INPUTS = ("models/making.py", "services/common/embedding/manifest.py")
@@ -107,6 +107,11 @@ class Builder:
                 f"Building models needs {' and '.join(missing)}, which are not installed: run "
                 f"`{sys.executable} -m pip install -e '{self.project}[models]'`."
             )
+
+
+def checkout() -> Path:
+    """The folder that holds the `services` package: in a checkout, the one with the scripts in `models/`."""
+    return Path(__file__).resolve().parents[3]
 
 
 def inputs_digest(project: Path, name: str) -> str:

@@ -113,8 +113,6 @@ def texts_schema_hash(tokenizer_sha256: str, max_tokens: int) -> str:
     return hashlib.sha256(f"texts/1\n{tokenizer_sha256}\n{max_tokens}\n".encode()).hexdigest()
 
 
-def windows_schema_hash(channels: tuple[str, ...], steps: int, step_seconds: float) -> str:
+def windows_schema_hash(channels: tuple[str, ...], steps: int, step_ns: int) -> str:
     """The hash of a window model's input: the time grid and the channels in their order."""
-    return hashlib.sha256(
-        f"windows/1\n{','.join(channels)}\n{steps}\n{step_seconds!r}\n".encode()
-    ).hexdigest()
+    return hashlib.sha256(f"windows/1\n{','.join(channels)}\n{steps}\n{step_ns}\n".encode()).hexdigest()

@@ -68,7 +68,8 @@ def _check_hash(manifest: Manifest, expected_hash: str) -> None:
     if manifest.input.hash != expected_hash:
         raise AppiaError(
             f"The model {manifest.model_id} was made for the {manifest.input.kind} schema "
-            f"{manifest.input.hash[:12]}, this program uses {expected_hash[:12]}; build the models again with `appia models build`."
+            f"{manifest.input.hash[:12]}, this program uses {expected_hash[:12]}; "
+            "build the models again with `appia models build`."
         )
 
 

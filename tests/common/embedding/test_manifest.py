@@ -103,10 +103,10 @@ def test_schema_hashes_tell_different_inputs_apart() -> None:
         texts_schema_hash("a" * 64, 64),
     }
     windows = {
-        windows_schema_hash(("events", "bytes"), 64, 56.25),
-        windows_schema_hash(("bytes", "events"), 64, 56.25),
-        windows_schema_hash(("events", "bytes"), 32, 56.25),
-        windows_schema_hash(("events", "bytes"), 64, 60.0),
+        windows_schema_hash(("events", "bytes"), 64, 56_250_000_000),
+        windows_schema_hash(("bytes", "events"), 64, 56_250_000_000),
+        windows_schema_hash(("events", "bytes"), 32, 56_250_000_000),
+        windows_schema_hash(("events", "bytes"), 64, 60_000_000_000),
     }
     assert len(texts) == 3
     assert len(windows) == 4

@@ -96,7 +96,7 @@ def test_a_manifest_with_the_wrong_dimension_is_refused(store: ModelStore, insta
 def test_windows_are_embedded_whole(store: ModelStore, install: Install) -> None:
     fitted = LogProjection((4, 2), np.zeros(2), np.ones(2), np.eye(8)[:, :3])
     schema = InputSchema(
-        kind="windows", hash=windows_schema_hash(("events", "bytes"), 4, 56.25), shape=(4, 2)
+        kind="windows", hash=windows_schema_hash(("events", "bytes"), 4, 56_250_000_000), shape=(4, 2)
     )
     install({MODEL_FILE: fitted.to_onnx()}, name="temporal", input=schema)
     embedder: WindowEmbedder = OnnxArrays(store.load("temporal"), "windows", schema.hash, SETTINGS)
