@@ -1,8 +1,8 @@
 """Every write, sync, rename and unlink of the product.
 
-One module holds them so that a test can put another `Disk` in its place and fail or lose the n-th operation. The rules are
-those of https://www.sqlite.org/atomiccommit.html: data is synced before the name that points at it, and a
-rename or a new file counts only after its folder is synced.
+One module holds them so that a test can put another `Disk` in its place and fail or lose the n-th operation. The rules
+are those of https://www.sqlite.org/atomiccommit.html: data is synced before the name that points at it, and a rename
+or a new file counts only after its folder is synced.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def read_counts(path: Path) -> tuple[int, int]:
             rows, items, crc = _ROWS.unpack(raw)
             if crc == _crc(raw[:16]):
                 return rows, items
-    raise AppiaError(f"{path} is damaged (its checksum does not fit): stop the ingester, delete the file, start again")
+    raise AppiaError(
+        f"{path} is damaged (its checksum does not fit): stop the ingester, delete the file, start again"
+    )
 
 
 def _crc(head: bytes) -> int:

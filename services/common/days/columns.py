@@ -2,8 +2,8 @@
 
 Filters run over these columns; SQLite holds the same facts in readable form for whole events.
 
-An open day writes rows (`ROW`, 80 bytes each); a sealed day holds the same columns one after the other, each beginning at a
-multiple of 64 bytes. An address is 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). A text is
+An open day writes rows (`ROW`, 76 bytes each); a sealed day holds the same columns one after the other, each beginning
+at a multiple of 64 bytes. An address is 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). A text is
 `u32 length | UTF-8`.
 """
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -191,7 +191,8 @@ def map_columns(path: Path, rows: int) -> dict[str, NDArray[np.generic]]:
         return {name: np.empty(0, ROW[name]) for name in _names()}
     raw = np.memmap(path, np.uint8, "r")
     return {
-        name: raw[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name]) for name in _names()
+        name: raw[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name])
+        for name in _names()
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 IDENTITY = np.dtype([("high", "<u8"), ("low", "<u8")])
@@ -28,8 +29,8 @@ def sort_identities(values: NDArray[np.void]) -> NDArray[np.void]:
 class IdentitySet:
     """A set of identities at 16 bytes each: sorted runs whose sizes grow geometrically, searched one after the other.
 
-    Two identities with the same first 8 bytes and different second ones count as different; the second of them may then not be
-    found (an event would be shown twice). That takes a collision in 64 bits of SHA-256.
+    Two identities with the same first 8 bytes and different second ones count as different; the second of them may then
+    not be found (an event would be shown twice). That takes a collision in 64 bits of SHA-256.
     """
 
     def __init__(self, runs: Sequence[NDArray[np.void]] = ()) -> None:
@@ -66,4 +67,4 @@ def _found(run: NDArray[np.void], values: NDArray[np.void]) -> NDArray[np.bool_]
     place = np.searchsorted(run["high"], values["high"])
     place[place == len(run)] = 0
     candidate = run[place]
-    return (candidate["high"] == values["high"]) & (candidate["low"] == values["low"])
+    return np.asarray((candidate["high"] == values["high"]) & (candidate["low"] == values["low"]), bool)

@@ -4,8 +4,8 @@
     header := "APPIALOG" | u32 version | u32 zero | u64 file_id | u32 crc32c of the 24 bytes before | u32 zero
     record := u32 length | u32 crc32c | u8 type | u64 lsn | payload[length]
 
-All little endian. A record's crc32c covers file_id, lsn, length, type and payload, so that a record of another file or at
-another place never passes.
+All little endian. A record's crc32c covers file_id, lsn, length, type and payload, so that a record of another file or
+at another place never passes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import secrets
 import struct
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ import numpy as np
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -85,7 +85,7 @@ class LogWriter:
         return self._file.size
 
     def append(self, kind: int, first_lsn: int, payloads: Sequence[bytes]) -> NDArray[np.int64]:
-        """Append one record a payload, numbered from `first_lsn`; returns the offset of each, int64. Not durable yet."""
+        """Append one record a payload, numbered from `first_lsn`; gives the offset of each, int64. Not durable yet."""
         parts: list[bytes] = []
         offsets = np.empty(len(payloads), np.int64)
         at = self._file.size
@@ -114,7 +114,7 @@ class LogWriter:
         mode = {"mode": "high_compression", "compression": level} if level else {}
         packed = lz4.block.compress(raw, store_size=False, **mode)
         record = self.append(BLOCK, first_lsn, [_BLOCK.pack(len(payloads), len(raw)) + packed])
-        return (record[0] << 8) + np.arange(len(payloads), dtype=np.int64)
+        return np.int64(record[0] << 8) + np.arange(len(payloads), dtype=np.int64)
 
     def sync(self) -> None:
         """Block until everything appended is on disk."""
@@ -166,12 +166,18 @@ class LogReader:
     def _read_header(self) -> int:
         raw = os.pread(self._fd, _HEADER.size, 0)
         if len(raw) < _HEADER.size:
-            raise AppiaError(f"{self.path} is too short to be a log ({len(raw)} bytes): it was cut before its header was written")
+            raise AppiaError(
+                f"{self.path} is too short to be a log ({len(raw)} bytes): it was cut before its header was written"
+            )
         magic, version, _, file_id, crc, _ = _HEADER.unpack(raw)
         if magic != _MAGIC or crc != google_crc32c.value(raw[:24]):
-            raise AppiaError(f"{self.path} does not begin with the header of a log: it is damaged or another file")
+            raise AppiaError(
+                f"{self.path} does not begin with the header of a log: it is damaged or another file"
+            )
         if version > _VERSION:
-            raise AppiaError(f"{self.path} has log version {version}, this release reads up to {_VERSION}: install a newer appia")
+            raise AppiaError(
+                f"{self.path} has log version {version}, this release reads up to {_VERSION}: install a newer appia"
+            )
         return int(file_id)
 
     @property
@@ -203,7 +209,9 @@ class LogReader:
         events = self.block(position >> 8)
         place = position & 0xFF
         if place >= len(events):
-            raise AppiaError(f"{self.path}: the block at {position >> 8} has {len(events)} events and no number {place}")
+            raise AppiaError(
+                f"{self.path}: the block at {position >> 8} has {len(events)} events and no number {place}"
+            )
         return events[place]
 
     def block(self, offset: int) -> list[bytes]:
@@ -241,7 +249,11 @@ class LogReader:
             for i in range(min(window, len(raw) - _RECORD.size + 1)):
                 length, _, kind, lsn = _RECORD.unpack_from(raw, i)
                 plausible = length <= MAX_PAYLOAD and EVENT <= kind <= CLOSED and lsn > last_lsn
-                if plausible and base + i + _RECORD.size + length <= end and self.record(base + i) is not None:
+                if (
+                    plausible
+                    and base + i + _RECORD.size + length <= end
+                    and self.record(base + i) is not None
+                ):
                     return base + i
         return None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -70,9 +70,13 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise AppiaError(f"{path} is missing: run `appia verify`, then seal the day again") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AppiaError(f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again") from None
+        raise AppiaError(
+            f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again"
+        ) from None
     if manifest.min_reader > FORMAT:
-        raise AppiaError(f"{path} needs a reader of format {manifest.min_reader}, this release knows {FORMAT}: install a newer appia")
+        raise AppiaError(
+            f"{path} needs a reader of format {manifest.min_reader}, this release knows {FORMAT}: install a newer appia"
+        )
     return manifest
 
 

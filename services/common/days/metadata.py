@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from services.common.events.table import EventTable
@@ -27,12 +27,12 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS events_by_id ON events(event_id);
 """
-_INSERT = f"INSERT OR REPLACE INTO events VALUES ({','.join('?' * 21)})"
+_INSERT = f"INSERT OR REPLACE INTO events VALUES ({','.join('?' * 21)})"  # noqa: S608 - only marks
 _COLUMNS = (
     "row, event_id, time_ns, src_ip, src_port, dst_ip, dst_port, protocol, class, category, label, node, "
     "overall, fast, ml, divergence, source, fast_triggered, fast_reason, tags, narratives.text AS narrative"
 )
-_SELECT = f"SELECT {_COLUMNS} FROM events JOIN narratives ON narratives.id = narrative WHERE row IN "  # noqa: S608 - no value in it
+_SELECT = f"SELECT {_COLUMNS} FROM events JOIN narratives ON narratives.id = narrative WHERE row IN "  # noqa: S608
 _SQLITE_VARIABLES = 900
 
 EventFields = dict[str, Any]
@@ -45,7 +45,9 @@ class MetadataWriter:
         """Open or create the database at `path` in WAL mode, so that replicas read while it grows."""
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA)
+        self._db.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA
+        )
         self._narratives: dict[str, int] = dict(self._db.execute("SELECT text, id FROM narratives"))
 
     def rows(self) -> int:
@@ -66,7 +68,10 @@ class MetadataWriter:
 
     def _narrative_codes(self, narratives: Sequence[str]) -> list[int]:
         known = self._narratives
-        new = [(len(known) + i, text) for i, text in enumerate(t for t in dict.fromkeys(narratives) if t not in known)]
+        new = [
+            (len(known) + i, text)
+            for i, text in enumerate(t for t in dict.fromkeys(narratives) if t not in known)
+        ]
         if new:
             self._db.executemany("INSERT OR REPLACE INTO narratives VALUES (?, ?)", new)
             known.update((text, code) for code, text in new)
@@ -116,7 +121,9 @@ class MetadataReader:
     def __init__(self, path: Path, *, immutable: bool) -> None:
         """Open the database read-only; `immutable` for a sealed day (SQLite then takes no locks)."""
         flags = "mode=ro&immutable=1" if immutable else "mode=ro"
-        self._db = sqlite3.connect(f"file:{path}?{flags}", uri=True, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(
+            f"file:{path}?{flags}", uri=True, check_same_thread=False, isolation_level=None
+        )
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA cache_size=-256")
 

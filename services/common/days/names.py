@@ -1,15 +1,15 @@
 """Every name below the state directory: built here and parsed here, nowhere else.
 
-    STATE/
-      VERSION                         the layout's version
-      days/2026-01-22/open/000001/    a segment of the day being written (see `OpenNames`)
-      days/2026-01-22/sealed/000001/  a generation: chunk/ and one folder per index (see `GenerationNames`)
-      days/2026-01-22/sealed/CURRENT  the generation that is served
-      dead-letter/                    what could not be read, with the reason
-      models/<name>/<sha256>/         ONNX files and manifests
-      cache/                          narrative vectors, by model
-      registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
-      endpoints.json                  where the running stack listens
+STATE/
+VERSION                         the layout's version
+days/2026-01-22/open/000001/    a segment of the day being written (see `OpenNames`)
+days/2026-01-22/sealed/000001/  a generation: chunk/ and one folder per index (see `GenerationNames`)
+days/2026-01-22/sealed/CURRENT  the generation that is served
+dead-letter/                    what could not be read, with the reason
+models/<name>/<sha256>/         ONNX files and manifests
+cache/                          narrative vectors, by model
+registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
+endpoints.json                  where the running stack listens
 """
 
 from __future__ import annotations
@@ -297,7 +297,9 @@ def read_pointer(path: Path) -> int | None:
         return None
     number = parse_number(text)
     if number is None:
-        raise AppiaError(f"{path} should name a numbered folder and holds {text[:40]!r}: restore it or seal the day again")
+        raise AppiaError(
+            f"{path} should name a numbered folder and holds {text[:40]!r}: restore it or seal the day again"
+        )
     return number
 
 
@@ -313,7 +315,9 @@ def claim_layout(state: StateNames, disk: Disk) -> None:
         check_layout(state)
         return
     if (state.root / "days").exists():
-        raise AppiaError(f"{state.root} has days but no VERSION file: it is damaged or not a state directory of appia")
+        raise AppiaError(
+            f"{state.root} has days but no VERSION file: it is damaged or not a state directory of appia"
+        )
     disk.make_folder(state.root)
     disk.write_file(state.version, f"{LAYOUT_VERSION}\n".encode())
 
@@ -327,7 +331,9 @@ def check_layout(state: StateNames) -> None:
     try:
         text = state.version.read_text("ascii", errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
-        raise AppiaError(f"{state.root} is not a state directory: start one with `appia up --state {state.root}`") from None
+        raise AppiaError(
+            f"{state.root} is not a state directory: start one with `appia up --state {state.root}`"
+        ) from None
     if not text.isdecimal():
         raise AppiaError(f"{state.version} should hold a number and holds {text[:40]!r}: it is damaged")
     if int(text) > LAYOUT_VERSION:

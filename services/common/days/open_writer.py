@@ -7,7 +7,6 @@ beyond a counter after a crash is cut off when the file is opened again, and wri
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from services.common.days.metadata import MetadataWriter
 from services.common.durable import read_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from services.common.days.names import OpenNames
@@ -176,10 +177,10 @@ class VectorWriter:
             codes: for each new row the number of its vector, counted from the first of the segment; None when each row
                 has a vector of its own.
         """
-        self._vectors.write(np.ascontiguousarray(vectors, "<f4").data.cast("B"))
+        self._vectors.write(np.asarray(vectors, "<f4").tobytes())
         self._vectors.sync()
         if codes is not None:
-            self._codes.write(np.ascontiguousarray(codes, "<u4").data.cast("B"))
+            self._codes.write(np.asarray(codes, "<u4").tobytes())
             self._codes.sync()
         self.items += len(vectors)
         self.rows += len(vectors) if codes is None else len(codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
@@ -107,7 +107,8 @@ def flat_vectors(path: Path, items: int, dim: int) -> tuple[NDArray[np.float32],
         raise AppiaError(f"{path} has {index.ntotal} x {index.d} numbers and should have {items} x {dim}")
     if not items:
         return np.empty((0, dim), np.float32), index
-    return faiss.rev_swig_ptr(index.get_xb(), items * dim).reshape(items, dim), index
+    stored: Any = index  # faiss types what it reads as the base class
+    return faiss.rev_swig_ptr(stored.get_xb(), items * dim).reshape(items, dim), index
 
 
 class SealedReader:

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from services.common.days.metadata import MetadataReader
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from services.common.days.metadata import EventFields
 
 
 class SegmentEvents:
-    """The `EventStore` of a segment. Each thread gets a connection of its own."""
+    """The `EventStore` of a segment. Connections are kept and used again, one for each call under way.
+
+    A connection that is open stays usable after the segment's files were deleted.
+    """
 
     def __init__(self, database: Path, read_event: Callable[[int], bytes | None], *, sealed: bool) -> None:
         """Read fields from `database`, and bytes by `read_event(position)`, which gives None where they are damaged."""
         self._database = database
         self._read_event = read_event
         self._sealed = sealed
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._readers: list[MetadataReader] = []
+        self._idle: list[MetadataReader] = []
+        self._closed = False
 
     def find(self, event_id: str) -> list[int]:
         """Rows of the events with this id, ascending."""
-        return self._reader().find(event_id)
+        with self._reader() as reader:
+            return reader.find(event_id)
 
     def fetch(self, rows: Sequence[int]) -> list[EventFields]:
         """The events in these rows as dictionaries, in that order."""
-        return self._reader().fetch(rows)
+        with self._reader() as reader:
+            return reader.fetch(rows)
 
     def payload(self, position: int) -> bytes:
         """The event's own bytes.
@@ -46,17 +52,26 @@ class SegmentEvents:
             raise AppiaError(f"the log beside {self._database} is damaged at {position}: run `appia verify`")
         return payload
 
-    def _reader(self) -> MetadataReader:
-        reader: MetadataReader | None = getattr(self._local, "reader", None)
+    @contextmanager
+    def _reader(self) -> Iterator[MetadataReader]:
+        with self._lock:
+            reader = self._idle.pop() if self._idle else None
         if reader is None:
-            reader = self._local.reader = MetadataReader(self._database, immutable=self._sealed)
+            reader = MetadataReader(self._database, immutable=self._sealed)
+        try:
+            yield reader
+        finally:
             with self._lock:
-                self._readers.append(reader)
-        return reader
+                keep = not self._closed
+                if keep:
+                    self._idle.append(reader)
+            if not keep:
+                reader.close()
 
     def close(self) -> None:
-        """Close every thread's connection; no other thread may be reading."""
+        """Close the connections; one that is in use is closed after its call."""
         with self._lock:
-            for reader in self._readers:
-                reader.close()
-            self._readers.clear()
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for reader in idle:
+            reader.close()

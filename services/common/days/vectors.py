@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from services.common.days.open_writer import VectorSpec
 
 GATHER_BLOCK = 65_536
+EXTRA = 16
+"""So many more than k are asked of faiss, whose distances |a|^2 - 2ab + |b|^2 are rounded and may swap neighbours."""
 REFINE = 4
 """How many times k the approximate index is asked for, before the exact distances decide."""
 
@@ -49,8 +51,8 @@ class Neighbours:
 class VectorIndex:
     """One index of one segment as it was committed at one moment. Immutable; safe for several threads.
 
-    `vectors` is float32 (items, dim), usually a mapped file; `codes` gives each of `rows` rows the number of its vector, and
-    is None where row i has vector i.
+    `vectors` is float32 (items, dim), usually a mapped file; `codes` gives each of `rows` rows the number of its
+    vector, and is None where row i has vector i.
     """
 
     spec: VectorSpec
@@ -89,8 +91,12 @@ class VectorIndex:
         ids, distances = self._nearest(query, k, selected)
         return self._expand(ids, distances, k, (near, mask))
 
+    def distinct(self, query: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+        """The distances of the k nearest distinct vectors to `query` (dim,), ascending."""
+        return self._nearest(query, k, None)[1]
+
     def distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The exact distance of each row from `query` (dim,), float32 (len(rows),); infinite where a row is not indexed."""
+        """The exact distance of each row from `query` (dim,), float32 (len(rows),); infinite where not indexed."""
         known = rows < self.rows
         result = np.full(len(rows), np.inf, np.float32)
         chosen = rows[known]
@@ -120,19 +126,20 @@ class VectorIndex:
         self, query: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if ids is None:
-            return self._knn(query, k, np.asarray(self.vectors))
+            found_ids, _ = self._knn(query, k, np.asarray(self.vectors))
+            return self._refine(query, k, found_ids)
         found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         for start in range(0, len(ids), GATHER_BLOCK):
             part = ids[start : start + GATHER_BLOCK]
             places, distances = self._knn(query, k, np.asarray(self.vectors[part]))
             found.append((part[places], distances))
-        return _merge(found, k)
+        return self._refine(query, k, _merge(found, k + EXTRA)[0])
 
     def _knn(
         self, query: NDArray[np.float32], k: int, vectors: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         metric = faiss.METRIC_INNER_PRODUCT if self.spec.metric == "cosine" else faiss.METRIC_L2
-        values, ids = faiss.knn(query[None], vectors, min(k, len(vectors)), metric=metric)
+        values, ids = faiss.knn(query[None], vectors, min(k + EXTRA, len(vectors)), metric=metric)
         return ids[0], self._as_distance(values[0])
 
     def _as_distance(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -147,14 +154,23 @@ class VectorIndex:
         if self.accelerator is None:
             raise ValueError(f"index {self.spec.index} has no accelerator")
         wanted = min(max(REFINE * k, 64), len(self.vectors))
-        parameters = faiss.SearchParametersIVF(nprobe=self.accelerator.nprobe)
+        parameters: Any = faiss.SearchParametersIVF()
+        parameters.nprobe = self.accelerator.nprobe
         if ids is not None:
             bits = np.zeros(-(-len(self.vectors) // 8) * 8, bool)
             bits[ids] = True
             bitmap = np.packbits(bits, bitorder="little")
-            parameters.sel = faiss.IDSelectorBitmap(bitmap)
+            make_selector: Any = (
+                faiss.IDSelectorBitmap
+            )  # faiss types the C++ signature, not that of its wrapper
+            parameters.sel = make_selector(bitmap)
         _, found = self.accelerator.index.search(query[None], wanted, params=parameters)
-        candidates = found[0][found[0] >= 0]
+        return self._refine(query, k, found[0][found[0] >= 0])
+
+    def _refine(
+        self, query: NDArray[np.float32], k: int, candidates: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k nearest of some vectors by distances that are exact, so that equal vectors have distance 0."""
         distances = self._measure(query, np.asarray(self.vectors[candidates]))
         return _merge([(candidates, distances)], k)
 

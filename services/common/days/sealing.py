@@ -1,0 +1,151 @@
+"""Seals a day: builds a generation in staging, publishes it by one rename, and retires what it replaces."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.common.days.chunk_builder import (
+    ChunkPlan,
+    ChunkTools,
+    Progress,
+    Source,
+    build_chunk,
+    open_source,
+    sealed_source,
+)
+from services.common.days.index_builder import Embedders, build_index
+from services.common.days.manifest import read_manifest
+from services.common.days.names import INDICES, DayNames, GenerationNames, number_name, read_pointer
+from services.common.days.sealed_reader import Chunk, open_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from services.common.durable import Disk
+    from services.common.events.narrative import Narrator
+
+KEPT_GENERATIONS = 2
+"""The served generation and the one before it, which a replica may still be reading."""
+
+
+@dataclass(frozen=True)
+class SealReport:
+    """What sealing did."""
+
+    day: str
+    generation: int
+    rows: int
+    lost: int  # damaged stretches of the log that could not be read
+    failed: Mapping[str, str] = field(default_factory=dict)  # index -> why it could not be built
+
+
+@dataclass(frozen=True)
+class Sealer:
+    """Seals days. One at a time for each day; the ingester sees to that."""
+
+    disk: Disk
+    narrator: Narrator
+    embedders: Embedders
+    progress: Progress
+    compression: str = "balanced"
+    retry_after_s: Sequence[float] = (0.5, 2.0)
+    sleep: Callable[[float], None] = time.sleep
+
+    def seal(self, names: DayNames, through_segment: int) -> SealReport:
+        """Fold the open segments up to `through_segment`, and the generation before, into a new generation.
+
+        Blocks until it is published. An index that fails is left out and named in the report; the day serves on.
+
+        Raises:
+            AppiaError: the chunk cannot be built; nothing was published then and nothing removed.
+        """
+        before = read_pointer(names.current)
+        generation = max(names.generations(), default=0) + 1
+        self.disk.remove(names.staging)
+        self.disk.make_folder(names.staging / "chunk")
+        staged = GenerationNames(names.staging)
+        sources = self._sources(names, before, through_segment)
+        plan = ChunkPlan(names.day, generation, through_segment, self.compression)
+        manifest = build_chunk(
+            staged.chunk, plan, sources, ChunkTools(self.disk, self.narrator, self.progress)
+        )
+        chunk = open_chunk(staged.chunk)
+        failed = self._build_indices(staged, chunk, INDICES)
+        chunk.log.close()
+        self.disk.publish(names.staging, names.generation(generation).folder)
+        self.disk.write_file(names.current, f"{number_name(generation)}\n".encode())
+        retire(names, self.disk)
+        return SealReport(names.day, generation, manifest.rows, manifest.facts["lost"], failed)
+
+    def build_missing(self, names: DayNames) -> SealReport | None:
+        """Build the indices that the served generation lacks; None where it lacks none or the day is not sealed."""
+        current = read_pointer(names.current)
+        if current is None:
+            return None
+        generation = names.generation(current)
+        lacking = [name for name in INDICES if read_pointer(generation.index_current(name)) is None]
+        if not lacking:
+            return None
+        chunk = open_chunk(generation.chunk)
+        failed = self._build_indices(generation, chunk, lacking)
+        chunk.log.close()
+        return SealReport(names.day, current, chunk.rows, chunk.manifest.facts["lost"], failed)
+
+    def _sources(self, names: DayNames, before: int | None, through_segment: int) -> list[Source]:
+        sources = [] if before is None else [sealed_source(open_chunk(names.generation(before).chunk))]
+        done = 0 if before is None else _through_segment(names, before)
+        numbers = [number for number in names.segments() if done < number <= through_segment]
+        return [*sources, *(open_source(names.segment(number)) for number in numbers)]
+
+    def _build_indices(
+        self, generation: GenerationNames, chunk: Chunk, wanted: Sequence[str]
+    ) -> dict[str, str]:
+        """Build several indices side by side; gives the reason for each that failed for good."""
+        with ThreadPoolExecutor(len(wanted), "build") as pool:
+            faults = pool.map(lambda name: self._build_with_retries(generation, chunk, name), wanted)
+            return {name: fault for name, fault in zip(wanted, faults, strict=True) if fault is not None}
+
+    def _build_with_retries(self, generation: GenerationNames, chunk: Chunk, name: str) -> str | None:
+        fault = None
+        for wait_s in (0.0, *self.retry_after_s):
+            self.sleep(wait_s)
+            try:
+                self._build_one(generation, chunk, name)
+            except Exception as error:  # noqa: BLE001 - whatever breaks one index must not take the others with it
+                fault = f"{type(error).__name__}: {error}"
+            else:
+                return None
+        return fault
+
+    def _build_one(self, generation: GenerationNames, chunk: Chunk, name: str) -> None:
+        version = 1
+        staged = generation.index(name) / f"staging-{number_name(version)}"
+        self.disk.remove(staged)
+        self.disk.make_folder(staged)
+        build_index(staged, chunk, name, self.embedders, self.progress)
+        self.disk.publish(staged, generation.index_version(name, version))
+        self.disk.write_file(generation.index_current(name), f"{number_name(version)}\n".encode())
+
+
+def retire(names: DayNames, disk: Disk) -> None:
+    """Remove what the served generation replaces: segments that it holds, and all but the generation before it.
+
+    A replica that still maps a removed file keeps its content; it opens the new generation at its next look.
+    """
+    current = read_pointer(names.current)
+    if current is None:
+        return
+    through = _through_segment(names, current)
+    for number in names.segments():
+        if number <= through:
+            disk.remove(names.segment(number).folder)
+    older = [number for number in names.generations() if number < current]
+    for number in older[: len(older) - (KEPT_GENERATIONS - 1)]:
+        disk.remove(names.generation(number).folder)
+
+
+def _through_segment(names: DayNames, generation: int) -> int:
+    return int(read_manifest(names.generation(generation).chunk).facts["through_segment"])

@@ -1,0 +1,100 @@
+"""Checks what lies on disk: every sealed file against its manifest, every open log record by record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.common.days.log import EVENT, Damage, LogReader
+from services.common.days.manifest import check_artifacts, digest_file, read_manifest
+from services.common.days.metadata import check_database
+from services.common.days.names import INDICES, read_pointer
+from services.common.days.sealed_reader import EVENTS, METADATA
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from services.common.days.manifest import Manifest
+    from services.common.days.names import DayNames, GenerationNames, OpenNames
+
+
+@dataclass(frozen=True)
+class DayCheck:
+    """What was checked of a day, and what is wrong with it, one sentence each."""
+
+    day: str
+    rows: int
+    files: int
+    faults: tuple[str, ...]
+
+
+def verify_day(names: DayNames) -> DayCheck:
+    """Check all of a day that is served. Reads every byte of it; changes nothing; raises nothing for damage."""
+    faults: list[str] = []
+    rows = files = 0
+    try:
+        current = read_pointer(names.current)
+        through = 0
+        if current is not None:
+            generation = names.generation(current)
+            manifest = read_manifest(generation.chunk)
+            through = int(manifest.facts["through_segment"])
+            rows += manifest.rows
+            files += len(manifest.artifacts)
+            faults += _check_chunk(generation, manifest)
+            for index in INDICES:
+                found, count = _check_index(generation, manifest, index)
+                faults += found
+                files += count
+        for number in names.segments():
+            if number > through:
+                events, logs, found = _check_segment(names.segment(number))
+                rows, files = rows + events, files + logs
+                faults += found
+    except AppiaError as error:
+        faults.append(str(error))
+    return DayCheck(names.day, rows, files, tuple(faults))
+
+
+def _check_chunk(generation: GenerationNames, manifest: Manifest) -> Iterator[str]:
+    faults = check_artifacts(generation.chunk, manifest)
+    yield from faults
+    if manifest.facts.get("lost"):
+        yield f"{generation.chunk}: {manifest.facts['lost']} damaged stretches of the log could not be taken in"
+    if any(METADATA in fault or EVENTS in fault for fault in faults):
+        return
+    yield from (
+        f"{generation.chunk / METADATA}: {fault}" for fault in check_database(generation.chunk / METADATA)
+    )
+
+
+def _check_index(generation: GenerationNames, chunk: Manifest, index: str) -> tuple[list[str], int]:
+    version = read_pointer(generation.index_current(index))
+    if version is None:
+        return [f"{generation.folder} has no index {index}: the ingester builds it again, see its log"], 0
+    folder: Path = generation.index_version(index, version)
+    manifest = read_manifest(folder)
+    faults = check_artifacts(folder, manifest)
+    if manifest.rows != chunk.rows:
+        faults.append(f"{folder} has {manifest.rows} rows, the chunk has {chunk.rows}")
+    if manifest.facts.get("chunk") != digest_file(generation.chunk / "manifest.json").sha256:
+        faults.append(f"{folder} was built over another chunk")
+    return faults, len(manifest.artifacts)
+
+
+def _check_segment(names: OpenNames) -> tuple[int, int, list[str]]:
+    events, faults = 0, []
+    logs = names.logs()
+    for number in logs:
+        reader = LogReader(names.log(number))
+        for record in reader.scan():
+            if not isinstance(record, Damage):
+                events += record.type == EVENT
+            elif not (record.tail and number == logs[-1]):
+                faults.append(
+                    f"{names.log(number)}: bytes {record.start} to {record.end} hold no valid record"
+                )
+        reader.close()
+    return events, len(logs), faults

@@ -1,0 +1,84 @@
+"""What could not be taken in is kept with its reason, in the log's format, up to a cap."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from services.common.days.log import REFUSED, LogWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from services.common.durable import Disk
+
+SAMPLED_A_SECOND = 10
+"""Forged frames are only sampled: anybody who reaches the port can make them."""
+
+
+class DeadLetter:
+    """Appends refused bytes; each record is msgpack {"reason", "detail", "origin", "received_ns", "data"}.
+
+    `counts` counts by reason all that was refused, also what was not kept because the cap was reached (`not_kept`).
+    Not safe for several threads.
+    """
+
+    def __init__(self, disk: Disk, folder: Path, cap_bytes: int, clock: Callable[[], int]) -> None:
+        """Keep files in `folder`, in all at most `cap_bytes`; `clock` gives nanoseconds since 1970."""
+        self._disk = disk
+        self._folder = folder
+        self._clock = clock
+        self._log: LogWriter | None = None
+        self._room = cap_bytes - _folder_size(folder)
+        self._second = 0
+        self._sampled = 0
+        self.counts: Counter[str] = Counter()
+        self.not_kept = 0
+
+    def keep(self, reason: str, detail: str, origin: str, data: bytes) -> None:
+        """Append one refused event or frame; durable after `sync`."""
+        self.counts[reason] += 1
+        now = self._clock()
+        record = {"reason": reason, "detail": detail, "origin": origin, "received_ns": now, "data": data}
+        packed: bytes = msgpack.packb(record)
+        if len(packed) > self._room:
+            self.not_kept += 1
+            return
+        if self._log is None:
+            self._log = self._open()
+        self._log.append(REFUSED, 0, [packed])
+        self._room -= len(packed)
+
+    def sample(self, reason: str, detail: str, origin: str, data: bytes) -> None:
+        """Count a forged frame, and keep it unless many came within the same second."""
+        second = self._clock() // 1_000_000_000
+        if second != self._second:
+            self._second, self._sampled = second, 0
+        self._sampled += 1
+        if self._sampled > SAMPLED_A_SECOND:
+            self.counts[reason] += 1
+            self.not_kept += 1
+        else:
+            self.keep(reason, detail, origin, data)
+
+    def sync(self) -> None:
+        """Block until everything kept is on disk."""
+        if self._log is not None:
+            self._log.sync()
+
+    def close(self) -> None:
+        """Sync and close."""
+        if self._log is not None:
+            self._log.close()
+
+    def _open(self) -> LogWriter:
+        self._disk.make_folder(self._folder)
+        numbers = [int(path.stem.partition("-")[2]) for path in self._folder.glob("refused-*.log")]
+        return LogWriter(self._disk, self._folder / f"refused-{max(numbers, default=0) + 1:06d}.log")
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

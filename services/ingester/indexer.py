@@ -1,0 +1,306 @@
+"""The indexer: one thread that decodes what the intake logged and gives it to the four sinks, side by side.
+
+A sink that fails is opened again with growing pauses, and catches up from the log; the others go on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from services.common.days.open_writer import SegmentLogReader
+from services.common.errors import AppiaError
+from services.common.events.features import extract
+from services.common.events.parse import parse_event
+from services.common.events.table import tabulate
+from services.ingester.intake import Logged, SegmentKey
+from services.ingester.sinks import AttackSink, Decoded, MetadataSink, SemanticSink, Sink, TemporalSink
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from services.common.days.index_builder import Embedders
+    from services.common.days.names import OpenNames, StateNames
+    from services.common.durable import Disk
+    from services.common.events.narrative import Narrator
+    from services.common.events.network_security_pb2 import NetworkSecurityEvent
+    from services.ingester.queue import ByteQueue
+    from services.ingester.recovery import OpenSegment
+
+SINKS: dict[str, Callable[..., Sink]] = {
+    "metadata": MetadataSink,
+    "attack": AttackSink,
+    "semantic": SemanticSink,
+    "temporal": TemporalSink,
+}
+BATCH_ROWS = 2048
+PRIME_ROWS = 65_536
+"""How many rows before its own a sink is shown again at a start, to know the hosts' last hour."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
+OPEN_SEGMENTS = 8
+
+
+@dataclass(frozen=True)
+class IndexerTools:
+    """What the indexer needs from outside."""
+
+    disk: Disk
+    narrator: Narrator
+    embedders: Embedders
+    monotonic: Callable[[], float]
+    report: Callable[[str, dict[str, Any]], None]  # takes an event name and facts for the service's log
+
+
+class GuardedSink:
+    """A sink that may fail: it is opened when needed, closed at an error, and tried again after a pause."""
+
+    def __init__(self, name: str, names: OpenNames, tools: IndexerTools) -> None:
+        """Open nothing yet."""
+        self.name = name
+        self.fault: str | None = None
+        self._names = names
+        self._tools = tools
+        self._sink: Sink | None = None
+        self._rows = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._not_before = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Rows committed, as far as known."""
+        return self._sink.rows if self._sink is not None else self._rows
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be tried now."""
+        return self._tools.monotonic() >= self._not_before
+
+    def open(self, history: Callable[[int], Iterator[Decoded]]) -> bool:
+        """Open the sink unless it is; `history(rows)` gives the rows before. False where that fails."""
+        if self._sink is not None:
+            return True
+        return self._guard(lambda: self._open(history))
+
+    def _open(self, history: Callable[[int], Iterator[Decoded]]) -> None:
+        sink = SINKS[self.name](self._tools.disk, self._names, self._tools.embedders)
+        try:
+            if self.name == "temporal":
+                sink.prime(history(sink.rows))
+        except BaseException:
+            sink.close()
+            raise
+        self._sink = sink
+
+    def apply(self, batch: Decoded) -> bool:
+        """Commit a batch that begins at `rows`; False where it failed, or begins elsewhere."""
+        sink = self._sink
+        if sink is None or sink.rows != batch.first_row:
+            return False
+        return self._guard(lambda: sink.apply(batch))
+
+    def _guard(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever breaks one index must not stop the others
+            self.fault = f"{type(error).__name__}: {error}"
+            self._tools.report(
+                "index_failed", {"index": self.name, "segment": str(self._names.folder), "error": self.fault}
+            )
+            self.close()
+            self._not_before = self._tools.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            return False
+        self.fault = None
+        self._pause_s = FIRST_PAUSE_S
+        return True
+
+    def close(self) -> None:
+        """Close the sink; it opens again when needed."""
+        if self._sink is not None:
+            self._rows = self._sink.rows
+            self._sink.close()
+            self._sink = None
+
+
+@dataclass
+class _Segment:
+    """A segment that is being indexed."""
+
+    key: SegmentKey
+    log: SegmentLogReader
+    sinks: list[GuardedSink]
+    positions: list[NDArray[np.int64]] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, positions: NDArray[np.int64]) -> None:
+        self.positions.append(positions)
+        self.rows += len(positions)
+
+    def positions_from(self, row: int) -> NDArray[np.int64]:
+        everything = np.concatenate([np.empty(0, np.int64), *self.positions])
+        self.positions = [everything]
+        return everything[row:]
+
+    def close(self) -> None:
+        for sink in self.sinks:
+            sink.close()
+        self.log.close()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Asks the indexer to let go of a day's segments up to one of them; `done` is set when it has."""
+
+    upto: SegmentKey
+    done: threading.Event
+
+
+class Indexer:
+    """Takes `Logged` batches from a queue until it is closed. `run` is the body of its thread."""
+
+    def __init__(
+        self, state: StateNames, recovered: Sequence[OpenSegment], queue: ByteQueue, tools: IndexerTools
+    ) -> None:
+        """Begin with the segments that recovery found; they catch up first."""
+        self._state = state
+        self._queue = queue
+        self._tools = tools
+        self._segments: OrderedDict[SegmentKey, _Segment] = OrderedDict()
+        for found in recovered:
+            self._segment(SegmentKey(found.day, found.names.number)).add(found.positions)
+        self._pool = ThreadPoolExecutor(len(SINKS), "sink")
+
+    def run(self) -> None:
+        """Work until the queue is closed and empty, then close everything."""
+        self._catch_up()
+        while True:
+            item = self._queue.get(timeout_s=0.5)
+            if isinstance(item, Logged):
+                self._take(self._gather(item))
+            elif isinstance(item, Finish):
+                self._finish(item)
+            elif self._queue.closed:
+                break
+            self._catch_up()
+            self._close_idle()
+        self._pool.shutdown()
+        for segment in self._segments.values():
+            segment.close()
+
+    def lag(self) -> dict[str, int]:
+        """For each index how many logged rows it has still to take, over all segments. For any thread."""
+        segments = list(self._segments.values())
+        return {
+            name: sum(
+                max(segment.rows - sink.rows, 0)
+                for segment in segments
+                for sink in segment.sinks
+                if sink.name == name
+            )
+            for name in SINKS
+        }
+
+    def faults(self) -> dict[str, str]:
+        """For each index that fails at present the reason. For any thread."""
+        sinks = [sink for segment in list(self._segments.values()) for sink in segment.sinks]
+        return {sink.name: sink.fault for sink in sinks if sink.fault is not None}
+
+    def _gather(self, first: Logged) -> list[Logged]:
+        """What follows in the queue for the same segment, up to a batch."""
+        gathered, rows = [first], len(first.payloads)
+        while rows < BATCH_ROWS:
+            item = self._queue.peek()
+            if not isinstance(item, Logged) or item.segment != first.segment:
+                break
+            self._queue.get(timeout_s=0)
+            gathered.append(item)
+            rows += len(item.payloads)
+        return gathered
+
+    def _take(self, logged: Sequence[Logged]) -> None:
+        segment = self._segment(logged[0].segment)
+        for part in logged:
+            segment.add(part.positions)
+        payloads = [payload for part in logged for payload in part.payloads]
+        events = [event for part in logged for event in part.events]
+        positions = np.concatenate([part.positions for part in logged])
+        batch = self._decode(logged[0].first_row, payloads, events, positions)
+        ready = [
+            sink
+            for sink in segment.sinks
+            if sink.is_due and sink.open(lambda rows: self._history(segment, rows))
+        ]
+        list(self._pool.map(lambda sink: sink.apply(batch), ready))
+
+    def _decode(
+        self,
+        first_row: int,
+        payloads: Sequence[bytes],
+        events: Sequence[NetworkSecurityEvent],
+        positions: NDArray[np.int64],
+    ) -> Decoded:
+        table = tabulate(events, payloads)
+        features = extract(payloads)
+        return Decoded(first_row, table, features, self._tools.narrator.narrate(table, features), positions)
+
+    def _catch_up(self) -> None:
+        """Give the rows that they lack to the sinks which are behind and due."""
+        for segment in list(self._segments.values()):
+            for sink in segment.sinks:
+                if sink.rows < segment.rows and sink.is_due:
+                    self._catch_up_sink(segment, sink)
+
+    def _catch_up_sink(self, segment: _Segment, sink: GuardedSink) -> None:
+        if not sink.open(lambda rows: self._history(segment, rows)) or sink.rows >= segment.rows:
+            return
+        for batch in self._read(segment, sink.rows, segment.rows):
+            if not sink.apply(batch):
+                return
+
+    def _history(self, segment: _Segment, rows: int) -> Iterator[Decoded]:
+        return self._read(segment, max(0, rows - PRIME_ROWS), rows)
+
+    def _read(self, segment: _Segment, first: int, end: int) -> Iterator[Decoded]:
+        """Rows `[first, end)` of a segment, decoded from its log."""
+        positions = segment.positions_from(first)[: end - first]
+        for start in range(0, len(positions), BATCH_ROWS):
+            part = positions[start : start + BATCH_ROWS]
+            payloads = [_payload(segment, position) for position in part.tolist()]
+            yield self._decode(first + start, payloads, [parse_event(payload) for payload in payloads], part)
+
+    def _segment(self, key: SegmentKey) -> _Segment:
+        segment = self._segments.get(key)
+        if segment is None:
+            names = self._state.day(key.day).segment(key.number)
+            sinks = [GuardedSink(name, names, self._tools) for name in SINKS]
+            segment = self._segments[key] = _Segment(key, SegmentLogReader(names), sinks)
+        self._segments.move_to_end(key)
+        return segment
+
+    def _close_idle(self) -> None:
+        """Keep the files of the latest segments open; the others open again when something comes for them."""
+        for segment in list(self._segments.values())[:-OPEN_SEGMENTS]:
+            segment.close()
+
+    def _finish(self, request: Finish) -> None:
+        for key in [
+            k for k in self._segments if k.day == request.upto.day and k.number <= request.upto.number
+        ]:
+            self._segments.pop(key).close()
+        request.done.set()
+
+
+def _payload(segment: _Segment, position: int) -> bytes:
+    payload = segment.log.event(position)
+    if payload is None:
+        raise AppiaError(
+            f"the log of {segment.key.day} is damaged at {position}: restart the ingester to set it aside"
+        )
+    return payload

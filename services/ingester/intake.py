@@ -1,0 +1,259 @@
+"""Intake: checks events, sorts them into days, drops what a day has already, and makes them durable as a group.
+
+verdict = intake.add(payloads, backfill=..., origin=...)      in memory and in the page cache
+intake.commit()                                               on disk: acknowledge after this
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.common.days.identity import IdentitySet
+from services.common.days.names import day_of, read_pointer
+from services.common.days.open_writer import SegmentLog
+from services.common.days.sealed_reader import open_chunk
+from services.common.events.parse import Refused, parse_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from services.common.days.names import DayNames, StateNames
+    from services.common.durable import Disk
+    from services.common.events.network_security_pb2 import NetworkSecurityEvent
+    from services.ingester.dead_letter import DeadLetter
+    from services.ingester.recovery import OpenSegment
+
+LATE_S = 7 * 86_400
+EARLY_S = 300
+_DAY_S = 86_400
+_OPEN_LOGS = 64
+
+
+@dataclass(frozen=True)
+class SegmentKey:
+    """Names one open segment."""
+
+    day: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Events that are on disk as rows from `first_row` of a segment, on their way to the indices."""
+
+    segment: SegmentKey
+    first_row: int
+    payloads: Sequence[bytes]
+    events: Sequence[NetworkSecurityEvent]
+    positions: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the events as serialized."""
+        return sum(map(len, self.payloads))
+
+
+@dataclass
+class Verdict:
+    """What became of the events of one frame."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Day:
+    """One day that events came for since the start."""
+
+    names: DayNames
+    known: IdentitySet
+    segment: int  # number of the segment that takes the next event
+    rows: int  # rows of that segment
+    log: SegmentLog | None = None
+    last_event_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class IntakeTools:
+    """What the intake needs from outside."""
+
+    disk: Disk
+    dead_letter: DeadLetter
+    clock: Callable[[], int]  # nanoseconds since 1970
+    monotonic: Callable[[], float]  # seconds
+
+
+class Intake:
+    """The one place where events enter days. Not safe for several threads."""
+
+    def __init__(self, state: StateNames, recovered: Sequence[OpenSegment], tools: IntakeTools) -> None:
+        """Go on behind the segments that recovery found."""
+        self._state = state
+        self._tools = tools
+        self._recovered: dict[str, list[OpenSegment]] = {}
+        for segment in recovered:
+            self._recovered.setdefault(segment.day, []).append(segment)
+        self._days: dict[int, _Day] = {}
+        self._pending: list[Logged] = []
+        self._touched: dict[int, SegmentLog] = {}
+        self.accepted = 0
+        self.duplicates = 0
+
+    def add(self, payloads: Sequence[bytes], *, backfill: bool, origin: str) -> Verdict:
+        """Check and append events; nothing is durable before `commit`.
+
+        Args:
+            payloads: serialized events.
+            backfill: whether events may be older than a week.
+            origin: where they came from, for the dead letter.
+        """
+        verdict = Verdict()
+        days: dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]] = {}
+        now_s = self._tools.clock() // 1_000_000_000
+        oldest_s = -(1 << 62) if backfill else now_s - LATE_S
+        for payload in payloads:
+            try:
+                event = parse_event(payload)
+                day = _day_number(event.event_timestamp.seconds, oldest_s, now_s + EARLY_S)
+            except Refused as refused:
+                verdict.refused[refused.reason] += 1
+                self._tools.dead_letter.keep(refused.reason, refused.detail, origin, payload)
+                continue
+            group = days.get(day)
+            if group is None:
+                group = days[day] = ([], [])
+            group[0].append(payload)
+            group[1].append(event)
+        for number, (its_payloads, its_events) in days.items():
+            new = self._append(number, its_payloads, its_events)
+            verdict.accepted += new
+            verdict.duplicates += len(its_payloads) - new
+        self.accepted += verdict.accepted
+        self.duplicates += verdict.duplicates
+        return verdict
+
+    def _append(self, number: int, payloads: list[bytes], events: list[NetworkSecurityEvent]) -> int:
+        day = self._day(number)
+        new = day.known.add_new(payloads)
+        if not new.all():
+            kept = np.flatnonzero(new).tolist()
+            payloads, events = [payloads[i] for i in kept], [events[i] for i in kept]
+        if not payloads:
+            return 0
+        log = self._log(day)
+        first_row = log.rows
+        positions = log.append(payloads)
+        day.rows = log.rows
+        day.last_event_s = self._tools.monotonic()
+        self._touched[number] = log
+        self._pending.append(
+            Logged(SegmentKey(day.names.day, day.segment), first_row, payloads, events, positions)
+        )
+        return len(payloads)
+
+    def commit(self) -> list[Logged]:
+        """Block until everything added is on disk; gives what the indices have to take.
+
+        Raises:
+            OSError: the disk failed. Nothing may be acknowledged after that: the process has to end.
+        """
+        for log in self._touched.values():
+            log.sync()
+        self._tools.dead_letter.sync()
+        self._touched.clear()
+        pending, self._pending = self._pending, []
+        return pending
+
+    def rotate(self, day: str) -> SegmentKey | None:
+        """Close the segment of `day` that is being written, so that it can be sealed; later events open the next.
+
+        Gives the last segment to be sealed; None where the day has no open segment.
+        """
+        names = self._state.day(day)
+        segments = names.segments()
+        if not segments:
+            return None
+        for known in self._days.values():
+            if known.names.day == day:
+                if known.log is not None:
+                    known.log.close()
+                known.log, known.segment, known.rows = None, max(segments) + 1, 0
+        self._recovered.pop(day, None)
+        return SegmentKey(day, max(segments))
+
+    def quiet_s(self, day: str) -> float | None:
+        """Seconds since the last event of a day; None where none came since the start."""
+        for known in self._days.values():
+            if known.names.day == day and known.last_event_s:
+                return self._tools.monotonic() - known.last_event_s
+        return None
+
+    def close(self) -> None:
+        """Sync and close all logs."""
+        for day in self._days.values():
+            if day.log is not None:
+                day.log.close()
+        self._tools.dead_letter.close()
+
+    def _day(self, number: int) -> _Day:
+        day = self._days.get(number)
+        if day is None:
+            day = self._days[number] = self._load(day_of(number * _DAY_S * 1_000_000_000))
+        return day
+
+    def _load(self, name: str) -> _Day:
+        names = self._state.day(name)
+        runs: list[NDArray[np.void]] = []
+        current = read_pointer(names.current)
+        if current is not None:
+            chunk = open_chunk(names.generation(current).chunk)
+            runs.append(chunk.identities())
+            chunk.log.close()
+        recovered = self._recovered.pop(name, [])
+        runs += [segment.identities for segment in recovered]
+        if recovered:
+            last = max(recovered, key=lambda segment: segment.names.number)
+            return _Day(names, IdentitySet(runs), last.names.number, last.rows)
+        used = [*names.segments(), self._sealed_through(names)]
+        return _Day(names, IdentitySet(runs), max(used) + 1, 0)
+
+    def _sealed_through(self, names: DayNames) -> int:
+        current = read_pointer(names.current)
+        if current is None:
+            return 0
+        chunk = open_chunk(names.generation(current).chunk)
+        chunk.log.close()
+        return int(chunk.manifest.facts["through_segment"])
+
+    def _log(self, day: _Day) -> SegmentLog:
+        if day.log is None:
+            self._close_idle_logs()
+            day.log = SegmentLog(self._tools.disk, day.names.segment(day.segment), day.rows)
+        return day.log
+
+    def _close_idle_logs(self) -> None:
+        """Keep few files open when events of very many days come: the longest silent days reopen when needed."""
+        opened = [day for day in self._days.values() if day.log is not None]
+        if len(opened) < _OPEN_LOGS:
+            return
+        for day in sorted(opened, key=lambda day: day.last_event_s)[: len(opened) // 2]:
+            if day.log is not None and day.log not in self._touched.values():
+                day.log.close()
+                day.log = None
+
+
+def _day_number(seconds: int, oldest_s: int, newest_s: int) -> int:
+    if seconds < oldest_s:
+        raise Refused(
+            "too_old", f"the event is more than {LATE_S // _DAY_S} days old and not marked as a backfill"
+        )
+    if seconds > newest_s:
+        raise Refused("in_future", f"the event is more than {EARLY_S // 60} minutes in the future")
+    return seconds // _DAY_S

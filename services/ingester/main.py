@@ -1,0 +1,264 @@
+"""`appia-ingester --settings FILE`: builds everything, connects it, runs until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from services.common.days.names import StateNames, claim_layout
+from services.common.durable import Disk
+from services.common.errors import AppiaError
+from services.common.events.narrative import Narrator, load_vocabulary
+from services.common.logs import make_logger
+from services.common.registry.connect import open_registry
+from services.common.registry.heartbeat import Heartbeat
+from services.common.registry.port import Entry
+from services.common.rpc_server import RpcServer, RpcSettings
+from services.common.settings import load_settings
+from services.common.wire.keys import read_key_ring
+from services.common.wire.senders import SenderTable
+from services.common.wire.sessions import V2Receiver
+from services.common.wire.v1 import V1Opener
+from services.common.wire.v1_counters import SeenFrames, V1Counters
+from services.ingester.dead_letter import DeadLetter
+from services.ingester.indexer import Indexer, IndexerTools
+from services.ingester.intake import Intake, IntakeTools
+from services.ingester.models import ingester_embedders
+from services.ingester.queue import ByteQueue
+from services.ingester.receiver import Endpoints, Frames, Receiver, ReceiverTools, Room
+from services.ingester.recovery import Recovery
+from services.ingester.sealing_jobs import SealingJobs, SealingTools
+from services.ingester.settings import IngesterSettings
+from services.ingester.watch import FolderWatch, WatchTools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from services.common.embedding.cache import NarrativeCache
+
+KIND = "ingester"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ingester; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="appia-ingester", description="Takes events in, keeps them, embeds them, seals days."
+    )
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="TOML file; docs/settings.md lists the keys"
+    )
+    options = parser.parse_args(argv)
+    try:
+        run(load_settings(IngesterSettings, options.settings))
+    except AppiaError as error:
+        sys.stderr.write(f"appia-ingester: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def run(settings: IngesterSettings) -> None:
+    """Run until a signal asks to stop, or something fails that must not be gone on from.
+
+    Raises:
+        AppiaError: what an operator has to see to.
+    """
+    log = make_logger(KIND)
+    state, disk = StateNames(settings.state), Disk()
+    claim_layout(state, disk)
+    disk.make_folder(state.run)
+    lock = _lock(state)
+    try:
+        _raise_file_limit()
+        with zmq.Context() as context:
+            ingester = _build(context, settings, log, (state, disk))
+            _announce(ingester)
+            ingester.run()
+    finally:
+        os.close(lock)
+
+
+@dataclass
+class Ingester:
+    """The built service: what runs, in the order in which it is stopped."""
+
+    receiver: Receiver
+    indexer: Indexer
+    indexing: ByteQueue
+    sealing: SealingJobs
+    watch: FolderWatch
+    control: RpcServer
+    heartbeat: Heartbeat
+    cache: NarrativeCache
+    log: FilteringBoundLogger
+
+    def run(self) -> None:
+        """Start all threads, wait for a signal or a failure, stop them in order.
+
+        Raises:
+            AppiaError: a thread failed; what was acknowledged is safe.
+        """
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        failures: list[BaseException] = []
+        bodies = {
+            "intake": self.receiver.run,
+            "indexer": self.indexer.run,
+            "sealing": self.sealing.run,
+            "watch": self.watch.run,
+        }
+        threads = {name: _thread(name, body, failures, stop) for name, body in bodies.items()}
+        self.control.start()
+        self.heartbeat.start()
+        stop.wait()
+        self.log.info("stopping", failures=[str(failure) for failure in failures])
+        self.heartbeat.stop()
+        self.control.stop()
+        self.watch.stop()
+        self.sealing.stop()
+        threads["watch"].join()
+        threads["sealing"].join()
+        self.receiver.stop()
+        threads["intake"].join()
+        self.indexing.close()
+        threads["indexer"].join()
+        self.cache.close()
+        if failures:
+            first = failures[0]
+            raise (
+                first
+                if isinstance(first, AppiaError)
+                else AppiaError(f"The ingester stopped: {type(first).__name__}: {first}")
+            )
+
+    def status(self) -> dict[str, Any]:
+        """Counters for `status` requests."""
+        tools = self.receiver.counts()
+        return {
+            **tools,
+            "index_lag": self.indexer.lag(),
+            "index_faults": self.indexer.faults(),
+            "queue_bytes": self.indexing.bytes,
+        }
+
+
+def _thread(
+    name: str, body: Callable[[], None], failures: list[BaseException], stop: threading.Event
+) -> threading.Thread:
+    def guarded() -> None:
+        try:
+            body()
+        except BaseException as error:  # noqa: BLE001 - the main thread decides what a dead thread means
+            failures.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=guarded, name=name)
+    thread.start()
+    return thread
+
+
+def _build(
+    context: zmq.Context[zmq.Socket[bytes]],
+    settings: IngesterSettings,
+    log: FilteringBoundLogger,
+    place: tuple[StateNames, Disk],
+) -> Ingester:
+    """Build all parts and pass each what it needs."""
+    state, disk = place
+
+    def report(event: str, facts: dict[str, Any]) -> None:
+        log.warning(event, **facts)
+
+    ring = read_key_ring(settings.keys)
+    embedders, cache = ingester_embedders(state, settings.model_threads)
+    dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns)
+    recovered = Recovery(disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence)).recover(
+        state
+    )
+    indexing = ByteQueue(settings.queue_bytes)
+    intake = Intake(state, recovered, IntakeTools(disk, dead_letter, time.time_ns, time.monotonic))
+    frames = Frames(
+        V2Receiver(ring, settings.v2_channel, SenderTable(state.run / "senders.json")),
+        V1Opener(ring.opening_seeds(), settings.v1_channel),
+        V1Counters(SeenFrames()),
+    )
+    endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
+    room = Room(state.root, settings.disk_stop_percent)
+    receiver = Receiver(
+        context, endpoints, ReceiverTools(frames, intake, dead_letter, indexing, room, report)
+    )
+    narrator = Narrator(load_vocabulary())
+    indexer = Indexer(
+        state, recovered, indexing, IndexerTools(disk, narrator, embedders, time.monotonic, report)
+    )
+    sealing = SealingJobs(
+        state, settings, SealingTools(intake, receiver, indexing, time.time_ns, time.monotonic, report)
+    )
+    artifact_opener = V1Opener(ring.opening_seeds(), settings.artifact_channel)
+    watch = FolderWatch(
+        settings.watch, state.run / "watch.json", WatchTools(disk, artifact_opener, receiver.submit, report)
+    )
+    parts: list[Ingester] = []
+    handlers = {
+        "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
+        "status": lambda _args, _deadline: parts[0].status(),
+        "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
+        "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
+    }
+    control = RpcServer(context, RpcSettings(settings.control, workers=2), handlers, log)
+    entry = Entry(
+        KIND, settings.name, receiver.v2_endpoint, {"pid": os.getpid(), "control": control.endpoint}
+    )
+    heartbeat = Heartbeat(open_registry(settings.registry, state.root), entry, lambda: entry.info)
+    parts.append(Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, log))
+    return parts[0]
+
+
+def _announce(ingester: Ingester) -> None:
+    """One line on standard output that tells the supervisor where to find what."""
+    endpoints = {
+        "v2": ingester.receiver.v2_endpoint,
+        "v1_pull": ingester.receiver.v1_endpoint,
+        "control": ingester.control.endpoint,
+    }
+    sys.stdout.write(
+        json.dumps({"ready": True, "service": KIND, "pid": os.getpid(), "endpoints": endpoints}) + "\n"
+    )
+    sys.stdout.flush()
+
+
+def _lock(state: StateNames) -> int:
+    """Become the one writer of the state directory, until the process ends."""
+    handle = os.open(state.lock, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise AppiaError(
+            f"Another ingester writes {state.root}: stop it, or name another state directory."
+        ) from None
+    return handle
+
+
+def _raise_file_limit() -> None:
+    """Days in progress keep some twenty files open each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""A queue between two threads with a budget in bytes: who puts waits while it is full."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+
+class ByteQueue:
+    """First in, first out. One item always fits, however large, so that nothing waits for ever."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        """Hold items of at most `budget_bytes` in all."""
+        self._budget = budget_bytes
+        self._items: deque[tuple[object, int]] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more comes and nothing is left."""
+        with self._changed:
+            return self._closed and not self._items
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held now."""
+        return self._bytes
+
+    def put(self, item: object, size: int) -> None:
+        """Append an item of `size` bytes; blocks while the budget is full."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._items or self._bytes + size <= self._budget)
+            self._items.append((item, size))
+            self._bytes += size
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float) -> object | None:
+        """The next item; None where none comes within the time, or the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            if not self._items:
+                return None
+            item, size = self._items.popleft()
+            self._bytes -= size
+            self._changed.notify_all()
+            return item
+
+    def peek(self) -> object | None:
+        """The next item without taking it; None where there is none."""
+        with self._changed:
+            return self._items[0][0] if self._items else None
+
+    def close(self) -> None:
+        """Say that nothing more comes; what is in the queue can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

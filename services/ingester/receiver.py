@@ -1,0 +1,348 @@
+"""The receiver: the one thread that reads the sockets, makes events durable, and acknowledges them.
+
+It takes what has arrived (up to `GROUP_FRAMES`), commits it with one sync a day, and only then answers. While the disk
+is full, or the queue to the indices, it reads nothing: the senders wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import queue
+import shutil
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import zmq
+
+from services.common.errors import AppiaError, UsageError
+from services.common.events.parse import Refused, parse_event
+from services.common.wire.refusals import FrameRefused, Reason
+from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
+from services.common.wire.v1_counters import Sighting, V1Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from services.common.wire.v1 import V1Opener
+    from services.ingester.dead_letter import DeadLetter
+    from services.ingester.intake import Intake, Verdict
+    from services.ingester.queue import ByteQueue
+
+GROUP_FRAMES = 64
+WAITING_FRAMES = 256
+"""Frames that ZeroMQ holds for one sender before it stops reading from it; a frame has at most 1 MiB."""
+_POLL_MS = 50
+_MAX_PART = 2 << 20
+_PAUSE_MS = 500
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events that did not come by a socket; `done` is called once they are durable."""
+
+    payloads: Sequence[bytes]
+    origin: str
+    done: Callable[[], None]
+    refusals: Sequence[tuple[str, str, bytes]] = ()  # reason, detail, bytes of what could not be read
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where to listen and to connect; empty for nowhere."""
+
+    v2: str
+    v1_pull: str
+    v1_sub: Sequence[str]
+    allow_public_v1: bool
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What opens frames, and follows the counters of version 1."""
+
+    v2: V2Receiver
+    v1: V1Opener
+    v1_counters: V1Counters
+
+
+@dataclass(frozen=True)
+class Room:
+    """Whether the disk has room: intake pauses at `stop_percent` and goes on below."""
+
+    folder: Path
+    stop_percent: float
+
+    def is_left(self) -> bool:
+        """Look at the file system now."""
+        usage = shutil.disk_usage(self.folder)
+        return 100.0 * (usage.total - usage.free) / usage.total < self.stop_percent
+
+
+@dataclass(frozen=True)
+class ReceiverTools:
+    """What the receiver works with."""
+
+    frames: Frames
+    intake: Intake
+    dead_letter: DeadLetter
+    indexing: ByteQueue
+    room: Room
+    report: Callable[[str, dict[str, Any]], None]
+
+
+class Receiver:
+    """Owns the intake and its sockets. `run` is the body of its thread; `submit` and `call` are for others."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, tools: ReceiverTools
+    ) -> None:
+        """Bind and connect; nothing is read before `run`.
+
+        Raises:
+            UsageError: an endpoint is none, or version 1 would listen to the world.
+            AppiaError: an endpoint cannot be bound.
+        """
+        self._tools = tools
+        self._v2 = _bind(context, zmq.ROUTER, endpoints.v2)
+        self._v1: list[zmq.Socket[bytes]] = []
+        if endpoints.v1_pull:
+            if not endpoints.allow_public_v1:
+                _check_private(endpoints.v1_pull)
+            self._v1.append(_bind(context, zmq.PULL, endpoints.v1_pull))
+        if endpoints.v1_sub:
+            self._v1.append(_subscribe(context, endpoints.v1_sub))
+        self.v2_endpoint = self._v2.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.v1_endpoint = self._v1[0].getsockopt_string(zmq.LAST_ENDPOINT) if endpoints.v1_pull else ""
+        self._batches: queue.Queue[Batch] = queue.Queue(4)
+        self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._stop = threading.Event()
+        self.frames: Counter[str] = Counter()
+        self.paused = False
+
+    def submit(self, batch: Batch) -> None:
+        """Hand in events from a file; blocks while others wait."""
+        self._batches.put(batch)
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """Run `work` in the receiver's thread between two groups, and give what it returns. Blocks until then."""
+        done = threading.Event()
+        result: list[Any] = []
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                result.append(work())
+            except AppiaError as error:
+                failure.append(error)
+            finally:
+                done.set()
+
+        self._calls.put(run)
+        done.wait()
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    def counts(self) -> dict[str, Any]:
+        """What came in since the start, as plain values. For any thread; not all from the same moment."""
+        tools = self._tools
+        return {
+            "frames": dict(self.frames),
+            "accepted": tools.intake.accepted,
+            "duplicates": tools.intake.duplicates,
+            "refused": dict(tools.dead_letter.counts),
+            "dead_letter_not_kept": tools.dead_letter.not_kept,
+            "paused": self.paused,
+            "v1_nodes": {node: asdict(counts) for node, counts in tools.frames.v1_counters.counts().items()},
+        }
+
+    def stop(self) -> None:
+        """Ask `run` to end after what it is doing."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Receive until stopped. An error of the disk ends it: what was not synced is not acknowledged either."""
+        poller = zmq.Poller()
+        for socket in (self._v2, *self._v1):
+            poller.register(socket, zmq.POLLIN)
+        try:
+            while not self._stop.is_set():
+                self._run_calls()
+                if self._pause():
+                    self._stop.wait(_PAUSE_MS / 1000)
+                    continue
+                poller.poll(_POLL_MS if self._batches.empty() else 0)
+                self._group()
+        finally:
+            self._run_calls()
+            for socket in (self._v2, *self._v1):
+                socket.close(linger=1000)
+            self._tools.intake.close()
+
+    def _pause(self) -> bool:
+        paused = not self._tools.room.is_left()
+        if paused != self.paused:
+            self._tools.report(
+                "intake_paused" if paused else "intake_resumed",
+                {"limit_percent": self._tools.room.stop_percent},
+            )
+            self.paused = paused
+        return paused
+
+    def _run_calls(self) -> None:
+        while True:
+            try:
+                self._calls.get_nowait()()
+            except queue.Empty:
+                return
+
+    def _group(self) -> None:
+        """Take what is there, make it durable, answer."""
+        answers: list[tuple[bytes, Opened, Verdict | AuthenticFrameRefused]] = []
+        finished: list[Batch] = []
+        try:
+            answers += self._take_v2()
+            self._take_v1()
+            finished += self._take_batches()
+            logged = self._tools.intake.commit()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # A full disk is no broken one: nothing of this group is acknowledged, the senders try again.
+            for _, opened, _ in answers:
+                self._tools.frames.v2.abandon(opened)
+            raise AppiaError(
+                f"The disk is full ({error}): free some space, then start the ingester again."
+            ) from error
+        for identity, opened, result in answers:
+            self._v2.send_multipart([identity, self._acknowledge(opened, result)], copy=False)
+        for batch in finished:
+            batch.done()
+        for item in logged:
+            self._tools.indexing.put(item, item.size)
+
+    def _acknowledge(self, opened: Opened, result: Verdict | AuthenticFrameRefused) -> bytes:
+        receiver = self._tools.frames.v2
+        if isinstance(result, AuthenticFrameRefused):
+            return receiver.acknowledge(opened, 0, 0, {result.reason: 1})
+        return receiver.acknowledge(opened, result.accepted, result.duplicates, result.refused)
+
+    def _take_v2(self) -> Iterator[tuple[bytes, Opened, Verdict | AuthenticFrameRefused]]:
+        for identity, *parts in _drain(self._v2):
+            frame = parts[-1] if parts else b""
+            self.frames["v2"] += 1
+            try:
+                opened = self._tools.frames.v2.open(frame)
+            except AuthenticFrameRefused as refused:
+                self._tools.dead_letter.keep(refused.reason, refused.detail, "v2", frame)
+                yield identity, refused.opened, refused
+            except FrameRefused as refused:
+                self._refuse(refused, "v2", frame)
+            else:
+                if isinstance(opened, Opened):
+                    origin = f"v2 sender {opened.sender:#018x}"
+                    yield (
+                        identity,
+                        opened,
+                        self._tools.intake.add(opened.payloads, backfill=opened.backfill, origin=origin),
+                    )
+                elif opened.ack is not None:
+                    self._v2.send_multipart([identity, opened.ack])
+
+    def _take_v1(self) -> None:
+        for socket in self._v1:
+            for parts in _drain(socket):
+                frame = parts[-1]
+                self.frames["v1"] += 1
+                try:
+                    self._take_v1_frame(frame)
+                except FrameRefused as refused:
+                    self._refuse(refused, "v1", frame)
+
+    def _take_v1_frame(self, frame: bytes) -> None:
+        frames = self._tools.frames
+        opened = frames.v1.open(frame)
+        try:
+            node = parse_event(opened.payload).originating_node_id
+        except Refused:
+            node = ""
+        sighting = frames.v1_counters.note(node, opened)
+        if sighting is Sighting.REPLAY:
+            raise FrameRefused(Reason.REPLAY, f"the frame {opened.counter} of node {node!r} was seen before")
+        if sighting is Sighting.NONCE_REUSED:
+            self._tools.report("nonce_reused", {"node": node, "counter": opened.counter})
+        self._tools.intake.add([opened.payload], backfill=False, origin=f"v1 node {node}")
+
+    def _take_batches(self) -> Iterator[Batch]:
+        while True:
+            try:
+                batch = self._batches.get_nowait()
+            except queue.Empty:
+                return
+            for reason, detail, data in batch.refusals:
+                self._tools.dead_letter.keep(reason, detail, batch.origin, data)
+            self._tools.intake.add(batch.payloads, backfill=True, origin=batch.origin)
+            yield batch
+
+    def _refuse(self, refused: FrameRefused, origin: str, frame: bytes) -> None:
+        self.frames["refused"] += 1
+        self._tools.dead_letter.sample(refused.reason, refused.detail, origin, frame)
+
+
+def _drain(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+    """Messages that have arrived, at most a group of them."""
+    for _ in range(GROUP_FRAMES):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.RCVHWM, WAITING_FRAMES)
+    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+    socket.setsockopt(zmq.IPV6, 1)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        raise AppiaError(
+            f"{endpoint} cannot be bound ({error.strerror}): stop the process that has it, or choose another."
+        ) from None
+    return socket
+
+
+def _subscribe(context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVHWM, WAITING_FRAMES)
+    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+    socket.setsockopt(zmq.SUBSCRIBE, b"")
+    for endpoint in endpoints:
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            raise UsageError(
+                f"{endpoint!r} is no endpoint to connect to ({error.strerror}): write tcp://HOST:PORT."
+            ) from None
+    return socket
+
+
+def _check_private(endpoint: str) -> None:
+    """Version 1 repeats nonces, so it stays on loopback and private links unless told otherwise."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or not (address.is_loopback or address.is_private):
+        raise UsageError(
+            f"{endpoint} would take version 1 frames from everywhere, and they can be forged once a sensor restarts: "
+            "bind to a private address, or set allow_public_v1 = true."
+        )

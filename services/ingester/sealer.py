@@ -1,0 +1,92 @@
+"""Seals one day in a process of its own: the ingester's memory stays flat, and no fault of faiss takes it down.
+
+Prints one JSON object a line: {"step", "done", "total"} while it works, then {"report": {...}} or {"error": "..."}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faiss
+
+from services.common.days.names import StateNames
+from services.common.days.sealing import Sealer
+from services.common.durable import Disk
+from services.common.errors import AppiaError
+from services.common.events.narrative import Narrator, load_vocabulary
+from services.ingester.models import sealing_embedders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NICENESS = 10
+_PROGRESS_EVERY_S = 0.25
+
+
+class Lines:
+    """Writes progress as JSON lines to standard output, not more often than four times a second and step."""
+
+    def __init__(self) -> None:
+        """Write nothing yet."""
+        self._last: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Say how far a step is; for any thread."""
+        now = time.monotonic()
+        with self._lock:
+            if done < total and now - self._last.get(step, 0.0) < _PROGRESS_EVERY_S:
+                return
+            self._last[step] = now
+            self.write({"step": step, "done": done, "total": total})
+
+    def write(self, line: dict[str, object]) -> None:
+        """Write one line."""
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Seal the day named on the command line, or build the indices that it lacks."""
+    parser = argparse.ArgumentParser(description="Seal one day; started by the ingester.")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--day", required=True)
+    parser.add_argument(
+        "--through", type=int, help="the last open segment to take in; without it, build missing indices"
+    )
+    parser.add_argument("--compression", default="balanced")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(argv)
+    os.nice(NICENESS)
+    faiss.omp_set_num_threads(1)
+    lines = Lines()
+    state = StateNames(options.state)
+    try:
+        sealer = Sealer(
+            disk=Disk(),
+            narrator=Narrator(load_vocabulary()),
+            embedders=sealing_embedders(state, options.threads),
+            progress=lines.progress,
+            compression=options.compression,
+        )
+        names = state.day(options.day)
+        report = (
+            sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
+        )
+    except (AppiaError, OSError) as error:
+        lines.write({"error": str(error)})
+        return 1
+    lines.write({"report": None if report is None else asdict(report)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

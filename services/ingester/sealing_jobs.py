@@ -1,0 +1,242 @@
+"""Which day is sealed when: on request, when it is over and quiet, and again later where an index failed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+from collections import OrderedDict, deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.days.names import INDICES, day_of, day_start_ns, parse_day, read_pointer
+from services.common.errors import AppiaError
+from services.ingester.indexer import Finish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.common.days.names import StateNames
+    from services.ingester.intake import Intake, SegmentKey
+    from services.ingester.queue import ByteQueue
+    from services.ingester.receiver import Receiver
+    from services.ingester.settings import IngesterSettings
+
+_JOBS_KEPT = 256
+_LOOK_EVERY_S = 1.0
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 3600.0
+_NS = 1_000_000_000
+
+
+@dataclass
+class Job:
+    """One sealing, as a client may ask about it."""
+
+    job: str
+    day: str
+    state: str = "queued"  # queued, running, done, failed
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    report: dict[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass
+class _Retry:
+    not_before: float = 0.0
+    pause_s: float = _FIRST_RETRY_S
+
+
+@dataclass(frozen=True)
+class SealingTools:
+    """What sealing works with."""
+
+    intake: Intake
+    receiver: Receiver
+    indexing: ByteQueue
+    clock: Callable[[], int]  # nanoseconds since 1970
+    monotonic: Callable[[], float]
+    report: Callable[[str, dict[str, Any]], None]
+
+
+class SealingJobs:
+    """Runs one sealer process at a time. `run` is the body of its thread; the other methods are for any thread."""
+
+    def __init__(self, state: StateNames, settings: IngesterSettings, tools: SealingTools) -> None:
+        """Know no job yet."""
+        self._state = state
+        self._settings = settings
+        self._tools = tools
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._waiting: deque[Job] = deque()
+        self._numbers = itertools.count(1)
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._retries: dict[str, _Retry] = {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def request(self, day: str) -> str:
+        """Queue the sealing of a day and give the job's name; a day that waits already keeps its job.
+
+        Raises:
+            UsageError: `day` is no day.
+            AppiaError: there is nothing to seal.
+        """
+        day = parse_day(day)
+        names = self._state.day(day)
+        if not names.segments():
+            sealed = read_pointer(names.current) is not None
+            what = "is sealed already and has no new events" if sealed else "has no events"
+            raise AppiaError(f"Day {day} {what}; `appia days` shows the days there are.")
+        with self._wake:
+            waiting = next((job for job in self._waiting if job.day == day), None)
+            if waiting is None:
+                waiting = self._add(Job(f"seal-{next(self._numbers)}", day))
+            self._wake.notify_all()
+            return waiting.job
+
+    def status(self, job: str) -> dict[str, Any]:
+        """How a job is doing, as plain values.
+
+        Raises:
+            AppiaError: there is no such job.
+        """
+        with self._wake:
+            found = self._jobs.get(job)
+            if found is None:
+                raise AppiaError(f"There is no job {job!r}: it is of an ingester before, or too long ago.")
+            return asdict(found)
+
+    def run(self) -> None:
+        """Seal what is asked for and what is due, until stopped."""
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._stopped, _LOOK_EVERY_S)
+                if self._stopped:
+                    return
+                job = self._waiting.popleft() if self._waiting else None
+            if job is not None:
+                self._seal(job)
+            else:
+                self._look()
+
+    def stop(self) -> None:
+        """End `run`; a sealing that is going on is broken off, and nothing of it is published."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify_all()
+            process = self._process
+        if process is not None:
+            process.terminate()
+
+    def _add(self, job: Job) -> Job:
+        self._jobs[job.job] = job
+        self._waiting.append(job)
+        while len(self._jobs) > _JOBS_KEPT:
+            self._jobs.popitem(last=False)
+        return job
+
+    def _look(self) -> None:
+        """Queue what the schedule wants: past days that are quiet, and indices that could not be built."""
+        today = day_of(self._tools.clock())
+        for day in self._state.days():
+            retry = self._retries.setdefault(day, _Retry())
+            if self._tools.monotonic() < retry.not_before:
+                continue
+            names = self._state.day(day)
+            if names.segments():
+                if day < today and self._is_quiet(day):
+                    self.request(day)
+            elif self._lacks_index(day):
+                self._work(Job("", day), None)
+
+    def _is_quiet(self, day: str) -> bool:
+        """Whether no event came for the setting's time, by this run's clock or by the log's last write before it."""
+        limit_s = self._settings.seal_after_quiet_s
+        quiet_s = self._tools.receiver.call(lambda: self._tools.intake.quiet_s(day))
+        if quiet_s is not None:
+            return bool(quiet_s >= limit_s)
+        names = self._state.day(day)
+        writes = [
+            segment.log(log).stat().st_mtime_ns
+            for segment in map(names.segment, names.segments())
+            for log in segment.logs()
+        ]
+        now = self._tools.clock()
+        over_s = (now - day_start_ns(day)) / _NS - 86_400
+        return min((now - max(writes, default=0)) / _NS, over_s) >= limit_s
+
+    def _lacks_index(self, day: str) -> bool:
+        names = self._state.day(day)
+        current = read_pointer(names.current)
+        if current is None:
+            return False
+        generation = names.generation(current)
+        return any(read_pointer(generation.index_current(name)) is None for name in INDICES)
+
+    def _seal(self, job: Job) -> None:
+        upto: SegmentKey | None = self._tools.receiver.call(lambda: self._tools.intake.rotate(job.day))
+        if upto is None:
+            job.state, job.error = "failed", f"Day {job.day} has no open events any more."
+            return
+        finish = Finish(upto, threading.Event())
+        self._tools.indexing.put(finish, 0)
+        while not finish.done.wait(0.2):
+            if self._stopped:
+                return
+        self._work(job, upto.number)
+
+    def _work(self, job: Job, through: int | None) -> None:
+        """Run the sealer and follow its lines."""
+        job.state = "running"
+        command = [
+            sys.executable,
+            "-m",
+            "services.ingester.sealer",
+            "--state",
+            str(self._state.root),
+            "--day",
+            job.day,
+        ]
+        command += [
+            "--compression",
+            self._settings.compression,
+            "--threads",
+            str(self._settings.model_threads),
+        ]
+        if through is not None:
+            command += ["--through", str(through)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            self._process = process
+            for line in process.stdout or ():
+                _follow(job, line)
+        self._process = None
+        if job.report is None and not job.error:
+            job.error = f"The sealer of {job.day} ended with status {process.returncode} without a word."
+        job.state = "failed" if job.error else "done"
+        failed = job.error or (job.report or {}).get("failed")
+        self._note_outcome(job, failed=bool(failed))
+
+    def _note_outcome(self, job: Job, *, failed: bool) -> None:
+        if not failed:
+            self._retries.pop(job.day, None)
+            self._tools.report("day_sealed", {"day": job.day, **(job.report or {})})
+            return
+        retry = self._retries.setdefault(job.day, _Retry())
+        retry.not_before = self._tools.monotonic() + retry.pause_s
+        retry.pause_s = min(2 * retry.pause_s, _LONGEST_RETRY_S)
+        self._tools.report("sealing_failed", {"day": job.day, "error": job.error, **(job.report or {})})
+
+
+def _follow(job: Job, line: str) -> None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return
+    if "step" in said:
+        job.step, job.done, job.total = said["step"], said["done"], said["total"]
+    job.report = said.get("report", job.report)
+    job.error = said.get("error", job.error)

@@ -1,0 +1,61 @@
+"""Settings of the ingester, read from a TOML file and `APPIA_INGESTER_*`; docs/settings.md lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations at run time
+from typing import Literal
+
+from pydantic import Field
+
+from services.common.settings import ServiceSettings, service_config
+from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, RAG_ARTIFACTS
+
+MIB = 1 << 20
+
+
+class IngesterSettings(ServiceSettings):
+    """Everything that the ingester can be told."""
+
+    model_config = service_config("ingester")
+
+    state: Path = Field(description="the state directory; the ingester is its one writer")
+    keys: Path = Field(description="folder with the key ring, made by `appia keys new`")
+    v2: str = Field(
+        "tcp://127.0.0.1:*", description="where senders of version 2 frames connect, tcp://HOST:PORT"
+    )
+    v1_pull: str = Field(
+        "", description="where version 1 sensors push to, tcp://HOST:PORT; empty for nowhere"
+    )
+    v1_sub: list[str] = Field(
+        [], description="endpoints of version 1 sensors that publish, tcp://HOST:PORT each"
+    )
+    allow_public_v1: bool = Field(
+        default=False, description="true lets version 1 listen beyond loopback and private networks"
+    )
+    control: str = Field(
+        "tcp://127.0.0.1:*", description="where `appia seal` asks, tcp://HOST:PORT on loopback"
+    )
+    v2_channel: str = Field(
+        DEFAULT_V2_CHANNEL, description="channel name that version 2 keys are derived for"
+    )
+    v1_channel: str = Field(
+        DEFAULT_V1_CHANNEL, description="channel name that version 1 keys are derived for"
+    )
+    artifact_channel: str = Field(RAG_ARTIFACTS, description="channel name of event_*.pb.enc files")
+    watch: list[Path] = Field([], description="folders watched for event_*.pb, event_*.pb.enc and *.jsonl")
+    registry: str = Field("file", description="where services register: file, or etcd://HOST:PORT")
+    name: str = Field("ingester", description="name in the registry")
+    seal_after_quiet_s: float = Field(
+        600.0, gt=0, description="seconds without a new event after which a past day is sealed"
+    )
+    compression: Literal["fast", "balanced", "maximum"] = Field(
+        "balanced", description="how a sealed day's events are compressed: fast, balanced or maximum"
+    )
+    queue_bytes: int = Field(
+        32 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
+    )
+    dead_letter_bytes: int = Field(256 * MIB, ge=MIB, description="most that the dead letter keeps, bytes")
+    disk_stop_percent: float = Field(
+        92.0, gt=0, le=100, description="disk use at which intake pauses, percent"
+    )
+    model_threads: int = Field(1, ge=1, le=64, description="threads of one model, 1 to 64")
