@@ -26,6 +26,7 @@ FOLDER = PROJECT / "samples"
 PATTERN = "*.csv.gz"
 LARGEST_RELATIVE_DIFFERENCE = 1e-5
 TIMED_ROWS = 4096
+TIMINGS = 5
 
 
 def sample_files(folder: Path = FOLDER) -> list[Path]:
@@ -65,10 +66,14 @@ def measure(fitted: LogProjection, model: bytes, values: NDArray[np.float32]) ->
     difference = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
     if difference > LARGEST_RELATIVE_DIFFERENCE:
         raise AppiaError(f"The model's graph differs from numpy by {difference:.1e}; it is not published.")
-    started = time.perf_counter()
-    session.run(None, {"values": rows})
-    seconds = time.perf_counter() - started
+    seconds = min(_timed(session, rows) for _ in range(TIMINGS))
     return {
         "graph_to_numpy_relative_difference": difference,
         "microseconds_per_row_one_thread": seconds / TIMED_ROWS * 1e6,
     }
+
+
+def _timed(session: onnxruntime.InferenceSession, rows: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    session.run(None, {"values": rows})
+    return time.perf_counter() - started
