@@ -1,6 +1,6 @@
 """The model store: models on disk, named by their sha256, published whole or not at all.
 
-    <root>/<name>/<sha256>/manifest.json, model.onnx, tokenizer.json ...   never changed once published
+    <root>/<name>/<sha256>/manifest.json, model.onnx, tokenizer.json ...   published whole
     <root>/<name>/ACTIVE                                                  the sha256 in use, and a newline
     <root>/<name>/.staging/, .lock                                        a model being made
 
@@ -126,18 +126,22 @@ class ModelStore:
     def install(self, staged: Path) -> str:
         """Publish the model in `staged` (from `stage`) and make it the active one; return its sha256.
 
-        Its files are synced before the rename that publishes it. A model already there is kept if it is
-        whole, and replaced if it is damaged. Raises AppiaError if the staged model is not whole.
+        Its files are synced before the rename that publishes it. If the same model is already there and whole,
+        only its manifest is replaced (it may tell of another making); a damaged one is replaced altogether.
+        Raises AppiaError if the staged model is not whole.
         """
         manifest = _read_manifest(staged)
         _read_files(staged, manifest)
         home = self.root / manifest.name
         target = home / manifest.sha256
-        if not self._is_whole(manifest):
+        for name in (*manifest.files, MANIFEST_FILE):
+            (staged / name).chmod(_READ_ONLY)
+            _sync(staged / name)
+        if self._is_whole(manifest):
+            (staged / MANIFEST_FILE).replace(target / MANIFEST_FILE)
+            _sync(target)
+        else:
             shutil.rmtree(target, ignore_errors=True)
-            for name in (*manifest.files, MANIFEST_FILE):
-                (staged / name).chmod(_READ_ONLY)
-                _sync(staged / name)
             _sync(staged)
             staged.rename(target)
             _sync(home)
