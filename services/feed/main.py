@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import UsageError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 REFUSALS_SHOWN = 20
 PROGRESS_SECONDS = 0.5
 LONG_WAIT_SECONDS = 0.1
-NONE_REFUSED: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ class FeedWatch:
     """
 
     progress: Callable[[FeedSummary], None] = _no_progress
-    refused: Mapping[str, int] = NONE_REFUSED
+    refused: Mapping[str, int] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
 
 

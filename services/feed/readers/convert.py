@@ -8,6 +8,7 @@ import re
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.common.events.parse import EARLIEST_SECOND, LATEST_SECOND
 from services.feed.readers.port import RowRefusedError
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -47,22 +48,25 @@ def time_us(text: str, zone: dt.tzinfo) -> int:
     Raises:
         RowRefusedError: bad_timestamp.
     """
-    if seconds := SECONDS.fullmatch(text):
-        return int(seconds[1]) * MICROSECONDS + _micros(seconds[2])
+    if since_1970 := SECONDS.fullmatch(text):
+        seconds, micros = int(since_1970[1]), _micros(since_1970[2])
+    else:
+        since = _moment(text, zone) - EPOCH
+        seconds, micros = since.days * 86400 + since.seconds, since.microseconds
+    if not EARLIEST_SECOND <= seconds <= LATEST_SECOND:
+        raise RowRefusedError("bad_timestamp", f"{text!r} is outside the years 1678 to 2261")
+    return seconds * MICROSECONDS + micros
+
+
+def _moment(text: str, zone: dt.tzinfo) -> dt.datetime:
     try:
         if day_first := DAY_FIRST.fullmatch(text):
             moment = _day_first(day_first)
         else:
             moment = dt.datetime.fromisoformat(text.replace("/", "-"))
     except ValueError as error:
-        raise RowRefusedError("bad_timestamp", f"{text!r} is not a time") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    try:
-        since = moment - EPOCH
-    except OverflowError as error:  # year 1 or 9999 moved by its offset
-        raise RowRefusedError("bad_timestamp", f"{text!r} is out of range") from error
-    return (since.days * 86400 + since.seconds) * MICROSECONDS + since.microseconds
+        raise RowRefusedError("bad_timestamp", f"{text[:60]!r} is not a time") from error
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
 
 
 def _day_first(match: re.Match[str]) -> dt.datetime:

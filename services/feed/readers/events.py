@@ -87,10 +87,10 @@ class EventMaker:
             raise RowRefusedError("bad_value", str(error)) from error
 
     def _apply_label(self, label: str, metadata: dict[str, str]) -> dict[str, Any]:
-        if self._labels is LabelMode.NONE or label.lower() in NO_LABEL:
+        if self._labels == LabelMode.NONE or label.lower() in NO_LABEL:
             return {}
         metadata["label"] = label
-        if self._labels is LabelMode.METADATA:
+        if self._labels == LabelMode.METADATA:
             return {}
         return {"final_classification": classification(label), "threat_category": label}
 

@@ -27,7 +27,7 @@ def settled(payload: bytes, reader: str, options: ReadOptions) -> NetworkSecurit
         raise RowRefusedError(error.reason, error.detail) from error
     if not event.originating_node_id:
         event.originating_node_id = options.node or f"feed-{reader}"
-    if options.labels is LabelMode.NONE:
+    if options.labels == LabelMode.NONE:
         for key in [key for key in event.custom_metadata if tells_the_label(key)]:
             del event.custom_metadata[key]
     return event

@@ -168,7 +168,7 @@ class RowPlan:
         return draft
 
     def _is_kept(self, name: str) -> bool:
-        return self._options.labels is LabelMode.CLASSIFICATION or not tells_the_label(name)
+        return self._options.labels == LabelMode.CLASSIFICATION or not tells_the_label(name)
 
     def _step(self, name: str, column: Column) -> Step:
         steps: dict[Kind, Callable[[str, Column], Step]] = {

@@ -106,7 +106,7 @@ def verdict(alerts: Sequence[Alert], labels: LabelMode) -> Mapping[str, Any]:
         "authoritative_source": DetectorSource.DETECTOR_SOURCE_FAST_ONLY,
         "provenance": DetectionProvenance(verdicts=[_engine_verdict(a) for a in alerts[:VERDICTS_KEPT]]),
     }
-    if labels is LabelMode.CLASSIFICATION:
+    if labels == LabelMode.CLASSIFICATION:
         fields["final_classification"] = "MALICIOUS"
         fields["threat_category"] = worst.category
     return fields

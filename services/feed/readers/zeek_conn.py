@@ -187,8 +187,8 @@ class _TabRows:
             layout.empty = value
         elif key == "#path" and not value.startswith("conn"):
             raise SourceBrokenError("wrong_format", f"this is Zeek's log {value!r}, not conn", number)
-        elif key.split(None, 1)[0] == "#fields":
-            self._set_fields(tuple(text.split()[1:]), number)
+        elif text.startswith("#fields"):
+            self._set_fields(tuple(text.replace(layout.separator, " ").split()[1:]), number)
 
     def _set_fields(self, names: tuple[str, ...], number: int) -> None:
         self._layout.names = names
