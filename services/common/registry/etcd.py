@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 from etcd3gw.client import Etcd3Client
-from etcd3gw.exceptions import Etcd3Exception
+from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 from etcd3gw.lease import Lease
 from urllib3 import Timeout
 
@@ -27,7 +27,7 @@ from services.common.registry.port import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.common.registry.etcd_url import EtcdSettings
 
@@ -131,8 +131,7 @@ class _EtcdRegistration:
         return self._etcd.ask(lambda client: Lease(lease_id, client).refresh()) != _GONE
 
     def _holder(self) -> int | None:
-        rows = self._etcd.ask(lambda client: client.get(self._key, metadata=True))
-        return int(rows[0][1].get("lease", 0)) if rows else None
+        return self._etcd.ask(lambda client: _lease_of(client.get(self._key, metadata=True)))
 
 
 class _Endpoints:
@@ -175,8 +174,13 @@ class _Endpoints:
             return call(Etcd3Client(host, port, timeout=timeout, api_path=_API_PATH, session=session))
 
     def _failure(self, index: int, error: Exception) -> str:
-        said = getattr(error, "detail_text", None) or type(error).__name__
-        return f"{self._name(index)} said {str(said)[:120]!r}"
+        name = self._name(index)
+        if isinstance(error, ConnectionTimeoutError):
+            return f"{name} did not answer within {self._share_s:.2g} s"
+        if isinstance(error, ConnectionFailedError):
+            return f"{name} could not be connected to"
+        said = getattr(error, "detail_text", None) or error
+        return f"{name} said {str(said)[:120]!r}"
 
     def _name(self, index: int) -> str:
         host, port = self._endpoints[index]
@@ -196,3 +200,7 @@ def _listed(kind: str, name: str, value: bytes, row: Mapping[str, Any]) -> Entry
 
 def _text(key: object) -> str:
     return key.decode(errors="replace") if isinstance(key, bytes) else ""
+
+
+def _lease_of(rows: Sequence[tuple[bytes, Mapping[str, Any]]]) -> int | None:
+    return int(rows[0][1].get("lease", 0)) if rows else None

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from services.common.errors import AppiaError
 from services.common.registry.port import (
     DEFAULT_TTL_S,
     Entry,
     Info,
-    NameTaken,
     Registration,
     Registry,
     RegistryUnavailable,
@@ -33,7 +33,8 @@ class Heartbeat:
         registry: Where to register.
         entry: What to register; its `info` is replaced by what `info` returns.
         info: Gives the current facts; called in the thread before each beat. It must not raise: what it
-            raises ends the thread, and the entry goes away with its lease.
+            raises ends the thread, and the entry goes away with its lease. Facts that break the rules of
+            Entry are reported in `last_error`.
         ttl_s: The lease in seconds, 3 to 3600.
 
     Attributes:
@@ -87,7 +88,7 @@ class Heartbeat:
         info = self._info()
         try:
             self._beat(info)
-        except (RegistryUnavailable, NameTaken) as error:
+        except AppiaError as error:
             self._failures += 1
             self.last_error = str(error)
             return self._ttl_s / 3 * min(self._failures, 2)

@@ -51,7 +51,7 @@ class KnownSet:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: list[Entry] = []
-        self._filled_at = clock() - lease_s
+        self._empty_since: float | None = None
         self._dead_until: dict[tuple[str, str], float] = {}
         self._repeater = Repeater(f"known-{kind}", self._step)
         self.last_ok: float | None = None
@@ -81,16 +81,12 @@ class KnownSet:
         try:
             fresh = self._registry.entries(self._kind)
         except RegistryUnavailable as error:
-            self.last_error = str(error)
+            with self._lock:
+                self._empty_since = None
+                self.last_error = str(error)
             return False
         with self._lock:
-            now = self._clock()
-            if fresh:
-                self._filled_at = now
-            if fresh or now - self._filled_at >= self._lease_s:
-                self._known = fresh
-            self.last_ok = now
-            self.last_error = None
+            self._take(fresh, self._clock())
         return True
 
     def report_dead(self, entry: Entry) -> None:
@@ -100,6 +96,16 @@ class KnownSet:
         """
         with self._lock:
             self._dead_until[_key(entry)] = self._clock() + self._lease_s
+
+    def _take(self, fresh: list[Entry], now: float) -> None:
+        self.last_ok = now
+        self.last_error = None
+        if fresh:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
+        if self._empty_since is None or now - self._empty_since >= self._lease_s:
+            self._known = fresh
 
     def _step(self) -> float:
         self.refresh()
