@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import random
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.feed.readers import READERS
 from services.feed.readers.port import Idle, LabelMode, ReadOptions, Refusal, Skipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUNDS = 150
 ODDITIES = (
