@@ -1,0 +1,150 @@
+"""`appia seal` and `appia verify`: whole days, one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.options import JsonOption, StateOption, required_state
+from services.cli.output import print_json, print_lines
+from services.common.errors import AppiaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from services.common.days.verify import DayCheck
+    from services.common.rpc_client import RpcClient
+
+ANSWER_SECONDS = 10.0
+POLL_SECONDS = 0.1
+
+DayArgument = Annotated[str, typer.Argument(metavar="DAY", help="UTC day, YYYY-MM-DD. No default.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: appia seal 2026-01-22 --state ~/appia")(seal)
+    app.command(epilog="Example: appia verify 2026-01-22 --state ~/appia")(verify)
+
+
+def seal(*, day: DayArgument, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Make a day immutable, checksummed and indexed anew.
+
+    Days that are over are sealed by themselves after a while; events that come later make a new generation.
+    """
+    from services.cli.running import read_running  # noqa: PLC0415 - `appia --help` starts quicker without it
+    from services.common.days.names import parse_day  # noqa: PLC0415 - as above
+
+    day = parse_day(day)
+    running = read_running(required_state(state))
+    with _connected(running.ingester.control) as ingester, _step_shown() as show:
+        job = _call(ingester, "seal", {"day": day})["job"]
+        while True:
+            status = _call(ingester, "seal_status", {"job": job})
+            if status["state"] in ("done", "failed"):
+                break
+            show(status)
+            time.sleep(POLL_SECONDS)
+    if status["state"] == "failed":
+        raise AppiaError(f"day {day} was not sealed: {status['error'] or 'the ingester does not say why'}")
+    report = status["report"] or {}
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(day, report)
+
+
+@contextlib.contextmanager
+def _connected(endpoint: str) -> Iterator[RpcClient]:
+    import zmq  # noqa: PLC0415 - as above
+
+    from services.common.rpc_client import RpcClient  # noqa: PLC0415 - as above
+
+    with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint)) as client:
+        yield client
+
+
+def _call(client: RpcClient, op: str, arguments: dict[str, str]) -> dict[str, Any]:
+    from services.common.rpc_client import RpcRefused  # noqa: PLC0415 - as above
+
+    try:
+        answer: dict[str, Any] = client.call(op, arguments, ANSWER_SECONDS)
+    except RpcRefused as refused:
+        if refused.code == "usage":
+            raise UsageError(str(refused)) from None
+        raise
+    return answer
+
+
+@contextlib.contextmanager
+def _step_shown() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that shows a job's step: on standard error, and only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _status: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where somebody looks
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("waiting", total=None)
+
+        def show(status: dict[str, Any]) -> None:
+            text = status["step"] or status["state"]
+            bar.update(task, description=text, completed=status["done"], total=status["total"] or None)
+
+        yield show
+
+
+def _print_report(day: str, report: dict[str, Any]) -> None:
+    print_lines(f"Sealed {day}.")
+    for key, value in report.items():
+        if key != "day":
+            shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            print_lines(f"  {key}: {shown}")
+
+
+def verify(
+    *,
+    day: Annotated[
+        str | None,
+        typer.Argument(metavar="[DAY]", help="UTC day, YYYY-MM-DD. Default: all.", show_default=False),
+    ] = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file of a day, or of all days.
+
+    The exit status is 1 when anything is wrong. Reads the disk itself, whether the stack runs or not, and changes
+    nothing.
+    """
+    from services.common.days.names import StateNames, check_layout, parse_day  # noqa: PLC0415 - as above
+    from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
+
+    names = StateNames(required_state(state))
+    check_layout(names)
+    there = names.days()
+    days = there if day is None else [parse_day(day)]
+    if day is not None and days[0] not in there:
+        raise AppiaError(f"{names.root} has no day {day}: `appia days` shows those there are")
+    checks = [verify_day(names.day(one)) for one in days]
+    if as_json:
+        print_json({"days": [asdict(check) for check in checks]})
+    else:
+        _print_checks(checks)
+    faults = sum(len(check.faults) for check in checks)
+    if faults:
+        raise AppiaError(f"{faults} faults were found; what is damaged is not served, all else is")
+
+
+def _print_checks(checks: list[DayCheck]) -> None:
+    if not checks:
+        print_lines("There is no day to check.")
+    for check in checks:
+        verdict = f"{len(check.faults)} faults" if check.faults else "whole"
+        print_lines(f"{check.day}: {verdict}; {check.rows:,} events, {check.files:,} files")
+        print_lines(*(f"  {fault}" for fault in check.faults))

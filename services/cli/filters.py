@@ -1,0 +1,127 @@
+"""The filters that questions share: options of the command line, and the plain values a request carries."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from services.common.errors import UsageError
+
+PANEL = "Filters (all must hold; an option given several times: any of its values)"
+
+_A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _option(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default="all")
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """One field per filter, named as in a request."""
+
+    since: Annotated[
+        str | None,
+        _option("--from", metavar="TIME", text="Not before: ISO time (UTC unless it says otherwise) or day."),
+    ] = None
+    until: Annotated[
+        str | None, _option("--to", metavar="TIME", text="Before this ISO time, or to the end of this day.")
+    ] = None
+    days: Annotated[list[str] | None, _option("--day", metavar="DAY", text="UTC day, YYYY-MM-DD.")] = None
+    host: Annotated[
+        list[str] | None,
+        _option("--host", metavar="ADDRESS", text="Either side: address or network, 10.0.0.0/8."),
+    ] = None
+    src: Annotated[
+        list[str] | None, _option("--src", metavar="ADDRESS", text="Source address or network.")
+    ] = None
+    dst: Annotated[
+        list[str] | None, _option("--dst", metavar="ADDRESS", text="Destination address or network.")
+    ] = None
+    port: Annotated[
+        list[str] | None, _option("--port", metavar="PORT", text="Either side: port, or range 1-1023.")
+    ] = None
+    src_port: Annotated[
+        list[str] | None, _option("--src-port", metavar="PORT", text="Source port or range.")
+    ] = None
+    dst_port: Annotated[
+        list[str] | None, _option("--dst-port", metavar="PORT", text="Destination port or range.")
+    ] = None
+    protocol: Annotated[
+        list[str] | None, _option("--protocol", metavar="NAME", text="tcp, udp, icmp, ... or a number.")
+    ] = None
+    klass: Annotated[
+        list[str] | None,
+        _option("--class", metavar="NAME", text="Final class, such as MALICIOUS; * for any characters."),
+    ] = None
+    category: Annotated[
+        list[str] | None, _option("--category", metavar="NAME", text="Threat category; * for any characters.")
+    ] = None
+    label: Annotated[
+        list[str] | None,
+        _option("--label", metavar="NAME", text="Label of a data set; * for any characters."),
+    ] = None
+    node: Annotated[
+        list[str] | None, _option("--node", metavar="NAME", text="Sensor that saw it; * for any characters.")
+    ] = None
+    source: Annotated[
+        list[str] | None,
+        _option(
+            "--source", metavar="NAME", text="Who decided: FAST_ONLY, ML_ONLY, CONSENSUS, DIVERGENCE, ..."
+        ),
+    ] = None
+    fast_triggered: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast-triggered/--no-fast-triggered",
+            help="Whether the fast detector fired.",
+            rich_help_panel=PANEL,
+            show_default="both",
+        ),
+    ] = None
+    min_overall: Annotated[
+        float | None, _option("--min-score", metavar="X", text="Overall threat score of at least X, 0 to 1.")
+    ] = None
+    max_overall: Annotated[float | None, _option("--max-score", metavar="X", text="... of at most X.")] = None
+    min_fast: Annotated[
+        float | None, _option("--min-fast", metavar="X", text="Score of the fast detector of at least X.")
+    ] = None
+    max_fast: Annotated[float | None, _option("--max-fast", metavar="X", text="... of at most X.")] = None
+    min_ml: Annotated[
+        float | None, _option("--min-ml", metavar="X", text="Score of the model of at least X.")
+    ] = None
+    max_ml: Annotated[float | None, _option("--max-ml", metavar="X", text="... of at most X.")] = None
+    min_divergence: Annotated[
+        float | None,
+        _option("--min-divergence", metavar="X", text="Fast detector and model apart by at least X."),
+    ] = None
+    max_divergence: Annotated[
+        float | None, _option("--max-divergence", metavar="X", text="... by at most X.")
+    ] = None
+
+    def request(self) -> dict[str, Any]:
+        """The filters that were given, as a request carries them.
+
+        Raises:
+            UsageError: `--to` is a day that is none.
+        """
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        if "klass" in given:
+            given["class"] = given.pop("klass")
+        if self.until is not None:
+            given["until"] = _end(self.until)
+        return {name: value for name, value in given.items() if value is not None and value != []}
+
+
+def _end(text: str) -> str:
+    """A day stands for its end, so that `--from` and `--to` the same day mean that day."""
+    if not _A_DAY.fullmatch(text):
+        return text
+    try:
+        return (date.fromisoformat(text) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a day: write it as YYYY-MM-DD, for example 2026-01-22") from None

@@ -1,0 +1,40 @@
+"""`appia keys`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads it when a command is made
+from typing import Annotated
+
+import typer
+
+from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
+from services.cli.output import print_json, print_lines
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
+    keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
+    app.add_typer(keys, name="keys")
+
+
+def new(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder for the keys; made if missing. No default.")
+    ],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a wire key ring in DIR. Nothing is ever overwritten.
+
+    Copy DIR to each machine that runs `appia feed --to`; whoever has it can send and read events.
+    """
+    from services.common.wire.keys import new_key_ring, ring_folder  # noqa: PLC0415 - cryptography loads slowly
+
+    ring = new_key_ring(folder)
+    if as_json:
+        print_json({"keys": str(folder), "primary": ring.primary})
+    else:
+        print_lines(
+            f"Made key {ring.primary} in {ring_folder(folder)}; keep a copy where nobody else can read it."
+        )

