@@ -5,12 +5,10 @@ A field that this contract does not know is kept, as JSON, in `custom_metadata` 
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from google.protobuf import json_format
-
-from services.common.events.network_security_pb2 import NetworkSecurityEvent
+from services.common.events.artifacts import event_from_record
+from services.common.events.parse import Refused
 from services.feed.readers.events import numbered_lines, read_parts
 from services.feed.readers.json_rows import parse_object
 from services.feed.readers.mldefender import settled
@@ -19,13 +17,8 @@ from services.feed.readers.port import Item, ReadOptions, Refusal, RowRefusedErr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from google.protobuf.descriptor import FieldDescriptor
-
+    from services.common.events.network_security_pb2 import NetworkSecurityEvent
     from services.feed.readers.sources import Part
-
-WELL_KNOWN = "google.protobuf."
-
-AnyDescriptor: TypeAlias = Any  # the stubs of protobuf give messages a class that its module has not
 
 
 class MlDefenderJsonlReader:
@@ -59,33 +52,7 @@ def _check_format(text: str, number: int) -> None:
 
 
 def _message(text: str) -> NetworkSecurityEvent:
-    record = parse_object(text)
-    unknown = dict(_take_unknown(record, NetworkSecurityEvent.DESCRIPTOR, ""))
     try:
-        event = json_format.ParseDict(record, NetworkSecurityEvent())
-    except json_format.ParseError as error:
-        raise RowRefusedError("not_an_event", str(error)) from error
-    for path, value in unknown.items():
-        if path not in event.custom_metadata:
-            event.custom_metadata[path] = value
-    return event
-
-
-def _take_unknown(record: dict[str, Any], message: AnyDescriptor, prefix: str) -> Iterator[tuple[str, str]]:
-    """Remove what `message` has no field for, at any depth, and yield (dotted name, JSON)."""
-    known = {name: field for field in message.fields for name in (field.name, field.json_name)}
-    for key in list(record):
-        field = known.get(key)
-        if field is None:
-            yield prefix + key, json.dumps(record.pop(key))
-            continue
-        for inner in _messages_in(record[key], field):
-            yield from _take_unknown(inner, field.message_type, f"{prefix}{key}.")
-
-
-def _messages_in(value: Any, field: FieldDescriptor) -> list[dict[str, Any]]:
-    kind = field.message_type
-    if kind is None or kind.GetOptions().map_entry or kind.full_name.startswith(WELL_KNOWN):
-        return []
-    members = value if isinstance(value, list) else [value]
-    return [member for member in members if isinstance(member, dict)]
+        return event_from_record(parse_object(text))
+    except Refused as error:
+        raise RowRefusedError(error.reason, error.detail) from error
