@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from services.common.errors import AppiaError
 from services.common.rpc import MAX_DEADLINE_MS, MAX_REPLY, Request, pack_request
@@ -85,6 +84,10 @@ class RpcClient:
 
     def send(self, op: str, args: Mapping[str, Any], timeout_s: float) -> int:
         """Send a request that is of use for `timeout_s`; returns its id. Does not block."""
+        if self._events.poll(
+            0
+        ):  # the connection broke while nobody asked; that says nothing about this request
+            self._reopen()
         request_id = next(self._ids)
         deadline_ms = min(max(int(timeout_s * 1000), 1), MAX_DEADLINE_MS)
         self.socket.send(pack_request(Request(request_id, op, dict(args), deadline_ms)))
@@ -113,10 +116,12 @@ class RpcClient:
     def _check_connection(self) -> None:
         if not self._events.poll(0):
             return
-        recv_monitor_message(self._events)
+        self._reopen()
+        raise RpcUnreachable(f"{self.endpoint} cannot be reached; check that the service runs.")
+
+    def _reopen(self) -> None:
         self.close()
         self._open()
-        raise RpcUnreachable(f"{self.endpoint} cannot be reached; check that the service runs.")
 
     def close(self) -> None:
         """Close the connection; an answer that is under way is lost."""

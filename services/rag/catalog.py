@@ -1,0 +1,203 @@
+"""Follows a state directory that another process writes, and gives queries one consistent picture of it.
+
+refresher thread: lists days, opens and checks new generations --+
+query: reads the counters of open segments (at most every 50 ms) +--> Snapshot, replaced as a whole
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.common.days.names import check_layout
+from services.rag.day_files import DayFiles, look_at_day
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structlog.typing import FilteringBoundLogger
+
+    from services.common.days.names import StateNames
+    from services.common.days.open_reader import OpenSegmentReader
+    from services.common.days.sealed_reader import SealedReader
+    from services.rag.segments import Segment
+
+POLL_S = 0.05
+SCAN_S = 0.1
+# Looking may take this share of a core at most; with very many days it happens less often.
+_SHARE = 0.1
+_OPENING_THREADS = 2
+BEING_OPENED = "its files are still being checked"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that can be searched at one moment. Immutable; safe for several threads.
+
+    Segments are ordered by day, the sealed one of a day first. `faults` are pairs of a day and the reason why it, or a
+    part of it, cannot be read.
+    """
+
+    number: int = 0
+    segments: tuple[Segment, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Events that can be searched."""
+        return sum(segment.view.rows for segment in self.segments)
+
+
+class Catalog:
+    """The days of a state directory, kept current from `start` to `stop`. Safe for several threads."""
+
+    def __init__(self, state: StateNames, log: FilteringBoundLogger) -> None:
+        """Check the state directory; open nothing yet.
+
+        Raises:
+            AppiaError: it is absent, damaged or of a newer release.
+        """
+        check_layout(state)
+        self._state = state
+        self._log = log
+        self._lock = threading.Lock()  # guards what follows
+        self._days: dict[str, DayFiles] = {}
+        self._snapshot = Snapshot()
+        self._users: Counter[int] = Counter()
+        self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
+        self._polling = threading.Lock()
+        self._next_poll = 0.0
+        self._stopping = threading.Event()
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="catalog")
+
+    def start(self) -> None:
+        """Begin to open the days, newest first, in the background; does not block."""
+        self._thread.start()
+
+    def wait_opened(self, timeout_s: float) -> bool:
+        """Block until every day there was at the start has been looked at; False when that takes longer."""
+        return self._opened.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End the background thread and close all files; no query may be running."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        with self._lock:
+            for day in self._days.values():
+                for reader in day.readers():
+                    reader.close()
+            for _, reader in self._retired:
+                reader.close()
+            self._days, self._retired, self._snapshot = {}, [], Snapshot()
+
+    @contextmanager
+    def lease(self) -> Iterator[Snapshot]:
+        """The current snapshot; its files stay open until the block is left."""
+        self._poll_open()
+        with self._lock:
+            snapshot = self._snapshot
+            self._users[snapshot.number] += 1
+        try:
+            yield snapshot
+        finally:
+            with self._lock:
+                self._users[snapshot.number] -= 1
+                self._close_unused()
+
+    def _follow(self) -> None:
+        self._open_first()
+        self._opened.set()
+        wait_s = SCAN_S
+        while not self._stopping.wait(wait_s):
+            started = time.monotonic()
+            self._scan()
+            self._poll_open()
+            wait_s = max(SCAN_S, (time.monotonic() - started) / _SHARE)
+
+    def _open_first(self) -> None:
+        """Open all days by two threads; each can be searched as soon as it is open."""
+        names = [self._state.day(day) for day in reversed(self._state.days())]
+        with self._lock:
+            self._days = {day.day: DayFiles(day, fault=BEING_OPENED) for day in names}
+            self._publish()
+        with ThreadPoolExecutor(_OPENING_THREADS, "open-days") as pool:
+            list(pool.map(self._look, [day.day for day in names]))
+
+    def _scan(self) -> None:
+        try:
+            listed = self._state.days()
+        except OSError as error:
+            self._log.warning("the days cannot be listed", error=str(error))
+            return
+        for day in sorted(set(self._days) | set(listed), reverse=True):
+            if day not in listed:
+                self._replace(day, None)
+            else:
+                self._look(day)
+
+    def _look(self, day: str) -> None:
+        if self._stopping.is_set():
+            return
+        known = self._days.get(day, DayFiles(self._state.day(day)))
+        try:
+            found = look_at_day(known, time.monotonic())
+        except OSError as error:
+            self._log.warning("a day cannot be looked at", day=day, error=str(error))
+            return
+        if found is not known or day not in self._days:
+            self._replace(day, found)
+
+    def _replace(self, day: str, found: DayFiles | None) -> None:
+        with self._lock:
+            before = self._days.pop(day, None)
+            if found is not None:
+                self._days[day] = found
+            self._publish()
+            kept = set() if found is None else found.readers()
+            dropped = set() if before is None else before.readers() - kept
+            self._retired += [(self._snapshot.number, reader) for reader in dropped]
+            self._close_unused()
+        if found is not None and found.fault is not None and (before is None or before.fault != found.fault):
+            self._log.warning("a day cannot be read", day=day, error=found.fault)
+
+    def _poll_open(self) -> None:
+        """Look at the counters of open segments, unless that was done just now or is being done."""
+        started = time.monotonic()
+        if started < self._next_poll or not self._polling.acquire(blocking=False):
+            return
+        try:
+            with self._lock:
+                followers = [follower for day in self._days.values() for follower in day.followers]
+            # Every follower has to be asked, so no `any` over a generator here.
+            if any([follower.poll() for follower in followers]):  # noqa: C419 - see above
+                with self._lock:
+                    self._publish()
+            ended = time.monotonic()
+            self._next_poll = ended + max(POLL_S, (ended - started) / _SHARE)
+        finally:
+            self._polling.release()
+
+    def _publish(self) -> None:
+        """Make a new snapshot; `_lock` is held."""
+        days = [self._days[day] for day in sorted(self._days)]
+        self._snapshot = Snapshot(
+            number=self._snapshot.number + 1,
+            segments=tuple(segment for day in days for segment in day.segments()),
+            faults=tuple((day.names.day, fault) for day in days for fault in day.faults()),
+        )
+
+    def _close_unused(self) -> None:
+        """Close readers that no snapshot in use shows any more; `_lock` is held."""
+        self._users = +self._users
+        oldest = min(self._users, default=self._snapshot.number)
+        for number, reader in self._retired:
+            if number <= oldest:
+                reader.close()
+        self._retired = [(number, reader) for number, reader in self._retired if number > oldest]

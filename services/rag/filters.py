@@ -1,0 +1,229 @@
+"""Filters: which rows of a segment a question is about, decided on its mapped columns before any search."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.common.days.columns import ADDRESS_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from services.rag.segments import Segment
+
+_NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
+_NO_ROWS.setflags(write=False)
+_LIMITS = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A range of addresses: an address belongs to it when `address & mask == value`, 16 bytes each."""
+
+    value: bytes
+    mask: bytes
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """Ports from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class ScoreRange:
+    """Rows whose score `column` lies between `low` and `high`, both included."""
+
+    column: str  # "overall", "fast", "ml" or "divergence"
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a row must fulfil; all fields that are given, and of a field with several values any one.
+
+    Texts are compared without regard to case and may hold `*` for any characters.
+    """
+
+    since_ns: int | None = None  # event time, nanoseconds since 1970 UTC, included
+    until_ns: int | None = None  # excluded
+    days: tuple[str, ...] = ()
+    src: tuple[Network, ...] = ()
+    dst: tuple[Network, ...] = ()
+    host: tuple[Network, ...] = ()  # either side
+    src_port: tuple[PortRange, ...] = ()
+    dst_port: tuple[PortRange, ...] = ()
+    port: tuple[PortRange, ...] = ()  # either side
+    protocol: tuple[int, ...] = ()
+    klass: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    node: tuple[str, ...] = ()
+    scores: tuple[ScoreRange, ...] = ()
+    source: tuple[int, ...] = ()  # DetectorSource
+    fast_triggered: bool | None = None
+
+    def select(self, segment: Segment) -> NDArray[np.int64] | None:
+        """The rows that pass, int64, ascending; None for all of them."""
+        span = self._span(segment)
+        if span.start >= span.stop:
+            return _NO_ROWS
+        mask: NDArray[np.bool_] | None = None
+        for condition in self._conditions():
+            found = condition(segment, span)
+            if found is None:
+                continue
+            mask = found if mask is None else mask & found
+            if not mask.any():
+                return _NO_ROWS
+        if mask is not None:
+            return np.asarray(np.flatnonzero(mask) + span.start, np.int64)
+        if (span.start, span.stop) == (0, segment.view.rows):
+            return None
+        return np.arange(span.start, span.stop, dtype=np.int64)
+
+    def _span(self, segment: Segment) -> slice:
+        """The stretch of rows that can pass by day and time; exact where rows are sorted (sealed)."""
+        view, tally = segment.view, segment.tally
+        since, until = self._window()
+        outside = not view.rows or tally.last_ns < since or tally.first_ns >= until
+        if outside or (self.days and view.day not in self.days):
+            return slice(0, 0)
+        if not view.sealed or (since <= tally.first_ns and tally.last_ns < until):
+            return slice(0, view.rows)
+        start, stop = np.searchsorted(view.columns["time_ns"], np.array((since, until), np.int64))
+        return slice(int(start), int(stop))
+
+    def _window(self) -> tuple[int, int]:
+        since = int(_LIMITS.min) if self.since_ns is None else self.since_ns
+        return since, int(_LIMITS.max) if self.until_ns is None else self.until_ns
+
+    def _conditions(self) -> Iterator[Condition]:
+        if self.since_ns is not None or self.until_ns is not None:
+            yield self._in_time
+        texts = (
+            ("class", self.klass),
+            ("category", self.category),
+            ("label", self.label),
+            ("node", self.node),
+        )
+        yield from (_text_condition(column, wanted) for column, wanted in texts if wanted)
+        numbers = (("protocol", self.protocol), ("source", self.source))
+        yield from (_number_condition(column, wanted) for column, wanted in numbers if wanted)
+        if self.fast_triggered is not None:
+            yield _number_condition("fast_triggered", (int(self.fast_triggered),))
+        yield from map(_score_condition, self.scores)
+        ports = (
+            (("src_port",), self.src_port),
+            (("dst_port",), self.dst_port),
+            (("src_port", "dst_port"), self.port),
+        )
+        yield from (_port_condition(columns, ranges) for columns, ranges in ports if ranges)
+        sides = (("src_ip",), self.src), (("dst_ip",), self.dst), (("src_ip", "dst_ip"), self.host)
+        yield from (_address_condition(columns, networks) for columns, networks in sides if networks)
+
+    def _in_time(self, segment: Segment, span: slice) -> NDArray[np.bool_] | None:
+        since, until = self._window()
+        if segment.view.sealed or (since <= segment.tally.first_ns and segment.tally.last_ns < until):
+            return None
+        times = np.asarray(segment.view.columns["time_ns"][span], np.int64)
+        return np.asarray((times >= since) & (times < until))
+
+
+Condition = Callable[["Segment", slice], "NDArray[np.bool_] | None"]
+"""Which rows of a stretch pass, bool; None for all of them."""
+
+
+def _text_condition(column: str, wanted: tuple[str, ...]) -> Condition:
+    match = _text_matcher(wanted)
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_] | None:
+        view = segment.view
+        present = np.flatnonzero(segment.tally.counts[column])
+        passing = [code for code in present.tolist() if match(view.texts[code])]
+        if len(passing) == len(present):
+            return None
+        codes = view.columns[column][span]
+        if len(passing) <= 1:
+            return np.asarray(codes == passing[0]) if passing else np.zeros(len(codes), bool)
+        lookup = np.zeros(len(view.texts), bool)
+        lookup[passing] = True
+        return np.asarray(lookup[codes])
+
+    return condition
+
+
+def _text_matcher(wanted: tuple[str, ...]) -> Callable[[str], object]:
+    # "?" and "[" are plain characters here: only "*" is special.
+    escaped = (re.sub(r"([\[?])", r"[\1]", text.casefold()) for text in wanted)
+    pattern = re.compile("|".join(map(fnmatch.translate, escaped)))
+    return lambda text: pattern.match(text.casefold())
+
+
+def _number_condition(column: str, wanted: tuple[int, ...]) -> Condition:
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        values = segment.view.columns[column][span]
+        if len(wanted) == 1:
+            return np.asarray(values == wanted[0])
+        lookup = np.zeros(256, bool)
+        lookup[list(wanted)] = True
+        return lookup[np.asarray(values, np.uint8)]
+
+    return condition
+
+
+def _score_condition(wanted: ScoreRange) -> Condition:
+    low, high = np.float32(wanted.low), np.float32(wanted.high)
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        values = np.asarray(segment.view.columns[wanted.column][span], np.float32)
+        return (values >= low) & (values <= high)
+
+    return condition
+
+
+def _port_condition(columns: tuple[str, ...], ranges: tuple[PortRange, ...]) -> Condition:
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        passing = np.zeros(span.stop - span.start, bool)
+        for column in columns:
+            values = np.asarray(segment.view.columns[column][span], np.uint16)
+            for ports in ranges:
+                if ports.low == ports.high:
+                    passing |= values == ports.low
+                else:
+                    passing |= (values >= ports.low) & (values <= ports.high)
+        return passing
+
+    return condition
+
+
+def _address_condition(columns: tuple[str, ...], networks: tuple[Network, ...]) -> Condition:
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        view = segment.view
+        lookup = addresses_in(view.addresses, networks)
+        passing = np.zeros(span.stop - span.start, bool)
+        if lookup.any():
+            for column in columns:
+                passing |= lookup[view.columns[column][span]]
+        return passing
+
+    return condition
+
+
+def addresses_in(addresses: NDArray[np.uint8], networks: tuple[Network, ...]) -> NDArray[np.bool_]:
+    """Which of the addresses (n, 16) belong to one of the networks, bool (n,)."""
+    halves = np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, ADDRESS_BYTES // 8)
+    passing = np.zeros(len(addresses), bool)
+    for network in networks:
+        value, mask = np.frombuffer(network.value, np.uint64), np.frombuffer(network.mask, np.uint64)
+        passing |= ((halves[:, 0] & mask[0]) == value[0]) & ((halves[:, 1] & mask[1]) == value[1])
+    return passing

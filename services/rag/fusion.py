@@ -1,0 +1,72 @@
+"""Merges rankings of several indices: reciprocal rank fusion, Cormack, Clarke and Buettcher, SIGIR 2009."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+CONSTANT = 60
+"""The paper's k: how little the first ranks stand out."""
+RESOLUTION = 1e-6
+"""Distances closer than this are equal: the same two vectors differ by less when summed in another order."""
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """How much each index counts in a fused answer."""
+
+    attack: float = 1.0
+    semantic: float = 1.0
+    temporal: float = 1.0
+
+    def of(self, index: str) -> float:
+        """The weight of an index."""
+        weight: float = getattr(self, index)
+        return weight
+
+
+def quantized(distances: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Distances in steps of `RESOLUTION`, so that equal ones compare as equal; infinite ones stay so."""
+    return np.rint(distances.astype(np.float64) / RESOLUTION)
+
+
+def dense_ranks(distances: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rank of each distance from 1, ties sharing one and none left out, int64 (n,)."""
+    _, places = np.unique(quantized(distances), return_inverse=True)
+    return places.astype(np.int64) + 1
+
+
+def fuse(distances: Mapping[str, NDArray[np.float32]], weights: FusionWeights) -> NDArray[np.float64]:
+    """The fused score of n candidates, higher is better, float64 (n,).
+
+    Args:
+        distances: for each index the distance of every candidate (n,), infinite where the index lacks it.
+        weights: of the indices.
+    """
+    scores = np.zeros(len(next(iter(distances.values()))))
+    for index, values in distances.items():
+        share = weights.of(index) / (CONSTANT + dense_ranks(values))
+        scores += np.where(np.isfinite(values), share, 0.0)
+    return scores
+
+
+def by_distance(distances: NDArray[np.float32], gaps: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The order of n hits: the nearest first, of equally near ones the one with the smallest gap in time."""
+    return np.lexsort((gaps, quantized(distances)))
+
+
+def by_score(scores: NDArray[np.float64], gaps: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The order of n hits: the best score first, of equally good ones the one with the smallest gap in time."""
+    return np.lexsort((gaps, -np.rint(scores / 1e-12)))
+
+
+def similarity(metric: str, distance: float) -> float:
+    """The score shown for a distance: the cosine, or 1 / (1 + distance) for "l2"."""
+    return 1.0 - distance if metric == "cosine" else 1.0 / (1.0 + distance)

@@ -1,0 +1,133 @@
+"""`appia-rag`: one read-only replica that answers questions from the files of a state directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faiss
+import zmq
+
+from services.common.days.names import StateNames
+from services.common.errors import AppiaError
+from services.common.logs import make_logger
+from services.common.registry.connect import open_registry
+from services.common.registry.heartbeat import Heartbeat
+from services.common.registry.port import Entry
+from services.common.rpc_server import RpcServer, RpcSettings
+from services.common.settings import load_settings
+from services.rag.catalog import Catalog
+from services.rag.fusion import FusionWeights
+from services.rag.operations import Operations, Replica
+from services.rag.searcher import Searcher
+from services.rag.settings import RagSettings
+from services.rag.texts import StoredTexts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from services.common.registry.port import Info
+
+KIND = "rag"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a replica until SIGTERM or SIGINT; ends the process with the exit code of what went wrong."""
+    parser = argparse.ArgumentParser("appia-rag", description=__doc__)
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="TOML file; the environment wins over it"
+    )
+    parser.add_argument("--version", action="version", version=version("appia"))
+    chosen = parser.parse_args(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        serve(load_settings(RagSettings, chosen.settings), stop, make_logger("rag"))
+    except AppiaError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogger) -> None:
+    """Open the days, answer until `stop` is set, then finish what was taken and withdraw.
+
+    Raises:
+        AppiaError: the state directory cannot be read, the endpoint not be bound, the registry not be named.
+    """
+    # Requests are answered side by side; more threads within one of them would only take from the others.
+    faiss.omp_set_num_threads(1)
+    _allow_many_files()
+    state = StateNames(settings.state)
+    catalog = Catalog(state, log)
+    registry = open_registry(settings.registry, settings.state)
+    with zmq.Context() as context:
+        server = RpcServer(context, _rpc_settings(settings), _operations(settings, catalog).handlers(), log)
+        endpoint = settings.advertise or server.endpoint
+        entry = Entry(KIND, settings.name, endpoint)
+        beat = Heartbeat(registry, entry, lambda: _facts(catalog), settings.lease_s)
+        catalog.start()
+        try:
+            _wait_opened(catalog, stop, settings.open_wait_s)
+            server.start()
+            beat.start()
+            _announce(settings.name, endpoint)
+            stop.wait()
+        finally:
+            beat.stop()
+            server.stop()
+            catalog.stop()
+            registry.close()
+
+
+def _rpc_settings(settings: RagSettings) -> RpcSettings:
+    return RpcSettings(settings.bind, settings.workers, allow_plain=settings.allow_plain)
+
+
+def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
+    weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
+    texts = StoredTexts(settings.models or StateNames(settings.state).models)
+    replica = Replica(settings.name, os.getpid(), version("appia"), time.monotonic())
+    return Operations(catalog, Searcher(texts, weights), replica)
+
+
+def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not stop.is_set() and time.monotonic() < until:
+        if catalog.wait_opened(0.05):
+            return
+
+
+def _facts(catalog: Catalog) -> Info:
+    """What the registry tells clients; it changes with the days, not with each event."""
+    with catalog.lease() as snapshot:
+        sealed = [segment.view for segment in snapshot.segments if segment.view.sealed]
+        newest = max((f"{view.day}/{view.generation}" for view in sealed), default="")
+        return {"rows": sum(view.rows for view in sealed), "newest_generation": newest, "pid": os.getpid()}
+
+
+def _announce(name: str, endpoint: str) -> None:
+    ready = {"ready": True, "service": KIND, "name": name, "endpoint": endpoint, "pid": os.getpid()}
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files to the highest allowed: a sealed day takes about ten."""
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""A segment as queries use it: what a reader sees of it, and what is known about all its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from services.common.days.view import SegmentView
+
+COUNTED = ("class", "category", "label", "node")
+"""The text columns whose values are counted."""
+
+_LIMITS = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Facts about the first `rows` rows of a segment: the span of their times, how often each text occurs.
+
+    `counts[column][code]` is the number of rows whose `column` holds text number `code`, int64.
+    """
+
+    rows: int = 0
+    first_ns: int = int(_LIMITS.max)
+    last_ns: int = int(_LIMITS.min)
+    counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def grown(self, view: SegmentView) -> Tally:
+        """The facts about all rows of `view`; looks only at those behind the first `self.rows`."""
+        if view.rows == self.rows:
+            return self
+        times = np.asarray(view.columns["time_ns"][self.rows : view.rows])
+        return Tally(
+            rows=view.rows,
+            first_ns=min(self.first_ns, int(times.min())),
+            last_ns=max(self.last_ns, int(times.max())),
+            counts={name: self._count(name, view) for name in COUNTED},
+        )
+
+    def _count(self, name: str, view: SegmentView) -> NDArray[np.int64]:
+        new = np.bincount(view.columns[name][self.rows : view.rows], minlength=len(view.texts)).astype(
+            np.int64
+        )
+        known = self.counts.get(name)
+        if known is not None:
+            new[: len(known)] += known
+        return new
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment at one moment. Immutable; safe for several threads."""
+
+    view: SegmentView
+    tally: Tally

@@ -1,0 +1,55 @@
+"""The settings of a replica."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
+from services.common.settings import ServiceSettings, service_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RagSettings(ServiceSettings):
+    """Where a replica reads, listens and registers."""
+
+    model_config = service_config("rag")
+
+    state: Path = Field(description="the state directory that the ingester writes")
+    models: Path | None = Field(None, description="the model store; `<state>/models` where not set")
+    name: str = Field("rag-1", description="the replica's name in the registry, unique among replicas")
+    bind: str = Field(
+        "tcp://127.0.0.1:*", description="where it listens, `tcp://HOST:PORT`; `*` for any free port"
+    )
+    advertise: str | None = Field(
+        None, description="the endpoint that clients are told; the bound one where not set"
+    )
+    allow_plain: bool = Field(
+        default=False, description="true to listen elsewhere than on loopback, in plain text"
+    )
+    registry: str = Field("file", description="`file`, or `etcd://HOST:PORT[,HOST:PORT]/PREFIX`")
+    lease_s: float = Field(
+        DEFAULT_TTL_S,
+        ge=MIN_TTL_S,
+        le=MAX_TTL_S,
+        description="seconds (3 to 3600) that its entry outlives it",
+    )
+    workers: int = Field(4, ge=1, le=64, description="requests answered at the same time, 1 to 64")
+    open_wait_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="seconds (0 to 3600) to open days before it answers with those it has",
+    )
+    weight_attack: float = Field(
+        1.0, ge=0, le=1000, description="weight of the attack index in fused answers, 0 to 1000"
+    )
+    weight_semantic: float = Field(
+        1.0, ge=0, le=1000, description="weight of the semantic index in fused answers, 0 to 1000"
+    )
+    weight_temporal: float = Field(
+        1.0, ge=0, le=1000, description="weight of the temporal index in fused answers, 0 to 1000"
+    )
