@@ -20,7 +20,8 @@ import zmq
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.errors import AppiaError
-from services.common.events.narrative import Narrator, load_vocabulary
+from services.common.events.narrative import Narrator
+from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat

@@ -21,7 +21,7 @@ from services.common.days.names import StateNames
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.errors import AppiaError
-from services.common.events.narrative import Narrator, load_vocabulary
+from services.common.events.vocabulary import load_vocabulary
 from services.ingester.models import sealing_embedders
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         sealer = Sealer(
             disk=Disk(),
-            narrator=Narrator(load_vocabulary()),
+            vocabulary=load_vocabulary(),
             embedders=sealing_embedders(state, options.threads),
             progress=lines.progress,
             compression=options.compression,

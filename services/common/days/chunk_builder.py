@@ -18,6 +18,7 @@ from services.common.days.open_writer import FILE_SHIFT, SegmentLogReader, Table
 from services.common.days.sealed_reader import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS
 from services.common.errors import AppiaError
 from services.common.events.features import extract
+from services.common.events.narrative import Narrator
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from services.common.days.names import OpenNames
     from services.common.days.sealed_reader import Chunk
     from services.common.durable import Disk
-    from services.common.events.narrative import Narrator
+    from services.common.events.vocabulary import Vocabulary
 
 COMPRESSION = {"fast": 0, "balanced": 6, "maximum": 12}
 """LZ4 level of the chunk's log by policy; 0 is plain LZ4, the others LZ4-HC."""
@@ -139,7 +140,7 @@ def build_chunk(folder: Path, plan: ChunkPlan, sources: Sequence[Source], tools:
             "through_segment": plan.through_segment,
             "lost": sum(source.lost for source in sources),
             "compression": plan.compression,
-            "vocabulary": tools.narrator.version,
+            "vocabulary": tools.vocabulary.identity,
         },
     )
     (folder / MANIFEST).write_bytes(manifest.to_json())
@@ -151,7 +152,7 @@ class ChunkTools:
     """What building a chunk needs from outside."""
 
     disk: Disk
-    narrator: Narrator
+    vocabulary: Vocabulary
     progress: Progress
 
 
@@ -183,7 +184,7 @@ class _ChunkWriter:
     def __init__(self, folder: Path, level: int, tools: ChunkTools) -> None:
         self._folder = folder
         self._level = level
-        self._narrator = tools.narrator
+        self._narrator = Narrator(tools.vocabulary)
         self._log = LogWriter(tools.disk, folder / EVENTS)
         self._metadata = MetadataWriter(folder / METADATA)
         self._tables = Tables(

@@ -110,7 +110,8 @@ class TextTable:
         new = self.unknown(texts)
         if new:
             self._file.write(b"".join(map(pack_text, new)))
-            known.update((text, len(known) + i) for i, text in enumerate(new))
+            first = len(known)
+            known.update((text, first + i) for i, text in enumerate(new))
         return np.fromiter(map(known.__getitem__, texts), np.uint32, len(texts))
 
     def sync(self) -> None:

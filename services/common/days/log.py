@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from services.common.durable import AppendFile, Disk
 
 EVENT, BLOCK, REFUSED, CLOSED = 1, 2, 3, 4
-MAX_PAYLOAD = 4 << 20
 EVENTS_A_BLOCK = 32
+MAX_BLOCK = EVENTS_A_BLOCK * ((1 << 20) + 4)
+MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
+"""A block of the largest events that do not compress still fits."""
 
 _MAGIC = b"APPIALOG"
 _VERSION = 1
@@ -132,7 +134,11 @@ def unpack_block(payload: bytes) -> list[bytes]:
     Raises:
         ValueError: the block is malformed.
     """
+    if len(payload) < _BLOCK.size:
+        raise ValueError(f"a block of {len(payload)} bytes has no header")
     count, size = _BLOCK.unpack_from(payload)
+    if size > MAX_BLOCK:
+        raise ValueError(f"a block claims {size} bytes, at most {MAX_BLOCK} are allowed")
     try:
         raw = lz4.block.decompress(payload[_BLOCK.size :], uncompressed_size=size)
     except lz4.block.LZ4BlockError as error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from services.common.durable import Disk
-    from services.common.events.narrative import Narrator
+    from services.common.events.vocabulary import Vocabulary
 
 KEPT_GENERATIONS = 2
 """The served generation and the one before it, which a replica may still be reading."""
@@ -47,7 +47,7 @@ class Sealer:
     """Seals days. One at a time for each day; the ingester sees to that."""
 
     disk: Disk
-    narrator: Narrator
+    vocabulary: Vocabulary
     embedders: Embedders
     progress: Progress
     compression: str = "balanced"
@@ -70,7 +70,7 @@ class Sealer:
         sources = self._sources(names, before, through_segment)
         plan = ChunkPlan(names.day, generation, through_segment, self.compression)
         manifest = build_chunk(
-            staged.chunk, plan, sources, ChunkTools(self.disk, self.narrator, self.progress)
+            staged.chunk, plan, sources, ChunkTools(self.disk, self.vocabulary, self.progress)
         )
         chunk = open_chunk(staged.chunk)
         failed = self._build_indices(staged, chunk, INDICES)

@@ -1,0 +1,41 @@
+"""An identity set finds everything that was added and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.days.identity import IdentitySet, identities, sort_identities
+
+
+def test_the_first_time_is_new_and_the_second_is_not_across_all_runs() -> None:
+    """Also after pending entries were merged into runs of many sizes."""
+    known = IdentitySet()
+    payloads = [b"%d" % i for i in range(20_000)]
+    for start in range(0, len(payloads), 300):
+        assert known.add_new(payloads[start : start + 300]).all()
+    for start in range(0, len(payloads), 700):
+        assert not known.add_new(payloads[start : start + 700]).any()
+    assert known.add_new([b"another"]).all()
+
+
+@given(st.lists(st.binary(max_size=3), max_size=60), st.lists(st.binary(max_size=3), max_size=60))
+def test_it_agrees_with_a_plain_set(before: list[bytes], now: list[bytes]) -> None:
+    """For any history, including repeats within one call, the answer is that of a set."""
+    known = IdentitySet([sort_identities(identities(sorted(set(before))))])
+    seen = set(before)
+    expected = []
+    for payload in now:
+        expected.append(payload not in seen)
+        seen.add(payload)
+    assert known.add_new(now).tolist() == expected
+
+
+def test_identities_are_the_first_half_of_sha256() -> None:
+    """The identity of a payload is fixed by the documented formula."""
+    (value,) = identities([b"payload"])
+    assert value.tobytes() == hashlib.sha256(b"payload").digest()[:16]
+    assert np.array_equal(identities([]), identities([])[:0])
