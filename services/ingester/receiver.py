@@ -307,7 +307,7 @@ def _bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> 
     socket = context.socket(kind)
     socket.setsockopt(zmq.RCVHWM, WAITING_FRAMES)
     socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
-    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

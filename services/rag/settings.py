@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pydantic import Field
 
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class RagSettings(ServiceSettings):

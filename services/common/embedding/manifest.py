@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.common.embedding.port import Metric  # noqa: TC001 - pydantic reads it when the class is made
+from services.common.embedding.port import Metric
 from services.common.errors import AppiaError
 
 MANIFEST_FILE = "manifest.json"
