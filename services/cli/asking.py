@@ -1,0 +1,56 @@
+"""Finds the replicas and asks them: what the questions of the command line have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from services.cli.options import required_state
+from services.cli.running import read_running
+from services.common.errors import AppiaError, UsageError
+from services.common.registry.connect import open_registry
+from services.common.registry.known import KnownSet
+from services.common.rpc_client import RpcRefused
+from services.rag.client import KIND, Client, FixedReplicas, Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.cli.ask import Asking
+    from services.rag.client import Replicas
+
+
+def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask any replica; blocks for at most `asking.timeout` seconds beside the registry.
+
+    Raises:
+        UsageError: the question was wrong.
+        AppiaError: nothing runs, nobody answers, or what was asked for is not there.
+    """
+    replicas = _replicas(asking)
+    patience = Patience(overall_s=asking.timeout)
+    with zmq.Context() as context, Client(replicas, context, patience) as client:
+        try:
+            return client.ask(op, arguments)
+        except RpcRefused as refused:
+            if refused.code == "usage":
+                raise UsageError(str(refused)) from None
+            raise
+
+
+def _replicas(asking: Asking) -> Replicas:
+    if asking.endpoint:
+        return FixedReplicas(asking.endpoint)
+    if asking.registry is not None:
+        state = required_state(asking.state) if asking.registry == "file" else asking.state or Path()
+        known = KnownSet(open_registry(asking.registry, state), KIND)
+        if not known.refresh():
+            raise AppiaError(known.last_error or f"the registry {asking.registry} does not answer")
+        return known
+    state = required_state(asking.state)
+    running = read_running(state)
+    known = KnownSet(open_registry(running.registry, state), KIND)
+    # Questions are answered while the registry is away: the replicas of this machine are known without it.
+    return known if known.refresh() else FixedReplicas([replica.endpoint for replica in running.replicas])
