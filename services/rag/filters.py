@@ -30,6 +30,10 @@ class Network:
     mask: bytes
 
 
+_MAPPED_MASK = b"\xff" * 12 + b"\x00" * 4
+_MAPPED = Network(b"\x00" * 10 + b"\xff\xff" + b"\x00" * 4, _MAPPED_MASK)
+
+
 @dataclass(frozen=True)
 class PortRange:
     """Ports from `low` to `high`, both included."""
@@ -225,5 +229,8 @@ def addresses_in(addresses: NDArray[np.uint8], networks: tuple[Network, ...]) ->
     passing = np.zeros(len(addresses), bool)
     for network in networks:
         value, mask = np.frombuffer(network.value, np.uint64), np.frombuffer(network.mask, np.uint64)
-        passing |= ((halves[:, 0] & mask[0]) == value[0]) & ((halves[:, 1] & mask[1]) == value[1])
+        found = ((halves[:, 0] & mask[0]) == value[0]) & ((halves[:, 1] & mask[1]) == value[1])
+        if network.mask < _MAPPED_MASK:  # a wide IPv6 network also spans the place where IPv4 addresses lie
+            found &= ~addresses_in(addresses, (_MAPPED,))
+        passing |= found
     return passing
