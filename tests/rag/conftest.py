@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.common.days.index_builder import Embedders
+from services.common.days.embedders import Embedders
 from services.common.days.names import StateNames, claim_layout, day_start_ns
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
@@ -157,7 +157,7 @@ class World:
             opened.vectors["attack"].append(self.embedders.attack.embed(features.values))
             opened.vectors["semantic"].append(self.embedders.semantic.embed(narratives))
             windows = np.zeros((len(events), 64, 6), np.float32)
-            windows[:, 0, 0] = table.src_port
+            windows[:, 0] = self.rng.integers(0, 1000, (len(events), 6))
             opened.vectors["temporal"].append(self.embedders.temporal.embed(windows))
 
     def _opened(self, day: str, segment: int) -> _Open:

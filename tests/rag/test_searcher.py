@@ -1,0 +1,280 @@
+"""Answers are the true nearest neighbours, filtered before the search, merged over segments, with their receipt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from services.common.days.open_writer import VectorSpec
+from services.common.errors import AppiaError, UsageError
+from services.common.rpc import Deadline, NotFound, RequestError
+from services.rag.arguments import parse_filters
+from services.rag.fusion import FusionWeights, dense_ranks, fuse
+from services.rag.scope import Bounds
+from services.rag.searcher import Searcher
+from services.rag.texts import StoredTexts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.rag.catalog import Catalog, Snapshot
+
+OLD, NEW, OPEN = "2026-01-20", "2026-01-21", "2026-01-22"
+INDICES = ("attack", "semantic", "temporal")
+WEIGHTS = FusionWeights(attack=2.0, semantic=1.0, temporal=0.5)
+
+
+@pytest.fixture
+def catalog(world: Any, follow: Any) -> Catalog:
+    """Two sealed days and an open one."""
+    world.fill(OLD, 80, sealed=True)
+    world.fill(NEW, 60, sealed=True)
+    world.fill(OPEN, 40, sealed=False)
+    return follow(world)
+
+
+@pytest.fixture
+def searcher(world: Any, small_texts: Any) -> Searcher:
+    return Searcher(small_texts(world), WEIGHTS)
+
+
+class Truth:
+    """Every row of a snapshot with its id, time and vectors, for a search by plain numpy."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.ids: list[str] = []
+        self.times: list[int] = []
+        self.vectors: dict[str, list[Any]] = {name: [] for name in INDICES}
+        for segment in snapshot.segments:
+            view = segment.view
+            self.ids += [fields["event_id"] for fields in view.events.fetch(range(view.rows))]
+            self.times += view.columns["time_ns"].tolist()
+            for name, index in view.indices.items():
+                self.vectors[name] += [index.vector(row) for row in range(view.rows)]
+
+    def distances(self, index: str, query: np.ndarray) -> np.ndarray:
+        vectors = np.array(self.vectors[index], np.float64)
+        if index == "attack":
+            return np.linalg.norm(vectors - query, axis=1)
+        return 1 - vectors @ query.astype(np.float64)
+
+    def order(self, keys: np.ndarray, moment: int, keep: list[bool]) -> list[int]:
+        """Numbers of the rows to keep by key, ties by closeness in time."""
+        gaps = [abs(time - moment) for time in self.times]
+        found = [i for i in range(len(self.ids)) if keep[i]]
+        return sorted(found, key=lambda i: (round(float(keys[i]), 5), gaps[i]))
+
+
+@pytest.mark.parametrize("index", INDICES)
+@pytest.mark.parametrize("raw", [{}, {"class": "ddos"}, {"since": f"{NEW}T06:00:00", "port": ["443-8080"]}])
+def test_similar_finds_the_true_neighbours(
+    catalog: Catalog, searcher: Searcher, index: str, raw: dict[str, Any]
+) -> None:
+    """The distances of the hits are the smallest there are among the rows that pass, and ties go by time."""
+    filters = parse_filters(raw)
+    with catalog.lease() as snapshot:
+        truth = Truth(snapshot)
+        passing = _passing(snapshot, filters)
+        for number in (0, 95, 170):
+            answer = searcher.similar(snapshot, truth.ids[number], index, Bounds(15, filters))
+            distances = truth.distances(index, truth.vectors[index][number])
+            keep = [passing[i] and i != number for i in range(len(truth.ids))]
+            wanted = truth.order(distances, truth.times[number], keep)[:15]
+            found = [truth.ids.index(hit["event_id"]) for hit in answer["hits"]]
+            assert np.allclose(distances[found], distances[wanted], atol=1e-4)
+            assert np.allclose([hit["distance"] for hit in answer["hits"]], distances[found], atol=1e-4)
+            assert answer["event"]["event_id"] == truth.ids[number]
+            assert len(set(found)) == len(found) == len(wanted)
+
+
+def _passing(snapshot: Snapshot, filters: Any) -> list[bool]:
+    found: list[bool] = []
+    for segment in snapshot.segments:
+        rows = filters.select(segment)
+        mask = np.ones(segment.view.rows, bool)
+        if rows is not None:
+            mask[:] = False
+            mask[rows] = True
+        found += mask.tolist()
+    return found
+
+
+def test_scores_follow_from_distances(catalog: Catalog, searcher: Searcher) -> None:
+    """A cosine index shows the cosine, an l2 index 1 / (1 + distance), best first."""
+    with catalog.lease() as snapshot:
+        event_id = Truth(snapshot).ids[0]
+        for index in INDICES:
+            hits = searcher.similar(snapshot, event_id, index, Bounds(20))["hits"]
+            for hit in hits:
+                expected = 1 / (1 + hit["distance"]) if index == "attack" else 1 - hit["distance"]
+                assert hit["score"] == pytest.approx(expected)
+                assert hit["index"] == index
+            scores = [round(hit["score"], 5) for hit in hits]
+            assert scores == sorted(scores, reverse=True)
+
+
+def test_fusion_ranks_candidates_exactly(catalog: Catalog, searcher: Searcher) -> None:
+    """The fused order is that of a plain computation over all rows, when every row is a candidate."""
+    with catalog.lease() as snapshot:
+        truth = Truth(snapshot)
+        number = 10
+        hits = searcher.similar(snapshot, truth.ids[number], "fused", Bounds(40))["hits"]
+        scores = np.zeros(len(truth.ids))
+        for name, weight in (("attack", 2.0), ("semantic", 1.0), ("temporal", 0.5)):
+            distances = np.delete(truth.distances(name, truth.vectors[name][number]), number)
+            _, ranks = np.unique(np.round(distances, 6), return_inverse=True)
+            scores += np.insert(weight / (61 + ranks), number, 0)
+        keep = [i != number for i in range(len(truth.ids))]
+        wanted = truth.order(-scores * 1000, truth.times[number], keep)[:40]
+        found = [truth.ids.index(hit["event_id"]) for hit in hits]
+        assert np.allclose(scores[found], scores[wanted], rtol=0.02)
+        assert np.allclose([hit["score"] for hit in hits], scores[found], rtol=0.02)
+        assert all(set(hit["scores"]) == set(INDICES) for hit in hits)
+
+
+def test_the_same_question_has_the_same_answer(catalog: Catalog, searcher: Searcher) -> None:
+    """Asked twice on the same snapshot, the hits are the same in the same order."""
+    with catalog.lease() as snapshot:
+        event_id = Truth(snapshot).ids[5]
+        first, second = (searcher.similar(snapshot, event_id, "fused", Bounds(30)) for _ in range(2))
+        assert first["hits"] == second["hits"]
+
+
+def test_search_finds_narratives_newest_first(catalog: Catalog, searcher: Searcher) -> None:
+    """The words of a narrative find the events that have it, the newest first."""
+    with catalog.lease() as snapshot:
+        segment = snapshot.segments[0]
+        text = segment.view.events.fetch([0])[0]["narrative"]
+        hits = searcher.search(snapshot, text, Bounds(10))["hits"]
+        same = [hit for hit in hits if hit["narrative"] == text]
+        assert same
+        assert same == hits[: len(same)]
+        times = [hit["time"] for hit in same]
+        assert times == sorted(times, reverse=True)
+
+
+def test_the_receipt_tells_what_was_searched(catalog: Catalog, searcher: Searcher) -> None:
+    """Days, rows, generations, models and the newest event are those of the answer."""
+    with catalog.lease() as snapshot:
+        truth = Truth(snapshot)
+        answer = searcher.similar(
+            snapshot, truth.ids[0], "attack", Bounds(5, parse_filters({"days": [OLD, OPEN]}))
+        )
+        receipt = answer["receipt"]
+        assert receipt["days"] == [OLD, OPEN]
+        assert receipt["rows"] == 120
+        assert receipt["generations"] == {OLD: 1}
+        assert receipt["models"] == {"attack": "attack@000000000001"}
+        assert receipt["missing"] == []
+        assert receipt["newest_event"] == max(hit["time"] for hit in _all(snapshot))
+        assert receipt["took_ms"] > 0
+
+
+def _all(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [fields for s in snapshot.segments for fields in s.view.events.fetch(range(s.view.rows))]
+
+
+def test_k_is_kept(catalog: Catalog, searcher: Searcher) -> None:
+    """Never more than k hits, and all there are where k is larger."""
+    with catalog.lease() as snapshot:
+        event_id = Truth(snapshot).ids[0]
+        for index in (*INDICES, "fused"):
+            assert len(searcher.similar(snapshot, event_id, index, Bounds(1))["hits"]) == 1
+            assert len(searcher.similar(snapshot, event_id, index, Bounds(1000))["hits"]) == 179
+
+
+def test_a_filter_that_nothing_passes_gives_nothing(catalog: Catalog, searcher: Searcher) -> None:
+    """No row passes: no hits, and the receipt says that none was searched."""
+    with catalog.lease() as snapshot:
+        event_id = Truth(snapshot).ids[0]
+        for index in ("attack", "fused"):
+            answer = searcher.similar(
+                snapshot, event_id, index, Bounds(5, parse_filters({"node": "nowhere"}))
+            )
+            assert answer["hits"] == []
+            assert answer["receipt"]["rows"] == 0
+
+
+def test_an_index_that_lags_is_named(world: Any, follow: Any, searcher: Searcher) -> None:
+    """Rows without vectors yet are named in the receipt, an event without any is a sentence."""
+    world.fill(OPEN, 10, sealed=False)
+    late = world.make(OPEN, 4, prefix="late")
+    world.write(OPEN, late, index=False)
+    catalog = follow(world)
+    with catalog.lease() as snapshot:
+        event_id = snapshot.segments[0].view.events.fetch([0])[0]["event_id"]
+        receipt = searcher.similar(snapshot, event_id, "attack", Bounds(20))["receipt"]
+        assert receipt["missing"] == [{"day": OPEN, "index": "attack", "reason": "10 of 14 rows written"}]
+        with pytest.raises(NotFound, match="has no vector in attack yet"):
+            searcher.similar(snapshot, late[0].event_id, "attack", Bounds(5))
+        with pytest.raises(NotFound, match="has no vector in attack or semantic or temporal yet"):
+            searcher.similar(snapshot, late[0].event_id, "fused", Bounds(5))
+
+
+def test_a_missing_index_does_not_stop_the_others(world: Any, follow: Any, searcher: Searcher) -> None:
+    """A day without one index answers with the others and says so."""
+    events = world.fill(OLD, 30, sealed=True)
+    world.state.day(OLD).generation(1).index_current("temporal").unlink()
+    catalog = follow(world)
+    with catalog.lease() as snapshot:
+        answer = searcher.similar(snapshot, events[0].event_id, "fused", Bounds(5))
+        assert len(answer["hits"]) == 5
+        assert set(answer["hits"][0]["scores"]) == {"attack", "semantic"}
+        assert {"day": OLD, "index": "temporal", "reason": "not built yet"} in answer["receipt"]["missing"]
+
+
+def test_vectors_of_another_model_are_not_compared(
+    world: Any, follow: Any, searcher: Searcher, small_embedder: Any
+) -> None:
+    """A day embedded by another model is left out of that index and named."""
+    world.fill(OLD, 30, sealed=True)
+    first = world.embedders
+    world.embedders = type(first)(small_embedder("attack", "l2", 2), first.semantic, first.temporal)
+    events = world.fill(NEW, 30, sealed=True)
+    catalog = follow(world)
+    with catalog.lease() as snapshot:
+        answer = searcher.similar(snapshot, events[0].event_id, "attack", Bounds(100))
+        assert {hit["day"] for hit in answer["hits"]} == {NEW}
+        (missing,) = answer["receipt"]["missing"]
+        assert (missing["day"], missing["index"]) == (OLD, "attack")
+        assert "attack@000000000001" in missing["reason"]
+
+
+def test_what_cannot_be_answered_is_a_sentence(catalog: Catalog, searcher: Searcher, tmp_path: Path) -> None:
+    """An unknown event, index or text, and a store without models, are refused by sentences."""
+    with catalog.lease() as snapshot:
+        with pytest.raises(NotFound, match="no event 'nothing' in the 3 days"):
+            searcher.similar(snapshot, "nothing", "attack", Bounds(5))
+        with pytest.raises(UsageError, match="1 to 256 characters"):
+            searcher.similar(snapshot, "", "attack", Bounds(5))
+        with pytest.raises(UsageError, match="no index 'entity'; there are: attack"):
+            searcher.similar(snapshot, "x", "entity", Bounds(5))
+        for text in ("", "  \n", "x" * 1001):
+            with pytest.raises(UsageError, match="1 to 1000 characters"):
+                searcher.search(snapshot, text, Bounds(5))
+        with pytest.raises(AppiaError, match="No semantic model"):
+            Searcher(StoredTexts(tmp_path), WEIGHTS).search(snapshot, "port scan", Bounds(5))
+
+
+def test_a_deadline_is_kept(catalog: Catalog, searcher: Searcher) -> None:
+    """A question whose time is over is refused instead of searched."""
+    with catalog.lease() as snapshot:
+        event_id = Truth(snapshot).ids[0]
+        with pytest.raises(RequestError, match="time for this request is over"):
+            searcher.similar(snapshot, event_id, "attack", Bounds(5, deadline=Deadline.after(-1)))
+
+
+def test_equal_distances_share_a_rank() -> None:
+    """Ranks are dense, distances that differ by rounding only are equal, and a missing one adds nothing."""
+    distances = np.array([0.5, 0.5 + 1e-8, 0.1, np.inf, 0.9], np.float32)
+    assert dense_ranks(distances).tolist() == [2, 2, 1, 4, 3]
+    scores = fuse({"attack": distances}, FusionWeights(attack=61.0))
+    assert scores.tolist() == pytest.approx([61 / 62, 61 / 62, 1.0, 0.0, 61 / 63])
+
+
+def test_a_spec_names_its_metric() -> None:
+    """The weight and metric of an index are found by its name."""
+    assert WEIGHTS.of("temporal") == 0.5
+    assert VectorSpec("attack", "m", 2, "l2").metric == "l2"
