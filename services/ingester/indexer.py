@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.days.index_builder import Embedders
+    from services.common.days.embedders import Embedders
     from services.common.days.names import OpenNames, StateNames
     from services.common.durable import Disk
     from services.common.events.narrative import Narrator

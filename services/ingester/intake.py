@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.chunk import open_chunk
 from services.common.days.identity import IdentitySet
 from services.common.days.names import day_of, read_pointer
 from services.common.days.open_writer import SegmentLog
-from services.common.days.sealed_reader import open_chunk
 from services.common.events.parse import Refused, parse_event
 
 if TYPE_CHECKING:

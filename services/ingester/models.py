@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.index_builder import Embedders
+from services.common.days.embedders import Embedders
 from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader
 from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from services.ingester.intake import Intake, Verdict
     from services.ingester.queue import ByteQueue
 
-GROUP_FRAMES = 64
+GROUP_FRAMES = 256
+GROUP_EVENTS = 2048
+"""A group is committed at once when it has so many frames or events, so that memory stays bounded."""
 WAITING_FRAMES = 256
 """Frames that ZeroMQ holds for one sender before it stops reading from it; a frame has at most 1 MiB."""
 _POLL_MS = 50
@@ -233,6 +235,7 @@ class Receiver:
         return receiver.acknowledge(opened, result.accepted, result.duplicates, result.refused)
 
     def _take_v2(self) -> Iterator[tuple[bytes, Opened, Verdict | AuthenticFrameRefused]]:
+        events = 0
         for identity, *parts in _drain(self._v2):
             frame = parts[-1] if parts else b""
             self.frames["v2"] += 1
@@ -245,14 +248,16 @@ class Receiver:
                 self._refuse(refused, "v2", frame)
             else:
                 if isinstance(opened, Opened):
-                    origin = f"v2 sender {opened.sender:#018x}"
-                    yield (
-                        identity,
-                        opened,
-                        self._tools.intake.add(opened.payloads, backfill=opened.backfill, origin=origin),
-                    )
+                    yield identity, opened, self._take_events(opened)
+                    events += len(opened.payloads)
                 elif opened.ack is not None:
                     self._v2.send_multipart([identity, opened.ack])
+            if events >= GROUP_EVENTS:
+                return
+
+    def _take_events(self, opened: Opened) -> Verdict:
+        origin = f"v2 sender {opened.sender:#018x}"
+        return self._tools.intake.add(opened.payloads, backfill=opened.backfill, origin=origin)
 
     def _take_v1(self) -> None:
         for socket in self._v1:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.generations import retire
 from services.common.days.identity import identities, sort_identities
 from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
-from services.common.days.sealing import retire
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

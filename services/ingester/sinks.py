@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from services.common.days.columns import TextTable
-from services.common.days.index_builder import Embedders, spec_of
+from services.common.days.embedders import Embedders, spec_of
 from services.common.days.open_writer import ColumnWriter, VectorWriter
 from services.common.events.windows import HostWindows
 

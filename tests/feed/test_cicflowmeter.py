@@ -207,3 +207,30 @@ def test_no_number_however_odd_ends_the_reading(
     row = f"10.1.0.4,{value},10.1.0.9,2,6,2026-03-02 10:00:00,3,BENIGN\n"
     (event,) = only_events(read_all("cicflowmeter", write(tmp_path, HEADER + row)))
     assert event.network_features.source_port == 0
+
+
+def test_the_rewrite_is_read_in_the_unit_that_each_row_shows(
+    tmp_path: Path, read_all: Callable[..., Any]
+) -> None:
+    """Releases of the rewrite write seconds or microseconds under the same names; rate and packets tell which."""
+    header = "src_ip,dst_ip,timestamp,flow_duration,flow_pkts_s,tot_fwd_pkts,tot_bwd_pkts,flow_iat_max\n"
+    place = "10.1.0.4,10.1.0.9,2026-03-02 10:00:00"
+    microseconds = f"{place},2000000,2.5,3,2,900000\n"
+    seconds = f"{place},2.0,2.5,3,2,0.9\n"
+    single = f"{place},0,0,1,0,0\n"
+    path = write(tmp_path, header + single + microseconds + seconds)
+    events = [event for event in read_all("cicflowmeter", path) if not isinstance(event, Refusal)]
+    durations = [event.network_features.flow_duration_microseconds for event in events]
+    pauses = [event.network_features.flow_inter_arrival_time_max for event in events]
+    assert durations == [0, 2_000_000, 2_000_000]
+    assert pauses == [0, 900_000, 900_000]
+
+
+def test_the_recorded_sample_has_believable_durations(read_all: Callable[..., Any], feeds: Path) -> None:
+    """No flow of a recording of five minutes lasts longer than it."""
+    sample = feeds.parents[2] / "samples" / "office-day.csv.gz"
+    durations = [
+        event.network_features.flow_duration_microseconds for event in read_all("cicflowmeter", sample)
+    ]
+    assert len(durations) == 7853
+    assert 60_000_000 < max(durations) < 300_000_000

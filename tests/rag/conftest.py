@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -262,13 +261,12 @@ def until() -> Callable[[Callable[[], bool]], None]:
 class Process:
     """One `appia-rag` process."""
 
-    def __init__(self, settings: Path, environment: dict[str, str]) -> None:
+    def __init__(self, settings: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "services.rag.main", "--settings", str(settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment},
         )
 
     def ready(self) -> dict[str, Any]:
@@ -294,10 +292,12 @@ def start_replica(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start replicas of a world as processes; those still running are killed at the end."""
     started: list[Process] = []
 
-    def start(state: Path, name: str = "rag-1", extra: str = "", **environment: str) -> Process:
-        settings = tmp_path / f"{name}-{len(started)}.toml"
-        settings.write_text(f'state = "{state}"\nname = "{name}"\nworkers = 2\n{extra}\n')
-        started.append(Process(settings, environment))
+    def start(state: Path, name: str = "rag-1", **more: Any) -> Process:
+        settings = tmp_path / f"replica-{len(started)}.toml"
+        values = {"state": str(state), "name": name, "workers": 2, **more}
+        # For plain texts, numbers and booleans JSON is TOML.
+        settings.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+        started.append(Process(settings))
         return started[-1]
 
     yield start

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.chunk import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS
 from services.common.days.columns import ROW, AddressTable, TextTable, write_columns
 from services.common.days.identity import IDENTITY, identities, sort_identities
 from services.common.days.log import EVENT, EVENTS_A_BLOCK, Damage, LogReader, LogWriter
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.metadata import MetadataWriter
 from services.common.days.open_writer import FILE_SHIFT, SegmentLogReader, Tables, column_rows
-from services.common.days.sealed_reader import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.narrative import Narrator
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.chunk import Chunk
     from services.common.days.names import OpenNames
-    from services.common.days.sealed_reader import Chunk
     from services.common.durable import Disk
     from services.common.events.vocabulary import Vocabulary
 

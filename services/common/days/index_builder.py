@@ -11,8 +11,8 @@ import faiss
 import numpy as np
 
 from services.common.days.chunk_builder import Progress, iterate_blocks
+from services.common.days.embedders import spec_of
 from services.common.days.manifest import MANIFEST, Manifest, digest_file, digest_folder
-from services.common.days.open_writer import VectorSpec
 from services.common.days.sealed_reader import FLAT, IVF, ROWS
 from services.common.days.vectors import Accelerator, VectorIndex
 from services.common.events.features import extract
@@ -24,33 +24,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.days.sealed_reader import Chunk
-    from services.common.embedding.port import Embedder, RowEmbedder, TextEmbedder, WindowEmbedder
+    from services.common.days.chunk import Chunk
+    from services.common.days.embedders import Embedders
+    from services.common.days.open_writer import VectorSpec
 
 EXACT_UP_TO = 20_000
 """Up to so many distinct vectors exact search takes under a millisecond, and no approximate index is built."""
 WANTED_RECALL = 0.995
 _PROBES = (4, 8, 16, 32, 64, 128, 256)
 _BATCH = 2048
-
-
-@dataclass(frozen=True)
-class Embedders:
-    """The three models of a day's indices."""
-
-    attack: RowEmbedder
-    semantic: TextEmbedder
-    temporal: WindowEmbedder
-
-    def named(self, index: str) -> Embedder:
-        """The embedder of an index."""
-        found: Embedder = getattr(self, index)
-        return found
-
-
-def spec_of(index: str, embedder: Embedder) -> VectorSpec:
-    """What the vectors of an index are made by."""
-    return VectorSpec(index, embedder.model_id, embedder.dim, embedder.metric)
 
 
 @dataclass(frozen=True)

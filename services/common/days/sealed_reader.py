@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
-from services.common.days.columns import ADDRESS_BYTES, map_columns, unpack_texts
-from services.common.days.identity import IDENTITY
-from services.common.days.log import LogReader
+from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.manifest import check_artifacts, read_manifest
 from services.common.days.names import INDICES, read_pointer
 from services.common.days.open_writer import VectorSpec
@@ -24,51 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.days.manifest import Manifest
     from services.common.days.names import GenerationNames
 
-EVENTS, COLUMNS, ADDRESSES, SYMBOLS = "events.log", "columns.bin", "addresses.bin", "symbols.bin"
-METADATA, IDENTITIES = "metadata.db", "identities.bin"
 FLAT, IVF, ROWS = "vectors.faiss", "ivf.faiss", "rows.bin"
-MAPPED = (COLUMNS, ADDRESSES, SYMBOLS)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The chunk of a sealed day: all but the vectors."""
-
-    folder: Path
-    manifest: Manifest
-    columns: dict[str, NDArray[np.generic]]
-    addresses: NDArray[np.uint8]  # (n, 16)
-    texts: list[str]
-    log: LogReader
-
-    @property
-    def rows(self) -> int:
-        """Events in the day."""
-        return self.manifest.rows
-
-    def identities(self) -> NDArray[np.void]:
-        """Identities of the events, sorted, mapped."""
-        path = self.folder / IDENTITIES
-        return np.memmap(path, IDENTITY, "r") if path.stat().st_size else np.empty(0, IDENTITY)
-
-
-def open_chunk(folder: Path) -> Chunk:
-    """Check and map the chunk in `folder`.
-
-    Raises:
-        AppiaError: a file is missing or was changed.
-    """
-    manifest = read_manifest(folder)
-    faults = check_artifacts(folder, manifest, MAPPED)
-    if faults:
-        raise AppiaError("; ".join(faults))
-    raw = np.fromfile(folder / ADDRESSES, np.uint8)
-    texts, _ = unpack_texts((folder / SYMBOLS).read_bytes())
-    columns = map_columns(folder / COLUMNS, manifest.rows)
-    return Chunk(folder, manifest, columns, raw.reshape(-1, ADDRESS_BYTES), texts, LogReader(folder / EVENTS))
 
 
 def open_index(folder: Path) -> VectorIndex:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.common.days.chunk import open_chunk
 from services.common.days.chunk_builder import (
     ChunkPlan,
     ChunkTools,
@@ -16,19 +17,17 @@ from services.common.days.chunk_builder import (
     open_source,
     sealed_source,
 )
-from services.common.days.index_builder import Embedders, build_index
-from services.common.days.manifest import read_manifest
+from services.common.days.generations import retire, sealed_through
+from services.common.days.index_builder import build_index
 from services.common.days.names import INDICES, DayNames, GenerationNames, number_name, read_pointer
-from services.common.days.sealed_reader import Chunk, open_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from services.common.days.chunk import Chunk
+    from services.common.days.embedders import Embedders
     from services.common.durable import Disk
     from services.common.events.vocabulary import Vocabulary
-
-KEPT_GENERATIONS = 2
-"""The served generation and the one before it, which a replica may still be reading."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Sealer:
 
     def _sources(self, names: DayNames, before: int | None, through_segment: int) -> list[Source]:
         sources = [] if before is None else [sealed_source(open_chunk(names.generation(before).chunk))]
-        done = 0 if before is None else _through_segment(names, before)
+        done = 0 if before is None else sealed_through(names, before)
         numbers = [number for number in names.segments() if done < number <= through_segment]
         return [*sources, *(open_source(names.segment(number)) for number in numbers)]
 
@@ -128,24 +127,3 @@ class Sealer:
         build_index(staged, chunk, name, self.embedders, self.progress)
         self.disk.publish(staged, generation.index_version(name, version))
         self.disk.write_file(generation.index_current(name), f"{number_name(version)}\n".encode())
-
-
-def retire(names: DayNames, disk: Disk) -> None:
-    """Remove what the served generation replaces: segments that it holds, and all but the generation before it.
-
-    A replica that still maps a removed file keeps its content; it opens the new generation at its next look.
-    """
-    current = read_pointer(names.current)
-    if current is None:
-        return
-    through = _through_segment(names, current)
-    for number in names.segments():
-        if number <= through:
-            disk.remove(names.segment(number).folder)
-    older = [number for number in names.generations() if number < current]
-    for number in older[: len(older) - (KEPT_GENERATIONS - 1)]:
-        disk.remove(names.generation(number).folder)
-
-
-def _through_segment(names: DayNames, generation: int) -> int:
-    return int(read_manifest(names.generation(generation).chunk).facts["through_segment"])

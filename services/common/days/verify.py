@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.common.days.chunk import EVENTS, METADATA
 from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.manifest import check_artifacts, digest_file, read_manifest
 from services.common.days.metadata import check_database
 from services.common.days.names import INDICES, read_pointer
-from services.common.days.sealed_reader import EVENTS, METADATA
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

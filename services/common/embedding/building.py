@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _EXTRA_PACKAGES = ("onnx", "safetensors")
 _SHARED_INPUTS = ("models/making.py", "services/common/embedding/manifest.py")
-_TRAFFIC = ("models/pca_graph.py", "models/sample.py", "samples/*.csv.gz", "services/common/events/*.py")
+_TRAFFIC = (
+    "models/pca_graph.py",
+    "models/sample.py",
+    "samples/*.csv.gz",
+    "services/common/events/*.py",
+    "services/feed/readers/*.py",
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from typing import TYPE_CHECKING
 
 from services.feed.readers.cicflowmeter_columns import COLUMNS
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
     from services.feed.readers.sources import Part
 
+REWRITE = "flow_duration"  # only the Python rewrite has names in snake case
+_SHOWING = (REWRITE, "flow_pkts_s", "tot_fwd_pkts", "tot_bwd_pkts")
+_BETWEEN_UNITS = 1000.0
 NEEDED = {"source_ip": "Src IP", "destination_ip": "Dst IP", "flow_start_time": "Timestamp"}
 
 
@@ -52,7 +56,9 @@ class _Table:
         self._header = header
         names = _header_cells(header, number)
         _check_format(names, header, number)
-        self._plan = RowPlan(Dialect(COLUMNS, _scale(names)), names, options)
+        self._plan = RowPlan(Dialect(COLUMNS), names, options)
+        self._plan_of_seconds = RowPlan(Dialect(COLUMNS, MICROSECONDS), names, options)
+        self._unit = _TimeUnit(names) if REWRITE in (name.strip() for name in names) else None
         missing = [name for field, name in NEEDED.items() if field not in self._plan.fields]
         if missing:
             raise SourceBrokenError("column_missing", f"there is no column {', '.join(missing)}", number)
@@ -70,7 +76,8 @@ class _Table:
             return Skipped("empty_row")
         if text == self._header:
             return Skipped("repeated_header")
-        draft = self._plan.draft(cells)
+        in_seconds = self._unit is not None and self._unit.is_seconds(cells)
+        draft = (self._plan_of_seconds if in_seconds else self._plan).draft(cells)
         label = draft.labels.get("label", "")
         return self._maker.make(draft, self._digest.of(number, text), label)
 
@@ -98,6 +105,28 @@ def _check_format(names: list[str], header: str, number: int) -> None:
         raise SourceBrokenError("wrong_format", detail, number)
 
 
-def _scale(names: list[str]) -> int:
-    """Return what times are multiplied by: the Python rewrite has seconds, and names in snake case."""
-    return MICROSECONDS if "flow_duration" in (name.strip() for name in names) else 1
+class _TimeUnit:
+    """Tells whether a row of the Python rewrite has its times in seconds or in microseconds.
+
+    Its releases differ under the same column names, but each row shows its unit: duration times packets a
+    second over packets is 1 in seconds and a million in microseconds. A row that shows nothing (a single
+    packet has no duration) has the unit of the row before; the first one microseconds, as release 0.2.0.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        plain_names = [name.strip() for name in names]
+        known = all(name in plain_names for name in _SHOWING)
+        self._places = [plain_names.index(name) for name in _SHOWING] if known else []
+        self._in_seconds = not known
+
+    def is_seconds(self, cells: list[str]) -> bool:
+        """Look at one row."""
+        if self._places:
+            try:
+                duration, rate, sent, received = (float(cells[place]) for place in self._places)
+            except ValueError:
+                return self._in_seconds
+            packets = sent + received
+            if duration > 0 and 0 < rate < math.inf and packets > 0:
+                self._in_seconds = duration * rate / packets < _BETWEEN_UNITS
+        return self._in_seconds

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from services.common.days.index_builder import Embedders
+from services.common.days.embedders import Embedders
 from services.common.days.names import StateNames, claim_layout
 from services.common.days.open_writer import SegmentLog
 from services.common.days.sealing import Sealer
@@ -23,6 +22,7 @@ from services.common.events.vocabulary import load_vocabulary
 from services.ingester.sinks import AttackSink, Decoded, MetadataSink, SemanticSink, TemporalSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -90,8 +90,13 @@ def _payload(name: str, rng: np.random.Generator, day_seconds: int) -> bytes:
     event.event_timestamp.nanos = int(rng.integers(0, 1_000_000)) * 1000
     flow = event.network_features
     flow.source_ip = f"10.0.0.{rng.integers(1, 9)}"
-    flow.destination_ip = f"2001:db8::{rng.integers(1, 9):x}" if rng.random() < 0.2 else f"192.0.2.{rng.integers(1, 9)}"
-    flow.source_port, flow.destination_port = int(rng.integers(1024, 65536)), int(rng.choice([22, 53, 80, 443]))
+    flow.destination_ip = (
+        f"2001:db8::{rng.integers(1, 9):x}" if rng.random() < 0.2 else f"192.0.2.{rng.integers(1, 9)}"
+    )
+    flow.source_port, flow.destination_port = (
+        int(rng.integers(1024, 65536)),
+        int(rng.choice([22, 53, 80, 443])),
+    )
     flow.protocol_number = 6
     flow.total_forward_packets, flow.total_backward_packets = (int(n) for n in rng.integers(0, 100, 2))
     flow.total_forward_bytes = int(rng.integers(0, 10_000))
@@ -107,7 +112,9 @@ def write_segment(disk: Disk, embedders: Embedders) -> Callable[..., None]:
     def write(names: OpenNames, payloads: list[bytes], batch: int = 64) -> None:
         log = SegmentLog(disk, names, 0)
         narrator = Narrator(load_vocabulary())
-        sinks = [cls(disk, names, embedders) for cls in (MetadataSink, AttackSink, SemanticSink, TemporalSink)]
+        sinks = [
+            cls(disk, names, embedders) for cls in (MetadataSink, AttackSink, SemanticSink, TemporalSink)
+        ]
         for start in range(0, len(payloads), batch):
             part = payloads[start : start + batch]
             positions = log.append(part)
@@ -133,5 +140,3 @@ def sealer(disk: Disk, embedders: Embedders) -> Sealer:
         retry_after_s=(0.0,),
         sleep=lambda _seconds: None,
     )
-
-

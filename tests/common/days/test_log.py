@@ -102,7 +102,10 @@ def test_a_damaged_middle_is_named_exactly(tmp_path: Path, disk: Disk) -> None:
     assert damage == [Damage(offsets[1], offsets[2], tail=False)]
 
 
-@pytest.mark.parametrize(("raw", "words"), [(b"", "too short"), (b"x" * 64, "does not begin"), (b"APPIALOG" + b"\0" * 40, "does not begin")])
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(b"", "too short"), (b"x" * 64, "does not begin"), (b"APPIALOG" + b"\0" * 40, "does not begin")],
+)
 def test_what_is_no_log_is_refused(tmp_path: Path, raw: bytes, words: str) -> None:
     """A foreign or empty file gives a sentence instead of records."""
     (tmp_path / "a.log").write_bytes(raw)

@@ -38,7 +38,9 @@ def test_numbers_survive_the_way_to_a_name_and_back(number: int) -> None:
     assert parse_number(number_name(number)) == number
 
 
-@pytest.mark.parametrize("text", ["", "today", "2026-1-2", "2026-02-30", "2026-01-22T00:00", "../etc", "20260122"])
+@pytest.mark.parametrize(
+    "text", ["", "today", "2026-1-2", "2026-02-30", "2026-01-22T00:00", "../etc", "20260122"]
+)
 def test_what_is_no_day_is_refused_with_the_right_form(text: str) -> None:
     """A day that a user misspells gives one sentence that shows how to write it."""
     with pytest.raises(UsageError, match="YYYY-MM-DD"):
@@ -47,7 +49,12 @@ def test_what_is_no_day_is_refused_with_the_right_form(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("time_ns", "day"),
-    [(0, "1970-01-01"), (-1, "1969-12-31"), (86_400_000_000_000 - 1, "1970-01-01"), (1_769_040_000_000_000_000, "2026-01-22")],
+    [
+        (0, "1970-01-01"),
+        (-1, "1969-12-31"),
+        (86_400_000_000_000 - 1, "1970-01-01"),
+        (1_769_040_000_000_000_000, "2026-01-22"),
+    ],
 )
 def test_the_day_of_a_time_is_utc(time_ns: int, day: str) -> None:
     """A day begins and ends at midnight UTC, also before 1970."""
@@ -71,7 +78,13 @@ def test_only_log_files_are_logs(tmp_path: Path) -> None:
     """Other files in a segment are not read as logs."""
     names = StateNames(tmp_path).day("2026-01-22").segment(1)
     names.folder.mkdir(parents=True)
-    for name in ("events-000002.log", "events-000001.log", "events-1.log", "events-000001.log.bak", "attack.f32"):
+    for name in (
+        "events-000002.log",
+        "events-000001.log",
+        "events-1.log",
+        "events-000001.log.bak",
+        "attack.f32",
+    ):
         (names.folder / name).touch()
     assert names.logs() == [1, 2]
 

@@ -61,7 +61,10 @@ def test_an_open_segment_is_read_while_it_is_written(
 
 
 def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
-    state: StateNames, disk: Disk, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    disk: Disk,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """Bytes behind the committed counters, as a crash leaves them, are gone after the next opening and never shown."""
     names = state.day(DAY).segment(1)
@@ -81,7 +84,10 @@ def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
 
 
 def test_vectors_of_another_model_are_not_continued(
-    state: StateNames, disk: Disk, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    disk: Disk,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """When the model changes, an open index begins again from nothing instead of mixing vectors."""
     names = state.day(DAY).segment(1)
@@ -94,7 +100,9 @@ def test_vectors_of_another_model_are_not_continued(
     assert json.loads(names.model("attack").read_text())["model"] == "attack@another"
 
 
-def test_a_damaged_counter_is_noticed(state: StateNames, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]) -> None:
+def test_a_damaged_counter_is_noticed(
+    state: StateNames, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+) -> None:
     """A counter with a wrong checksum is an error, not a number of rows."""
     names = state.day(DAY).segment(1)
     write_segment(names, make_payloads(5))
@@ -129,7 +137,10 @@ def test_sealing_keeps_every_event_sorted_by_time(
 
 
 def test_neighbours_are_the_same_before_and_after_sealing(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """The attack and semantic indices answer alike from the open and from the sealed day."""
     day = state.day(DAY)
@@ -142,7 +153,10 @@ def test_neighbours_are_the_same_before_and_after_sealing(
 
 
 def test_late_events_make_a_new_generation_and_nothing_published_changes(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """The old generation's files stay byte for byte as they were; the new one has all events once."""
     day = state.day(DAY)
@@ -160,7 +174,10 @@ def test_late_events_make_a_new_generation_and_nothing_published_changes(
 
 
 def test_old_generations_go_but_the_one_before_stays(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """Two generations are kept, so that a replica can finish what it reads."""
     day = state.day(DAY)
@@ -187,7 +204,10 @@ class _Broken:
 
 
 def test_a_day_serves_with_the_indices_that_could_be_built(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """One failing index is named and left out; it is added later without touching the rest."""
     day = state.day(DAY)
@@ -210,7 +230,10 @@ def test_a_day_serves_with_the_indices_that_could_be_built(
 
 
 def test_an_index_is_tried_again_before_it_is_given_up(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """A failure that passes costs nothing but time."""
     day = state.day(DAY)
@@ -222,7 +245,10 @@ def test_an_index_is_tried_again_before_it_is_given_up(
 
 
 def test_equal_vectors_are_stored_once_and_all_their_rows_found(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """Events that differ in name only share a vector; a search still returns each of them."""
     day = state.day(DAY)
@@ -239,7 +265,10 @@ def test_equal_vectors_are_stored_once_and_all_their_rows_found(
     assert len(set(_nearest(view, "copy-3", "attack", 40))) == 40
 
 
-@pytest.mark.parametrize("victim", ["chunk/columns.bin", "chunk/events.log", "attack/000001/vectors.faiss", "temporal/000001/rows.bin"])
+@pytest.mark.parametrize(
+    "victim",
+    ["chunk/columns.bin", "chunk/events.log", "attack/000001/vectors.faiss", "temporal/000001/rows.bin"],
+)
 def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(
     state: StateNames,
     sealer: Sealer,
@@ -268,7 +297,10 @@ def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(
 
 
 def test_a_manifest_of_a_newer_format_is_refused(
-    state: StateNames, sealer: Sealer, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    sealer: Sealer,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
 ) -> None:
     """Readers are upgraded before writers: an unknown format is said, not guessed."""
     day = state.day(DAY)
