@@ -79,7 +79,7 @@ def show_stats(answer: Mapping[str, Any]) -> None:
 def receipt_line(receipt: Mapping[str, Any]) -> str:
     """What was searched, what was missing and how long it took, in one line."""
     days: Sequence[str] = receipt["days"]
-    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "none served"
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "none"
     line = (
         f"searched {counted(receipt['rows'], 'row')} of {counted(len(days), 'day')} ({span}) "
         f"in {receipt['took_ms']:.1f} ms"

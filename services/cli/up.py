@@ -120,6 +120,8 @@ def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
     disk.make_folder(names.run)
     lock = StackLock(names)
     try:
+        # What kill -9 left behind must not be taken for the stack that is starting.
+        disk.remove(names.endpoints)
         with _stop_on_signals() as stop:
             _serve(options, store, Announcer(options, disk, as_json=as_json), stop)
     finally:
@@ -139,8 +141,6 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threa
     if prepare_keys(names):
         say(f"made a new key in {names.keys}; machines that send here need a copy of that folder")
     disk.make_folder(names.inbox)
-    # What kill -9 left behind must not be taken for the stack that is starting.
-    disk.remove(names.endpoints)
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
     services = make_services(options, ports, disk)
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)

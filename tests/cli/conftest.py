@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from services.cli.child import Service
+from services.cli.models import model_store_folder
+from services.cli.running import read_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from services.cli.running import Running
 
     Appia = Callable[..., subprocess.CompletedProcess[str]]
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "office-day.csv.gz"
 
 TOY = """
 import json, os, pathlib, signal, sys, threading
@@ -116,3 +123,89 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.communicate()
+
+
+class Stack:
+    """A running `appia up` on a state directory of its own."""
+
+    def __init__(self, state: Path, *options: str) -> None:
+        self.state = state
+        command = [sys.executable, "-m", "services.cli.main", "up", "--state", str(state), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while not self._is_ready():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < until, "the stack did not start"
+            time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(json.loads((self.state / "endpoints.json").read_text())["pid"] == self.process.pid)
+        except FileNotFoundError:
+            return False
+
+    @property
+    def running(self) -> Running:
+        return read_running(self.state)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
+        """Send a signal, and return exit status, standard output and standard error."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture(scope="session")
+def _models() -> None:
+    store = model_store_folder(
+        Path(os.environ["APPIA_MODELS"]) if "APPIA_MODELS" in os.environ else None, os.environ
+    )
+    if not (store / "temporal" / "ACTIVE").exists():
+        pytest.skip(f"no models are in {store}: run `appia models build`")
+
+
+@pytest.fixture
+def start_stack(_models: None) -> Iterator[Callable[..., Stack]]:
+    """Start `appia up --state STATE OPTION...`; it is killed at the end of the test if it runs still."""
+    stacks: list[Stack] = []
+
+    def start(state: Path, *options: str) -> Stack:
+        stacks.append(Stack(state, *options))
+        return stacks[-1]
+
+    yield start
+    for stack in stacks:
+        if stack.process.poll() is None:
+            stack.process.kill()
+        stack.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def shared_stack(_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack with 300 flows of the sample for all tests that only ask, or feed what they alone know."""
+    stack = Stack(tmp_path_factory.mktemp("shared") / "state", "--replicas", "2")
+    feed = [sys.executable, "-m", "services.cli.main", "feed", "--state", str(stack.state)]
+    what = ["--format", "cicflowmeter", "--limit", "300", str(SAMPLE)]
+    subprocess.run([*feed, *what], check=True, capture_output=True)
+    yield stack
+    status, _, err = stack.stop()
+    assert (status, [line for line in err.splitlines() if "made a new key" not in line]) == (0, [])
+
+
+@pytest.fixture
+def ask(shared_stack: Stack, appia: Appia) -> Callable[..., dict[str, Any]]:
+    """Ask the shared stack for JSON."""
+
+    def run(*words: str) -> dict[str, Any]:
+        done = appia(*words, "--state", str(shared_stack.state), "--json")
+        assert (done.returncode, done.stderr) == (0, ""), done
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def sample() -> Path:
+    """Traffic recorded by the project: thousands of flows of one day."""
+    return SAMPLE

@@ -1,0 +1,95 @@
+"""`appia keys` and `appia models`: what they make, list and find damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.cli.models import model_store_folder
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Appia = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_keys_are_made_once(appia: Appia, tmp_path: Path) -> None:
+    """The ring is usable at once, readable by its owner only, and never overwritten."""
+    keys = tmp_path / "keys"
+    made = json.loads(appia("keys", "new", str(keys), "--json").stdout)
+    ring = json.loads((keys / "wire" / "ring.json").read_text())
+    assert made == {"keys": str(keys), "primary": ring["primary"]}
+    seed = keys / "wire" / f"{ring['primary']}.seed"
+    assert (seed.stat().st_mode & 0o777) == 0o400
+    again = appia("keys", "new", str(keys))
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "is not overwritten" in again.stderr
+    assert appia("keys", "new", str(tmp_path / "other")).stdout.startswith("Made key ")
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "folder"),
+    [
+        ("/srv/models", {"XDG_DATA_HOME": "/data"}, "/srv/models"),
+        (None, {"XDG_DATA_HOME": "/data"}, "/data/appia/models"),
+        (None, {}, "~/.local/share/appia/models"),
+        (None, {"XDG_DATA_HOME": ""}, "~/.local/share/appia/models"),
+        (None, {"XDG_DATA_HOME": "relative"}, "~/.local/share/appia/models"),
+    ],
+)
+def test_where_models_are(given: str | None, environment: dict[str, str], folder: str) -> None:
+    """What is given wins; else the user's data directory, by the rules of its specification."""
+    found = model_store_folder(Path(given) if given else None, environment)
+    assert found == Path(folder).expanduser()
+
+
+@pytest.mark.usefixtures("_models")
+def test_models_are_listed_and_whole(appia: Appia) -> None:
+    """The store that was built has all three models in use, and every byte of them is right."""
+    listed = json.loads(appia("models", "list", "--json").stdout)
+    active = {row["model"].partition("@")[0] for row in listed["models"] if row["active"]}
+    assert active == {"attack", "semantic", "temporal"}
+    assert "in use" in appia("models", "list").stdout.splitlines()[0]
+    verified = appia("models", "verify", "--json")
+    assert verified.returncode == 0
+    assert {row["wrong"] for row in json.loads(verified.stdout)["models"]} == {""}
+
+
+@pytest.mark.usefixtures("_models")
+def test_a_damaged_model_is_found(appia: Appia, start_stack: Callable[..., object], tmp_path: Path) -> None:
+    """One changed byte is found in the copy that a state directory has, and the store it came from is whole."""
+    start_stack(tmp_path / "state")
+    models = tmp_path / "state" / "models"
+    path = next(models.glob("attack/*/model.onnx"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o640)
+    path.write_bytes(content)
+    done = appia("models", "verify", "--models", str(models))
+    assert done.returncode == 1
+    assert "is damaged: its sha256 is" in done.stdout
+    assert "1 of 3 models in" in done.stderr
+    assert appia("models", "verify").returncode == 0
+
+
+@pytest.mark.usefixtures("_models")
+def test_what_is_built_is_not_built_again(appia: Appia) -> None:
+    """A second build says which models there are, and prints their ids as JSON."""
+    done = appia("models", "build", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [name.partition("@")[0] for name in json.loads(done.stdout)["models"]] == [
+        "attack",
+        "semantic",
+        "temporal",
+    ]
+
+
+def test_an_empty_store_says_what_to_do(appia: Appia, tmp_path: Path) -> None:
+    """Nothing listed is no error, and names the command that builds."""
+    done = appia("models", "list", "--models", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout == f"No model is in {tmp_path}: build them with `appia models build`.\n"
