@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from services.common.durable import Disk
 
+_NAME = re.compile(r"refused-(\d+)\.log")
 SAMPLED_A_SECOND = 10
 """Forged frames are only sampled: anybody who reaches the port can make them."""
 
@@ -76,8 +78,9 @@ class DeadLetter:
 
     def _open(self) -> LogWriter:
         self._disk.make_folder(self._folder)
-        numbers = [int(path.stem.partition("-")[2]) for path in self._folder.glob("refused-*.log")]
-        return LogWriter(self._disk, self._folder / f"refused-{max(numbers, default=0) + 1:06d}.log")
+        found = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        number = max((int(match[1]) for match in found if match), default=0) + 1
+        return LogWriter(self._disk, self._folder / f"refused-{number:06d}.log")
 
 
 def _folder_size(folder: Path) -> int:

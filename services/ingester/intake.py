@@ -14,8 +14,9 @@ import numpy as np
 
 from services.common.days.chunk import open_chunk
 from services.common.days.identity import IdentitySet
-from services.common.days.names import day_of, read_pointer
+from services.common.days.names import day_of, day_start_ns, read_pointer
 from services.common.days.open_writer import SegmentLog
+from services.common.errors import AppiaError
 from services.common.events.parse import Refused, parse_event
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Intake:
         for segment in recovered:
             self._recovered.setdefault(segment.day, []).append(segment)
         self._days: dict[int, _Day] = {}
+        self._unreadable: dict[int, str] = {}  # why a day cannot be loaded, until the next start
         self._pending: list[Logged] = []
         self._touched: dict[int, SegmentLog] = {}
         self.accepted = 0
@@ -132,15 +134,23 @@ class Intake:
             group[0].append(payload)
             group[1].append(event)
         for number, (its_payloads, its_events) in days.items():
-            new = self._append(number, its_payloads, its_events)
+            try:
+                known = self._day(number)
+            except AppiaError as error:
+                verdict.refused["day_unreadable"] += len(its_payloads)
+                for payload in its_payloads:
+                    self._tools.dead_letter.keep("day_unreadable", str(error), origin, payload)
+                continue
+            new = self._append(known, number, its_payloads, its_events)
             verdict.accepted += new
             verdict.duplicates += len(its_payloads) - new
         self.accepted += verdict.accepted
         self.duplicates += verdict.duplicates
         return verdict
 
-    def _append(self, number: int, payloads: list[bytes], events: list[NetworkSecurityEvent]) -> int:
-        day = self._day(number)
+    def _append(
+        self, day: _Day, number: int, payloads: list[bytes], events: list[NetworkSecurityEvent]
+    ) -> int:
         new = day.known.add_new(payloads)
         if not new.all():
             kept = np.flatnonzero(new).tolist()
@@ -175,17 +185,19 @@ class Intake:
         """Close the segment of `day` that is being written, so that it can be sealed; later events open the next.
 
         Gives the last segment to be sealed; None where the day has no open segment.
+
+        Raises:
+            AppiaError: the day cannot be read.
         """
         names = self._state.day(day)
         segments = names.segments()
         if not segments:
             return None
-        for known in self._days.values():
-            if known.names.day == day:
-                if known.log is not None:
-                    known.log.close()
-                known.log, known.segment, known.rows = None, max(segments) + 1, 0
-        self._recovered.pop(day, None)
+        # Loaded even where no event came since the start, so that its events stay known while it is sealed.
+        known = self._day(day_start_ns(day) // (_DAY_S * 1_000_000_000))
+        if known.log is not None:
+            known.log.close()
+        known.log, known.segment, known.rows = None, max(segments) + 1, 0
         return SegmentKey(day, max(segments))
 
     def quiet_s(self, day: str) -> float | None:
@@ -205,7 +217,13 @@ class Intake:
     def _day(self, number: int) -> _Day:
         day = self._days.get(number)
         if day is None:
-            day = self._days[number] = self._load(day_of(number * _DAY_S * 1_000_000_000))
+            if number in self._unreadable:
+                raise AppiaError(self._unreadable[number])
+            try:
+                day = self._days[number] = self._load(day_of(number * _DAY_S * 1_000_000_000))
+            except AppiaError as error:
+                self._unreadable[number] = str(error)
+                raise
         return day
 
     def _load(self, name: str) -> _Day:
@@ -217,6 +235,10 @@ class Intake:
             runs.append(chunk.identities())
             chunk.log.close()
         recovered = self._recovered.pop(name, [])
+        if names.segments() and not recovered:
+            raise AppiaError(
+                f"day {name} has open segments that could not be read at the start: see the log of then"
+            )
         runs += [segment.identities for segment in recovered]
         if recovered:
             last = max(recovered, key=lambda segment: segment.names.number)
@@ -240,13 +262,13 @@ class Intake:
 
     def _close_idle_logs(self) -> None:
         """Keep few files open when events of very many days come: the longest silent days reopen when needed."""
-        opened = [day for day in self._days.values() if day.log is not None]
+        opened = [(number, day, day.log) for number, day in self._days.items() if day.log is not None]
         if len(opened) < _OPEN_LOGS:
             return
-        for day in sorted(opened, key=lambda day: day.last_event_s)[: len(opened) // 2]:
-            if day.log is not None and day.log not in self._touched.values():
-                day.log.close()
-                day.log = None
+        for number, day, log in sorted(opened, key=lambda entry: entry[1].last_event_s)[: len(opened) // 2]:
+            log.close()  # which syncs it
+            self._touched.pop(number, None)
+            day.log = None
 
 
 def _day_number(seconds: int, oldest_s: int, newest_s: int) -> int:

@@ -29,9 +29,13 @@ class ByteQueue:
         return self._bytes
 
     def put(self, item: object, size: int) -> None:
-        """Append an item of `size` bytes; blocks while the budget is full."""
+        """Append an item of `size` bytes; blocks while the budget is full. What comes after `close` is dropped."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._items or self._bytes + size <= self._budget)
+            self._changed.wait_for(
+                lambda: self._closed or not self._items or self._bytes + size <= self._budget
+            )
+            if self._closed:
+                return
             self._items.append((item, size))
             self._bytes += size
             self._changed.notify_all()
