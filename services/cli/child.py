@@ -70,8 +70,8 @@ class Child:
         if self.ready is not None:
             return False
         self._heard = (self._heard + chunk)[:READY_LIMIT]
-        line, newline, _ = self._heard.partition(b"\n")
-        self.ready = _ready_line(line) if newline else None
+        *lines, _ = self._heard.split(b"\n")
+        self.ready = next(filter(None, map(_ready_line, lines)), None)
         return self.ready is not None
 
     def status(self) -> int | None:

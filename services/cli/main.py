@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -53,6 +54,10 @@ def run(arguments: Sequence[str]) -> int:
         # Nobody reads on: `appia list | head`. What is still buffered goes nowhere, without a message.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as failed:
+        where = "" if failed.filename is None else f"{failed.filename}: "
+        _say(f"{where}{failed.strerror or failed}")
+        return 1
     return status if isinstance(status, int) else 0
 
 
@@ -73,6 +78,10 @@ def _say(sentence: str) -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another character set gets an escape in place of what it cannot show.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_FILE = "up.lock"
+LOCK_TRIES = 10
+LOCK_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -66,21 +69,31 @@ class StackLock:
             AppiaError: a stack runs on this state directory.
         """
         self._fd = os.open(names.run / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(self._fd):
             holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
             raise AppiaError(
                 f"{names.root} has a running stack already (process {holder or 'unknown'}): use it, "
                 "or stop that process first"
-            ) from None
+            )
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go of the lock; a second call is not allowed."""
         os.close(self._fd)
+
+
+def _lock(fd: int) -> bool:
+    """Lock for writing; tries several times, because who asks `is_running` holds the lock for a moment."""
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def is_running(names: StateNames) -> bool:

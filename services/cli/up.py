@@ -99,7 +99,7 @@ def up(
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     options = StackOptions(
-        names=StateNames(required_state(state).expanduser().resolve()),
+        names=StateNames(_checked_state(required_state(state))),
         replicas=replicas,
         registry=_checked_registry(places.registry),
         listen=_checked_address(places.listen),
@@ -197,6 +197,15 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _checked_state(state: Path) -> Path:
+    root = state.expanduser().resolve()
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise UsageError("the name of the state directory is not UTF-8: choose another one") from None
+    return root
 
 
 def _checked_registry(url: str) -> str:

@@ -80,6 +80,8 @@ WRONG_USE = [
 
 FAILED = [
     ("up --state {file}", "is not a directory"),
+    ("up --state {file}/state", "Not a directory"),
+    ("keys new {file}", "could not be written"),
     ("days --state {empty}", "is not a state directory: start one with `appia up --state"),
     ("days --state {idle}", "nothing runs on"),
     ("search scan --state {idle}", "nothing runs on"),
@@ -166,6 +168,16 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
         os.close(write)
         assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_any_terminal_will_do(appia: Appia, tmp_path: Path) -> None:
+    """What a terminal's character set lacks is escaped, and a name that is no text is refused."""
+    done = appia("models", "list", "--models", str(tmp_path / "años"), env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"a\xf1os" in done.stdout
+    done = appia("up", "--state", os.fsdecode(b"/tmp/\xff"))
+    assert done.returncode == 2
+    assert "is not UTF-8" in done.stderr
 
 
 def test_version(appia: Appia) -> None:

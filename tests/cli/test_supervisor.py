@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.cli.child import Service
 from services.cli.supervisor import HEALTHY_S, LONGEST_DELAY_S, Member, Supervisor, Surroundings
 from services.common.errors import AppiaError
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
-
-    from services.cli.child import Service
 
     Toy = Callable[..., Service]
     Facts = dict[str, dict[str, Any]]
@@ -157,3 +156,34 @@ def test_the_log_starts_anew_when_it_is_long(toy: Toy, tmp_path: Path) -> None:
     Supervisor([service], news.around).run(lambda _facts: news.around.stop.set())
     assert service.log.stat().st_size == 0
     assert (tmp_path / "ingester.log.1").stat().st_size == (16 << 20) + 1
+
+
+def test_a_service_may_say_more_than_that_it_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning before the line that matters, and much output after it, do no harm."""
+    (tmp_path / "chatty.py").write_text(
+        "import json, sys, time\n"
+        "print('a warning')\n"
+        "print(json.dumps([]))\n"
+        "print(json.dumps({'ready': True, 'pid': 1}), flush=True)\n"
+        "print('x' * 300000, flush=True)\n"
+        "open(sys.argv[2] + '.done', 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    news = News()
+
+    def on_ready(facts: Facts) -> None:
+        news.ready.append(facts)
+        threading.Thread(target=wait_and_stop).start()
+
+    def wait_and_stop() -> None:
+        while not (tmp_path / "chatty.toml.done").exists():
+            time.sleep(0.02)
+        news.around.stop.set()
+
+    Supervisor([Service("chatty", "chatty", tmp_path / "chatty.toml", tmp_path / "log")], news.around).run(
+        on_ready
+    )
+    assert news.ready == [{"chatty": {"ready": True, "pid": 1}}]
