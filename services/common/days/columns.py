@@ -190,7 +190,8 @@ def map_columns(path: Path, rows: int) -> dict[str, NDArray[np.generic]]:
         raise ValueError(f"{path} has {path.stat().st_size} bytes and should have {offsets['']}")
     if rows == 0:
         return {name: np.empty(0, ROW[name]) for name in _names()}
-    raw = np.memmap(path, np.uint8, "r")
+    # A plain array over the mapping: slices of numpy's own memmap type cost several times as much.
+    raw = np.asarray(np.memmap(path, np.uint8, "r"))
     return {
         name: raw[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name])
         for name in _names()

@@ -84,7 +84,7 @@ class OpenSegmentReader:
         """Map the committed rows, and read the tables that they refer to (written and synced before the rows)."""
         if rows == len(self._rows):
             return
-        self._rows = np.memmap(self._names.columns, ROW, "r", shape=(rows,))
+        self._rows = np.asarray(np.memmap(self._names.columns, ROW, "r", shape=(rows,)))
         raw = self._names.addresses.read_bytes()
         whole = len(raw) - len(raw) % ADDRESS_BYTES
         self._addresses = np.frombuffer(raw[:whole], np.uint8).reshape(-1, ADDRESS_BYTES)
@@ -101,7 +101,7 @@ class OpenSegmentReader:
             return None
         model = json.loads(described.read_text())
         spec = VectorSpec(name, model["model"], model["dim"], model["metric"])
-        vectors = np.memmap(self._names.vectors(name), "<f4", "r", shape=(items, spec.dim))
+        vectors = np.asarray(np.memmap(self._names.vectors(name), "<f4", "r", shape=(items, spec.dim)))
         return VectorIndex(spec, rows, vectors, _codes(self._names.codes(name), rows))
 
     def close(self) -> None:
@@ -113,4 +113,4 @@ class OpenSegmentReader:
 def _codes(path: Path, rows: int) -> NDArray[np.uint32] | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
-    return np.memmap(path, "<u4", "r", shape=(rows,))
+    return np.asarray(np.memmap(path, "<u4", "r", shape=(rows,)))

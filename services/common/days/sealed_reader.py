@@ -45,7 +45,9 @@ def open_index(folder: Path) -> VectorIndex:
         accelerator = Accelerator(ivf, facts["nprobe"])
     codes = postings = None
     if ROWS in manifest.artifacts:
-        raw = np.memmap(folder / ROWS, "<u4", "r", shape=(2 * manifest.rows + facts["items"] + 1,))
+        raw = np.asarray(
+            np.memmap(folder / ROWS, "<u4", "r", shape=(2 * manifest.rows + facts["items"] + 1,))
+        )
         codes, order, starts = np.split(raw, [manifest.rows, 2 * manifest.rows])
         postings = Postings(order, starts)
     return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner)
