@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.common.days.generations import retire
-from services.common.days.identity import identities, sort_identities
+from services.common.days.identity import IdentitySet, identities, sort_identities
 from services.common.days.log import EVENT, Damage, LogReader
+from services.common.days.names import INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
+from services.common.durable import read_counts
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from services.ingester.dead_letter import DeadLetter
 
 _BATCH = 1024
+_PIECE = 1 << 20  # bytes of a damaged stretch in one record of the dead letter
 _LOG_HEADER = 32
 
 
@@ -63,17 +67,18 @@ class Recovery:
     def _recover_day(self, day: DayNames) -> list[OpenSegment]:
         self.disk.remove(day.staging)
         retire(day, self.disk)
-        segments = [self._read(day.day, day.segment(number)) for number in day.segments()]
-        whole = [segment for segment, damaged in segments if not damaged]
-        salvaged = [
-            self._salvage(day, segment, state_number=max(day.segments()))
-            for segment, damaged in segments
-            if damaged
-        ]
-        return [*whole, *salvaged]
+        read = [self._read(day.day, day.segment(number)) for number in day.segments()]
+        kept = [segment for segment, damaged in read if not damaged]
+        for segment, damaged in read:
+            if damaged:
+                kept.append(self._salvage(day, segment, kept))
+        for segment in kept:
+            if not segment.rows:
+                self.disk.remove(segment.names.folder)
+        return [segment for segment in kept if segment.rows]
 
     def _read(self, day: str, names: OpenNames) -> tuple[OpenSegment, bool]:
-        """Read a segment's log files; True where a middle is damaged."""
+        """Read a segment's log files; True where a middle is damaged, or more rows were indexed than there are."""
         positions: list[int] = []
         found: list[NDArray[np.void]] = [identities([])]
         damaged = False
@@ -81,22 +86,14 @@ class Recovery:
         for number in names.logs():
             path = names.log(number)
             newest = max(newest, path.stat().st_mtime_ns)
-            if path.stat().st_size < _LOG_HEADER:
-                self.disk.remove(path)  # a crash came before its header was whole: it never held an event
+            if not _has_header(path):
+                self.disk.remove(path)  # a crash came before its header was on disk: it never held an event
                 continue
             reader = LogReader(path)
             batch: list[bytes] = []
             for record in reader.scan():
                 if isinstance(record, Damage):
-                    self.dead_letter.keep(
-                        "damaged_log",
-                        f"bytes {record.start} to {record.end}",
-                        str(path.name),
-                        reader.read_damaged(record),
-                    )
-                    self.report(
-                        f"{path}: bytes {record.start} to {record.end} hold no valid record and were set aside"
-                    )
+                    self._set_aside(path, reader, record)
                     if record.tail:
                         self._cut(names, number, record.start)
                     else:
@@ -110,7 +107,30 @@ class Recovery:
             found.append(identities(batch))
             reader.close()
         everything = sort_identities(np.concatenate(found))
+        damaged = damaged or not self._counters_fit(names, len(positions))
         return OpenSegment(day, names, np.array(positions, np.int64), everything, newest), damaged
+
+    def _set_aside(self, path: Path, reader: LogReader, damage: Damage) -> None:
+        for start in range(damage.start, damage.end, _PIECE):
+            piece = Damage(start, min(start + _PIECE, damage.end), damage.tail)
+            detail = f"bytes {piece.start} to {piece.end}"
+            self.dead_letter.keep("damaged_log", detail, str(path), reader.read_damaged(piece))
+        self.report(f"{path}: bytes {damage.start} to {damage.end} hold no valid record and were set aside")
+
+    def _counters_fit(self, names: OpenNames, rows: int) -> bool:
+        """Whether no index says that it has rows which the log has not, so that row i is one event everywhere."""
+        for name in ("metadata", *INDICES):
+            try:
+                committed, _ = read_counts(names.counts(name))
+            except AppiaError as error:
+                self.report(f"{error}; it is written again")
+                return False
+            if committed > rows:
+                self.report(
+                    f"{names.folder}: {name} has {committed} rows and the log {rows}: they are written again"
+                )
+                return False
+        return True
 
     def _cut(self, names: OpenNames, number: int, size: int) -> None:
         self.dead_letter.sync()
@@ -119,17 +139,32 @@ class Recovery:
         file.sync()
         file.close()
 
-    def _salvage(self, day: DayNames, damaged: OpenSegment, state_number: int) -> OpenSegment:
-        """Copy what is readable of a damaged segment to a new one, whose rows have no holes, and drop the old one."""
+    def _salvage(self, day: DayNames, damaged: OpenSegment, others: Sequence[OpenSegment]) -> OpenSegment:
+        """Copy what is readable of a damaged segment to a new one, whose rows have no holes, and drop the old one.
+
+        What `others` have is left out: a crash may have come between a copy and the end of the old segment.
+        """
         self.dead_letter.sync()
-        names = day.segment(state_number + damaged.names.number)
+        names = day.segment(max(day.segments()) + 1)
+        known = IdentitySet([segment.identities for segment in others])
         reader = SegmentLogReader(damaged.names)
         log = SegmentLog(self.disk, names, 0)
-        payloads = (reader.event(position) for position in damaged.positions.tolist())
-        positions = [log.append([payload]) for payload in payloads if payload is not None]
+        positions, found = [np.empty(0, np.int64)], [identities([])]
+        for start in range(0, damaged.rows, _BATCH):
+            part = damaged.positions[start : start + _BATCH].tolist()
+            payloads = [payload for payload in map(reader.event, part) if payload is not None]
+            new = known.add_new(payloads).tolist()
+            payloads = [payload for payload, is_new in zip(payloads, new, strict=True) if is_new]
+            positions.append(log.append(payloads))
+            found.append(identities(payloads))
         log.close()
         reader.close()
         self.disk.remove(damaged.names.folder)
-        return OpenSegment(
-            damaged.day, names, np.concatenate(positions), damaged.identities, damaged.last_write_ns
-        )
+        everything = sort_identities(np.concatenate(found))
+        return OpenSegment(damaged.day, names, np.concatenate(positions), everything, damaged.last_write_ns)
+
+
+def _has_header(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_LOG_HEADER)
+    return len(head) == _LOG_HEADER and any(head)
