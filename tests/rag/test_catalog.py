@@ -6,9 +6,11 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from services.common.days.names import StateNames
+from services.common.days.open_writer import VectorSpec, VectorWriter
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.rag.catalog import Catalog
@@ -225,3 +227,23 @@ def test_tallies_grow_with_the_rows(world: Any, follow: Any, until: Any) -> None
         assert counts == {name: names.count(name) for name in set(names)}
         assert segment.tally.first_ns == min(segment.view.columns["time_ns"].tolist())
         assert segment.tally.last_ns == max(segment.view.columns["time_ns"].tolist())
+
+
+def test_another_model_does_not_pull_the_file_away(world: Any, follow: Any, until: Any) -> None:
+    """A restart of the ingester with another model leaves mapped vectors readable, and the new ones appear."""
+    world.fill("2026-01-22", 2000, sealed=False)
+    catalog = follow(world)
+    names = world.state.day("2026-01-22").segment(1)
+    with catalog.lease() as snapshot:
+        index = snapshot.segments[0].view.indices["attack"]
+        writer = VectorWriter(world.disk, names, VectorSpec("attack", "attack@other", index.spec.dim, "l2"))
+        assert np.isfinite(index.vectors).all()
+    writer.append(np.ones((2000, index.spec.dim), np.float32))
+    writer.close()
+
+    def renewed() -> bool:
+        with catalog.lease() as snapshot:
+            found = snapshot.segments[0].view.indices.get("attack")
+            return found is not None and found.spec.model_id == "attack@other" and found.rows == 2000
+
+    until(renewed)

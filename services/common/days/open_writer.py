@@ -160,12 +160,15 @@ class VectorWriter:
         model = names.model(spec.index)
         same = model.exists() and model.read_text() == described
         self.rows, self.items = read_counts(names.counts(spec.index)) if same else (0, 0)
-        self._vectors = disk.append_to(names.vectors(spec.index))
-        self._codes = disk.append_to(names.codes(spec.index))
         self._counts = disk.counts(names.counts(spec.index))
         self._counts.write(self.rows, self.items)
         if not same:
+            # Removed and not cut: a process that reads below the end of a mapped file is killed (SIGBUS).
+            disk.remove(names.vectors(spec.index))
+            disk.remove(names.codes(spec.index))
             disk.write_file(model, described.encode())
+        self._vectors = disk.append_to(names.vectors(spec.index))
+        self._codes = disk.append_to(names.codes(spec.index))
         self._vectors.truncate(self.items * spec.dim * 4)
         self._codes.truncate(min(self._codes.size, self.rows * 4))
 
