@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli import ask, days, feed, keys, models, up, version
+from services.cli.output import say
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         status = make_app()(arguments, prog_name="appia", standalone_mode=False)
         sys.stdout.flush()
     except AppiaError as failed:
-        _say(str(failed))
+        say(str(failed))
         return failed.exit_code
     except typer.TyperException as wrong:
         return _wrong_use(wrong)
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except OSError as failed:
         where = "" if failed.filename is None else f"{failed.filename}: "
-        _say(f"{where}{failed.strerror or failed}")
+        say(f"{where}{failed.strerror or failed}")
         return 1
     return status if isinstance(status, int) else 0
 
@@ -68,12 +69,8 @@ def _wrong_use(wrong: typer.TyperException) -> int:
         return 2
     command = context.command_path if context is not None else "appia"
     sentence = " ".join(wrong.format_message().split())
-    _say(f"{sentence.rstrip('.')}: see `{command} --help`.")
+    say(f"{sentence.rstrip('.')}: see `{command} --help`.")
     return wrong.exit_code
-
-
-def _say(sentence: str) -> None:
-    print(f"appia: {sentence}", file=sys.stderr)  # noqa: T201 - it is what this program is for
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console, JustifyMethod
+    from rich.console import JustifyMethod
 
-# Wide enough that no cell of a table is folded when the output is a file or a pipe.
-PIPE_WIDTH = 600
+# Wider than any row can be: the longest id has 256 characters.
+TABLE_WIDTH = 2000
 
 
 def print_json(document: Any) -> None:
@@ -41,35 +41,24 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def console() -> Console:
-    """The console for text on standard output."""
-    from rich.console import Console  # noqa: PLC0415 - with --json nothing of rich is needed
-
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
-
-
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; a column whose name begins with ">" is aligned to the right.
 
-    In a narrow terminal cells are folded, but for those of the last column, which is to be copied.
+    No cell is ever folded, so that an event's id can be copied; a narrow terminal wraps the line as a whole.
     """
+    from rich.console import Console  # noqa: PLC0415 - with --json nothing of rich is needed
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
-        whole = column == columns[-1]
-        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold", no_wrap=whole)
+        table.add_column(column.removeprefix(">"), justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    out = console()
-    if out.is_terminal:
-        out.print(table)
-        return
-    with out.capture() as capture:
-        out.print(table)
+    console = Console(width=TABLE_WIDTH, highlight=False, markup=False, emoji=False)
+    with console.capture() as capture:
+        console.print(table)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
