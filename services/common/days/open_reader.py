@@ -36,7 +36,7 @@ class OpenSegmentReader:
         self._texts_read = 0
         self._rows: NDArray[np.void] = np.empty(0, ROW)
         self._addresses: NDArray[np.uint8] = np.empty((0, ADDRESS_BYTES), np.uint8)
-        self._seen: tuple[tuple[int, int], ...] | None = None
+        self._seen: object = None
         self._view: SegmentView | None = None
 
     def view(self) -> SegmentView:
@@ -47,9 +47,11 @@ class OpenSegmentReader:
         """
         if not self._names.folder.is_dir():
             raise FileNotFoundError(self._names.folder)
-        seen = tuple(read_counts(self._names.counts(name)) for name in ("metadata", *INDICES))
+        counts = {name: read_counts(self._names.counts(name)) for name in ("metadata", *INDICES)}
+        # Another model may have written the same number of rows meanwhile.
+        seen = counts, [_inode(self._names.model(name)) for name in INDICES]
         if self._view is None or seen != self._seen:
-            self._view = self._make_view(dict(zip(("metadata", *INDICES), seen, strict=True)))
+            self._view = self._make_view(counts)
             self._seen = seen
         return self._view
 
@@ -108,6 +110,14 @@ class OpenSegmentReader:
         """Close the files; views given before may no longer fetch events."""
         self._events.close()
         self._log.close()
+
+
+def _inode(path: Path) -> int | None:
+    """Which file is at `path`; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _codes(path: Path, rows: int) -> NDArray[np.uint32] | None:
