@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,3 +212,28 @@ def ask(shared_stack: Stack, appia: Appia) -> Callable[..., dict[str, Any]]:
 def sample() -> Path:
     """Traffic recorded by the project: thousands of flows of one day."""
     return SAMPLE
+
+
+@pytest.fixture
+def etcd(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The registry URL of a real etcd, and its process."""
+    if shutil.which("etcd") is None:
+        pytest.skip("there is no etcd: install etcd-server")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        client, peer = (f"http://127.0.0.1:{server.getsockname()[1]}" for server in (one, two))
+    command = ["etcd", "--data-dir", str(tmp_path / "etcd"), "--logger", "zap", "--log-level", "error"]
+    command += ["--listen-client-urls", client, "--advertise-client-urls", client]
+    command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+    command += ["--initial-cluster", f"default={peer}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        eventually("etcd is healthy", lambda: is_healthy(client))
+        yield f"etcd://{client.removeprefix('http://')}/test", process
+        process.kill()
+
+
+def is_healthy(client: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{client}/health", timeout=2) as answer:  # noqa: S310 - loopback
+            return bool(json.load(answer)["health"] == "true")
+    except OSError:
+        return False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -242,6 +244,49 @@ def test_amounts_count_over_all_paths(
         return [day["rows"] for day in answer["days"]]
 
     eventually("two days are served", lambda: days() == [10, 25 + 10])
+
+
+@pytest.fixture
+def growing(tmp_path: Path, flows: list[list[str]]) -> tuple[Path, list[list[str]]]:
+    """A file with five rows, and rows to append."""
+    return write(tmp_path / "growing.csv", flows[:6]), flows[6:9]
+
+
+def test_a_growing_file_is_followed_until_it_is_enough(
+    start_stack: Start,
+    background: Callable[..., subprocess.Popen[str]],
+    appia: Appia,
+    growing: tuple[Path, list[list[str]]],
+    eventually: Eventually,
+) -> None:
+    """Rows are sent as they are written; Ctrl-C ends in good order with all of them acknowledged."""
+    stack = start_stack(tmp_path / "state")
+    growing = write(tmp_path / "growing.csv", flows[:6])
+    words = [
+        "feed",
+        "--state",
+        str(stack.state),
+        "--format",
+        "cicflowmeter",
+        "--follow",
+        "--json",
+        str(growing),
+    ]
+    feeding = background(sys.executable, "-m", "services.cli.main", *words)
+
+    def rows() -> int:
+        answer = json.loads(appia("stats", "--state", str(stack.state), "--json").stdout)
+        return int(answer["rows"])
+
+    eventually("the first rows are there", lambda: rows() == 5)
+    with path.open("a", newline="") as file:
+        csv.writer(file).writerows(more)
+    eventually("the new rows are there", lambda: rows() == 8)
+    feeding.send_signal(signal.SIGINT)
+    out, err = feeding.communicate()
+    summary = json.loads(out)
+    assert (feeding.returncode, err) == (0, "")
+    assert (summary["read"], summary["acknowledged"], summary["refused"]) == (8, 8, {})
 
 
 def test_old_receivers_are_fed_without_acknowledgement(

@@ -137,3 +137,20 @@ def test_an_older_state_directory_keeps_its_models(start_stack: Start, tmp_path:
     """A machine without a model store runs a state directory that has models of its own."""
     assert start_stack(tmp_path / "state").stop()[0] == 0
     assert start_stack(tmp_path / "state", "--models", str(tmp_path / "none")).stop()[0] == 0
+
+
+def test_a_stack_registers_in_etcd_and_answers_without_it(
+    start_stack: Start, appia: Appia, etcd: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """Replicas are found by the registry's URL alone; with etcd gone the state directory still finds them."""
+    url, server = etcd
+    stack = start_stack(tmp_path / "state", "--registry", url)
+    by_url = appia("stats", "--registry", url, "--json")
+    assert (by_url.returncode, by_url.stderr) == (0, "")
+    assert json.loads(by_url.stdout)["replica"]["name"].endswith("-rag-1")
+    server.kill()
+    server.wait()
+    assert appia("stats", "--state", str(stack.state)).returncode == 0
+    lost = appia("stats", "--registry", url)
+    assert (lost.returncode, len(lost.stderr.splitlines())) == (1, 1)
+    assert stack.stop()[0] == 0
