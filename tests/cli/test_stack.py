@@ -260,19 +260,10 @@ def test_a_growing_file_is_followed_until_it_is_enough(
     eventually: Eventually,
 ) -> None:
     """Rows are sent as they are written; Ctrl-C ends in good order with all of them acknowledged."""
-    stack = start_stack(tmp_path / "state")
-    growing = write(tmp_path / "growing.csv", flows[:6])
-    words = [
-        "feed",
-        "--state",
-        str(stack.state),
-        "--format",
-        "cicflowmeter",
-        "--follow",
-        "--json",
-        str(growing),
-    ]
-    feeding = background(sys.executable, "-m", "services.cli.main", *words)
+    path, more = growing
+    stack = start_stack(path.with_name("state"))
+    words = ["feed", "--state", str(stack.state), "--format", "cicflowmeter", "--follow", "--json"]
+    feeding = background(sys.executable, "-m", "services.cli.main", *words, str(path))
 
     def rows() -> int:
         answer = json.loads(appia("stats", "--state", str(stack.state), "--json").stdout)
