@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
     from pydantic_settings import PydanticBaseSettingsSource
 
@@ -132,7 +133,7 @@ def describe_settings(cls: type[ServiceSettings]) -> list[SettingRow]:
         SettingRow(
             name,
             _type_name(field.annotation),
-            "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`",
+            _shown_default(field),
             field.description or "",
         )
         for name, field in cls.model_fields.items()
@@ -143,6 +144,13 @@ def settings_table(cls: type[ServiceSettings]) -> str:
     """The settings of a service as a Markdown table; docs/settings.md holds it."""
     rows = [f"| `{r.name}` | {r.type} | {r.default} | {r.description} |" for r in describe_settings(cls)]
     return "\n".join(["| Setting | Type | Default | What it is |", "| --- | --- | --- | --- |", *rows])
+
+
+def _shown_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return "empty" if default == "" else f"`{default}`"
 
 
 def _type_name(annotation: object) -> str:

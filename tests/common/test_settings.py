@@ -28,6 +28,7 @@ class Sample(ServiceSettings):
     workers: int = Field(4, ge=1, le=64, description="1 to 64 threads")
     weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="a number from 0")
     name: str | None = Field(None, description="a text")
+    folder: str = Field("", description="a folder")
 
 
 @pytest.fixture
@@ -70,7 +71,10 @@ def test_no_file_is_fine_where_the_environment_has_all(monkeypatch: pytest.Monke
         ("workers = 'many'\nstate='x'", r"'workers' is 'many'.* 1 to 64 threads\."),
         ("weight = nan\nstate='x'", r"'weight' is nan"),
         ("workers = 2", r"sample.toml lacks the setting 'state': the state directory\."),
-        ("wrokers = 2\nstate='x'", r"unknown setting 'wrokers'; there are: name, state, weight, workers\."),
+        (
+            "wrokers = 2\nstate='x'",
+            r"unknown setting 'wrokers'; there are: folder, name, state, weight, workers\.",
+        ),
         ("workers = = 2", r"sample.toml is not TOML"),
         ("[workers]\na = 1\n", r"'workers' is \{'a': 1\}|lacks"),
     ],
@@ -110,5 +114,6 @@ def test_settings_describe_themselves() -> None:
         ("workers", "int", "`4`"),
         ("weight", "float", "`1.0`"),
         ("name", "str or None", "`None`"),
+        ("folder", "str", "empty"),
     ]
     assert "| `workers` | int | `4` | 1 to 64 threads |" in settings_table(Sample).splitlines()
