@@ -1,0 +1,62 @@
+"""A benchmark runs from end to end on a small part of the sample, and its results have what readers of them need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.cli.models import model_store_folder
+
+PROJECT = Path(__file__).parents[2]
+EVENTS = 500
+
+
+@pytest.fixture
+def _models() -> None:
+    given = os.environ.get("APPIA_MODELS")
+    store = model_store_folder(None if given is None else Path(given), os.environ)
+    if not (store / "temporal" / "ACTIVE").exists():
+        pytest.skip(f"no models are in {store}: run `appia models build`")
+
+
+def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROJECT / "benchmarks" / script), *words]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("_models")
+def test_ingest_writes_whole_results(tmp_path: Path) -> None:
+    """500 events of the sample go in, are seen, sealed and measured, and both result files say so."""
+    out = tmp_path / "results" / "ingest.json"
+    sample = PROJECT / "samples" / "office-day.csv.gz"
+    words = ("--events", str(EVENTS), "--input", str(sample), "--work", str(tmp_path / "work"))
+    done = run("bench_ingest.py", *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert set(result) == {"bench", "command", "machine", "settings", "figures"}
+    assert {"cpu", "cores", "memory_gib", "kernel", "python", "packages", "date", "commit"} <= set(
+        result["machine"]
+    )
+    figures = result["figures"]
+    assert set(figures) == {"speed", "ingester_resident", "cpu", "ingester_threads", "sealing", "disk"}
+    assert (figures["speed"]["stored"], figures["speed"]["refused"]) == (EVENTS, {})
+    assert sum(day["rows"] for day in figures["sealing"]["days"].values()) == EVENTS
+    assert {"intake", "indexer", "sink"} <= set(figures["ingester_threads"])
+    assert all(figures["disk"]["sealed_by_part"].values())
+    text = out.with_suffix(".md").read_text()
+    assert "500 events" in text
+    assert str(tmp_path) not in text + out.read_text(), "results hold no folder of this machine"
+
+
+def test_missing_input_is_one_sentence(tmp_path: Path) -> None:
+    """A file that is not there ends a benchmark with one sentence and status 1, before anything is started."""
+    done = run("bench_ingest.py", "--input", str(tmp_path / "none.csv"), "--work", str(tmp_path / "work"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"bench_ingest: there is no file {tmp_path / 'none.csv'}"
+    assert not (tmp_path / "work").exists()
