@@ -103,7 +103,10 @@ class GuardedSink:
         sink = self._sink
         if sink is None or sink.rows != batch.first_row:
             return False
-        return self._guard(lambda: sink.apply(batch))
+        if not self._guard(lambda: sink.apply(batch)):
+            return False
+        self._pause_s = FIRST_PAUSE_S  # only now, as a sink may open well and then fail each time
+        return True
 
     def _guard(self, work: Callable[[], None]) -> bool:
         try:
@@ -118,7 +121,6 @@ class GuardedSink:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             return False
         self.fault = None
-        self._pause_s = FIRST_PAUSE_S
         return True
 
     def close(self) -> None:
@@ -178,7 +180,20 @@ class Indexer:
         self._pool = ThreadPoolExecutor(len(SINKS), "sink")
 
     def run(self) -> None:
-        """Work until the queue is closed and empty, then close everything."""
+        """Work until the queue is closed and empty, then close everything.
+
+        Raises:
+            AppiaError: a log cannot be read any more. The queue is closed then, so that nobody waits for it.
+        """
+        try:
+            self._work()
+        finally:
+            self._queue.close()
+            self._pool.shutdown()
+            for segment in self._segments.values():
+                segment.close()
+
+    def _work(self) -> None:
         self._catch_up()
         while True:
             item = self._queue.get(timeout_s=0.5)
@@ -187,12 +202,8 @@ class Indexer:
             elif isinstance(item, Finish):
                 self._finish(item)
             elif self._queue.closed:
-                break
+                return
             self._catch_up()
-            self._close_idle()
-        self._pool.shutdown()
-        for segment in self._segments.values():
-            segment.close()
 
     def lag(self) -> dict[str, int]:
         """For each index how many logged rows it has still to take, over all segments. For any thread."""
@@ -251,11 +262,17 @@ class Indexer:
         return Decoded(first_row, table, features, self._tools.narrator.narrate(table, features), positions)
 
     def _catch_up(self) -> None:
-        """Give the rows that they lack to the sinks which are behind and due."""
-        for segment in list(self._segments.values()):
+        """Give the rows that they lack to the sinks which are behind and due.
+
+        Only the files of the latest segments stay open; the others open again when something comes for them.
+        """
+        segments = list(self._segments.values())
+        for place, segment in enumerate(segments):
             for sink in segment.sinks:
                 if sink.rows < segment.rows and sink.is_due:
                     self._catch_up_sink(segment, sink)
+            if place < len(segments) - OPEN_SEGMENTS:
+                segment.close()
 
     def _catch_up_sink(self, segment: _Segment, sink: GuardedSink) -> None:
         if not sink.open(lambda rows: self._history(segment, rows)) or sink.rows >= segment.rows:
@@ -283,11 +300,6 @@ class Indexer:
             segment = self._segments[key] = _Segment(key, SegmentLogReader(names), sinks)
         self._segments.move_to_end(key)
         return segment
-
-    def _close_idle(self) -> None:
-        """Keep the files of the latest segments open; the others open again when something comes for them."""
-        for segment in list(self._segments.values())[:-OPEN_SEGMENTS]:
-            segment.close()
 
     def _finish(self, request: Finish) -> None:
         for key in [
