@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 POLL_S = 0.05
 SCAN_S = 0.1
 # Looking may take this share of a core at most; with very many days it happens less often.
-_SHARE = 0.1
+_SHARE = 0.03
 _OPENING_THREADS = 2
 BEING_OPENED = "its files are still being checked"
 
