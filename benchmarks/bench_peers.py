@@ -9,7 +9,6 @@ fills where it is missing.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.common import ROOT, BenchError, Report, options
-from benchmarks.exact import opened
+from benchmarks.peers_reader import load_peers
 from services.common.days import index_builder
 from services.common.days.embedders import Embedders
 from services.common.days.index_builder import Embedded
@@ -38,9 +37,6 @@ from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
-from services.rag.filters import Filters
-from services.rag.nearest import QueryVector, nearest
-from services.rag.scope import Bounds, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,13 +44,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.days.names import DayNames
-    from services.rag.catalog import Snapshot
 
 PEERS = ROOT.parent / "shared" / "bench" / "peers.py"
-PACKAGES = {"lancedb": "lancedb", "chroma": "chromadb", "milvuslite": "pymilvus[milvus_lite]"}
+PACKAGES = {"lancedb": ("lancedb",), "chroma": ("chromadb",), "milvuslite": ("pymilvus", "milvus-lite")}
+READER = Path(__file__).parent / "peers_reader.py"
 BATCH = 2000
-K = 10
-READ = "--read"
 
 
 @dataclass(frozen=True)
@@ -80,13 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run the benchmark."""
     parser = options("peers", __doc__ or "", 200_000)
     parser.add_argument("--peers", nargs="*", default=[], choices=[*PACKAGES], help="others to run as well")
-    parser.add_argument(READ, type=Path, help="ask the state in this folder; used by the benchmark itself")
     given = parser.parse_args(argv)
     if not PEERS.is_file():
         print(f"  skipped: {PEERS.name} is not there, it belongs to the shared data")
-        return
-    if given.read is not None:
-        _read(given.read, given.events)
         return
     report = Report("peers", {"events": given.events, "dims": "temporal 128, semantic 384, attack 64"})
     found = {"appia": _appia(given.work.resolve(), given.events)}
@@ -95,17 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     report.write(given.out)
 
 
-def _peers_module() -> Any:
-    spec = importlib.util.spec_from_file_location("peers", PEERS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _appia(work: Path, events: int) -> dict[str, Any]:
-    peers = _peers_module()
+    peers = load_peers(PEERS)
     state = StateNames(work / f"peers-{events}")
     shutil.rmtree(state.root, ignore_errors=True)
     vectors, meta = peers.data(events)
@@ -125,7 +106,7 @@ def _appia(work: Path, events: int) -> dict[str, Any]:
         "disk_mb": round(peers.du(state.root), 1),
     }
     del vectors, meta
-    words = [sys.executable, __file__, READ, str(state.root), "--events", str(events)]
+    words = [sys.executable, str(READER), str(PEERS), str(state.root), str(events)]
     return figures | _lines(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -193,50 +174,12 @@ def _embedded(vectors: NDArray[np.float32]) -> Callable[..., Embedded]:
     return lambda *_: Embedded(vectors, np.arange(len(vectors), dtype=np.uint32))
 
 
-def _read(state: Path, events: int) -> None:
-    """In a process of its own: open, ask, and print figures as the script of the others does."""
-    peers = _peers_module()
-    vectors, meta = peers.data(events)
-    queries = vectors["temporal"]
-    del vectors
-    base = peers.uss_mb()
-    started = time.perf_counter()
-    with opened(state) as snapshot:
-        ask = _asker(snapshot)
-        ask(queries[0])
-        print(json.dumps({"open_and_first_query_s": round(time.perf_counter() - started, 3)}))
-        peers.report_queries(
-            ask,
-            lambda q, low, high, name: ask(
-                q, Filters(since_ns=low * 1_000_000, until_ns=high * 1_000_000, klass=(name,))
-            ),
-            queries,
-            meta,
-            events,
-            base,
-        )
-
-
-def _asker(snapshot: Snapshot) -> Callable[..., list[int]]:
-    views = [segment.view for segment in snapshot.segments]
-    first = dict(zip(map(id, views), np.cumsum([0, *(view.rows for view in views)]).tolist(), strict=False))
-    model = views[0].indices["temporal"].spec.model_id
-
-    def ask(query: NDArray[np.float32], filters: Filters | None = None) -> list[int]:
-        scope = Scope(snapshot, Bounds(K, filters or Filters()), ("temporal",))
-        hits = nearest(scope, "temporal", QueryVector(query, model), (K, 0))
-        pairs = zip(hits.parts.tolist(), hits.rows.tolist(), strict=True)
-        return [first[id(scope.parts[part].view)] + row for part, row in pairs]
-
-    return ask
-
-
 def _peer(work: Path, peer: str, events: int) -> dict[str, Any]:
     environment = work / "peers-venv"
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "numpy", PACKAGES[peer]]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "numpy", *PACKAGES[peer]]
     subprocess.run(pip, check=True)
     words = [str(python), str(PEERS), peer, str(events)]
     others = work / "peers-others"
