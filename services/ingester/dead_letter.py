@@ -34,6 +34,7 @@ class DeadLetter:
         self._folder = folder
         self._clock = clock
         self._log: LogWriter | None = None
+        self._cap = cap_bytes
         self._room = cap_bytes - _folder_size(folder)
         self._second = 0
         self._sampled = 0
@@ -55,12 +56,15 @@ class DeadLetter:
         self._room -= len(packed)
 
     def sample(self, reason: str, detail: str, origin: str, data: bytes) -> None:
-        """Count a forged frame, and keep it unless many came within the same second."""
+        """Count a forged frame, and keep it unless many came within the same second.
+
+        Forged frames take at most half of the cap, so that nobody without a key can keep out what is refused.
+        """
         second = self._clock() // 1_000_000_000
         if second != self._second:
             self._second, self._sampled = second, 0
         self._sampled += 1
-        if self._sampled > SAMPLED_A_SECOND:
+        if self._sampled > SAMPLED_A_SECOND or self._room < self._cap // 2:
             self.counts[reason] += 1
             self.not_kept += 1
         else:

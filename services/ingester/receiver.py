@@ -41,6 +41,7 @@ WAITING_FRAMES = 256
 _POLL_MS = 50
 _MAX_PART = 2 << 20
 _PAUSE_MS = 500
+_CALL_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -110,19 +111,24 @@ class Receiver:
             AppiaError: an endpoint cannot be bound.
         """
         self._tools = tools
+        if endpoints.v1_pull and not endpoints.allow_public_v1:
+            _check_private(endpoints.v1_pull)
         self._v2 = _bind(context, zmq.ROUTER, endpoints.v2)
         self._v1: list[zmq.Socket[bytes]] = []
-        if endpoints.v1_pull:
-            if not endpoints.allow_public_v1:
-                _check_private(endpoints.v1_pull)
-            self._v1.append(_bind(context, zmq.PULL, endpoints.v1_pull))
-        if endpoints.v1_sub:
-            self._v1.append(_subscribe(context, endpoints.v1_sub))
+        try:
+            if endpoints.v1_pull:
+                self._v1.append(_bind(context, zmq.PULL, endpoints.v1_pull))
+            if endpoints.v1_sub:
+                self._v1.append(_subscribe(context, endpoints.v1_sub))
+        except AppiaError:
+            self._close_sockets(linger_ms=0)
+            raise
         self.v2_endpoint = self._v2.getsockopt_string(zmq.LAST_ENDPOINT)
         self.v1_endpoint = self._v1[0].getsockopt_string(zmq.LAST_ENDPOINT) if endpoints.v1_pull else ""
         self._batches: queue.Queue[Batch] = queue.Queue(4)
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self._stop = threading.Event()
+        self._ended = threading.Event()
         self.frames: Counter[str] = Counter()
         self.paused = False
 
@@ -131,7 +137,11 @@ class Receiver:
         self._batches.put(batch)
 
     def call(self, work: Callable[[], Any]) -> Any:
-        """Run `work` in the receiver's thread between two groups, and give what it returns. Blocks until then."""
+        """Run `work` in the receiver's thread between two groups, and give what it returns. Blocks until then.
+
+        Raises:
+            AppiaError: `work` raised it, or the receiver has ended.
+        """
         done = threading.Event()
         result: list[Any] = []
         failure: list[BaseException] = []
@@ -145,7 +155,9 @@ class Receiver:
                 done.set()
 
         self._calls.put(run)
-        done.wait()
+        while not done.wait(_CALL_LOOK_S):
+            if self._ended.is_set():
+                raise AppiaError("The intake has ended.")
         if failure:
             raise failure[0]
         return result[0]
@@ -181,10 +193,14 @@ class Receiver:
                 poller.poll(_POLL_MS if self._batches.empty() else 0)
                 self._group()
         finally:
+            self._ended.set()
             self._run_calls()
-            for socket in (self._v2, *self._v1):
-                socket.close(linger=1000)
+            self._close_sockets(linger_ms=1000)
             self._tools.intake.close()
+
+    def _close_sockets(self, linger_ms: int) -> None:
+        for socket in (self._v2, *self._v1):
+            socket.close(linger=linger_ms)
 
     def _pause(self) -> bool:
         paused = not self._tools.room.is_left()

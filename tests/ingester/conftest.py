@@ -178,6 +178,7 @@ class Opened:
     dead_letter: DeadLetter
     recovered: list[Any]
     sentences: list[str]
+    is_closed_elsewhere: bool = False
 
     def add(self, payloads: Sequence[bytes], *, backfill: bool = False) -> tuple[int, int, dict[str, int]]:
         verdict = self.intake.add(payloads, backfill=backfill, origin="test")
@@ -200,7 +201,8 @@ def start(state: StateNames, disk: Disk, clock: Clock) -> Iterator[Callable[[], 
 
     yield make
     for one in opened:
-        one.intake.close()
+        if not one.is_closed_elsewhere:
+            one.intake.close()
 
 
 @pytest.fixture

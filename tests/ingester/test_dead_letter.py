@@ -109,3 +109,19 @@ def test_forged_frames_are_sampled(
     letter.sample("bad_tag", "", "v2", b"forged")
     letter.sync()
     assert len(dead_letters()) == SAMPLED_A_SECOND + 1
+
+
+def test_forged_frames_leave_room_for_what_is_refused(
+    open_letter: Callable[..., DeadLetter], clock: Any, dead_letters: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Whoever has no key can fill half of the cap at most; an authentic refusal is still kept then."""
+    letter = open_letter(cap=10_000)
+    for _ in range(100):
+        letter.sample("bad_tag", "", "v2", bytes(500))
+        clock.seconds += 1
+    letter.keep("bad_source_ip", "", "v2", bytes(500))
+    letter.sync()
+    kept = [record["reason"] for record in dead_letters()]
+    assert kept[-1] == "bad_source_ip"
+    assert 4_000 < 500 * kept.count("bad_tag") < 6_000
+    assert letter.counts["bad_tag"] == 100
