@@ -18,6 +18,7 @@ from services.common.days.names import day_of, day_start_ns, read_pointer
 from services.common.days.open_writer import SegmentLog
 from services.common.errors import AppiaError
 from services.common.events.parse import Refused, parse_event
+from services.common.wire.body import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,6 +123,7 @@ class Intake:
         oldest_s = -(1 << 62) if backfill else now_s - LATE_S
         for payload in payloads:
             try:
+                _check_size(payload)
                 event = parse_event(payload)
                 day = _day_number(event.event_timestamp.seconds, oldest_s, now_s + EARLY_S)
             except Refused as refused:
@@ -269,6 +271,12 @@ class Intake:
             log.close()  # which syncs it
             self._touched.pop(number, None)
             day.log = None
+
+
+def _check_size(payload: bytes) -> None:
+    """A file may hold more than a frame can; a block of such events could not be read from a sealed day."""
+    if len(payload) > MAX_BODY_BYTES:
+        raise Refused("too_long", f"the event has {len(payload)} bytes, at most {MAX_BODY_BYTES} are taken")
 
 
 def _day_number(seconds: int, oldest_s: int, newest_s: int) -> int:

@@ -71,6 +71,7 @@ class FolderWatch:
         self._tools = tools
         self._marks = _read_marks(memory)
         self._saved = dict(self._marks)
+        self._unreadable: set[Path] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -93,7 +94,7 @@ class FolderWatch:
             for path in sorted(folder.rglob("*")):
                 if self._stop.is_set():
                     return
-                for part in self._read(path):
+                for part in self._read_if_possible(path):
                     _merge(found, part)
                     if len(found) >= _BATCH_EVENTS:
                         self._submit(found, folder)
@@ -110,6 +111,15 @@ class FolderWatch:
         with self._lock:
             self._marks.update(found.marks)
 
+    def _read_if_possible(self, path: Path) -> Iterator[_Found]:
+        """What `_read` gives; what cannot be read is named in the log once, and holds up no other file."""
+        try:
+            yield from self._read(path)
+        except OSError as error:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                self._tools.report("watch_failed", {"error": str(error)})
+
     def _read(self, path: Path) -> Iterator[_Found]:
         name = path.name
         if name.startswith("event_") and name.endswith((".pb", ".pb.enc")):
@@ -123,7 +133,7 @@ class FolderWatch:
         if self._marks.get(str(path)) == mark or time.time() - status.st_mtime < _SETTLED_S:
             return
         found = _Found(marks={str(path): mark})
-        if status.st_size > MAX_FRAME_BYTES + MAX_BODY_BYTES:
+        if status.st_size > (MAX_FRAME_BYTES if path.suffix == ".enc" else MAX_BODY_BYTES):
             found.refusals.append(("too_long", f"{path.name} has {status.st_size} bytes", b""))
             yield found
             return

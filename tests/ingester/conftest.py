@@ -207,10 +207,10 @@ def start(state: StateNames, disk: Disk, clock: Clock) -> Iterator[Callable[[], 
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds; fail with its name after a minute, which no sound machine needs."""
+    """Wait until a condition holds; fail with its name after 30 s, which no sound machine needs."""
 
     def wait(what: str, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < until, f"never came true: {what}"
             time.sleep(0.01)

@@ -280,3 +280,14 @@ def test_a_copy_of_the_state_directory_has_everything_committed(
     start().add(events)
     shutil.copytree(state.root, tmp_path / "copy")
     assert logged(StateNames(tmp_path / "copy").day(DAY).segment(1)) == events
+
+
+def test_an_event_larger_than_a_frame_is_refused(
+    start: Callable[[], Any],
+    make_event: Callable[..., bytes],
+    dead_letters: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """A file can hold such an event, and 32 of them would make a block that no reader of a sealed day takes."""
+    large = make_event("large", fast_detector_reason="x" * (1 << 20))
+    assert start().add([large, make_event()]) == (1, 0, {"too_long": 1})
+    assert [record["data"] for record in dead_letters()] == [large]

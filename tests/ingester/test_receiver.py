@@ -483,7 +483,7 @@ def test_a_failure_of_called_work_is_the_callers(receive: Callable[..., Running]
         (Endpoints("nonsense", "", [], allow_public_v1=False), AppiaError, "cannot be bound"),
     ],
 )
-def test_endpoints_that_cannot_be(  # noqa: PLR0917 - fixtures
+def test_endpoints_that_cannot_be(
     receive: Callable[..., Running],
     context: Any,
     endpoints: Endpoints,
