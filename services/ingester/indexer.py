@@ -5,7 +5,7 @@ A sink that fails is opened again with growing pauses, and catches up from the l
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -138,7 +138,8 @@ class _Segment:
     key: SegmentKey
     log: SegmentLogReader
     sinks: list[GuardedSink]
-    positions: list[NDArray[np.int64]] = field(default_factory=list)
+    positions: deque[NDArray[np.int64]] = field(default_factory=deque)  # of rows from `first` on
+    first: int = 0
     rows: int = 0
 
     def add(self, positions: NDArray[np.int64]) -> None:
@@ -147,8 +148,14 @@ class _Segment:
 
     def positions_from(self, row: int) -> NDArray[np.int64]:
         everything = np.concatenate([np.empty(0, np.int64), *self.positions])
-        self.positions = [everything]
-        return everything[row:]
+        self.positions = deque([everything])
+        return everything[row - self.first :]
+
+    def forget_positions(self) -> None:
+        """Drop the positions of rows that every sink has, but for those that a sink would be shown again."""
+        needed = min(sink.rows for sink in self.sinks) - PRIME_ROWS
+        while self.positions and self.first + len(self.positions[0]) <= needed:
+            self.first += len(self.positions.popleft())
 
     def close(self) -> None:
         for sink in self.sinks:
@@ -271,6 +278,7 @@ class Indexer:
             for sink in segment.sinks:
                 if sink.rows < segment.rows and sink.is_due:
                     self._catch_up_sink(segment, sink)
+            segment.forget_positions()
             if place < len(segments) - OPEN_SEGMENTS:
                 segment.close()
 

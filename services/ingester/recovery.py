@@ -9,7 +9,7 @@ import numpy as np
 
 from services.common.days.generations import retire
 from services.common.days.identity import IdentitySet, identities, sort_identities
-from services.common.days.log import EVENT, Damage, LogReader
+from services.common.days.log import EVENT, Damage, LogReader, Record
 from services.common.days.names import INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
 from services.common.durable import read_counts
@@ -79,8 +79,7 @@ class Recovery:
 
     def _read(self, day: str, names: OpenNames) -> tuple[OpenSegment, bool]:
         """Read a segment's log files; True where a middle is damaged, or more rows were indexed than there are."""
-        positions: list[int] = []
-        found: list[NDArray[np.void]] = [identities([])]
+        positions, found = [np.empty(0, np.int64)], [identities([])]
         damaged = False
         newest = 0
         for number in names.logs():
@@ -90,7 +89,7 @@ class Recovery:
                 self.disk.remove(path)  # a crash came before its header was on disk: it never held an event
                 continue
             reader = LogReader(path)
-            batch: list[bytes] = []
+            batch: list[Record] = []
             for record in reader.scan():
                 if isinstance(record, Damage):
                     self._set_aside(path, reader, record)
@@ -99,16 +98,15 @@ class Recovery:
                     else:
                         damaged = True
                 elif record.type == EVENT:
-                    positions.append(record.offset | (number << FILE_SHIFT))
-                    batch.append(record.payload)
+                    batch.append(record)
                 if len(batch) >= _BATCH:
-                    found.append(identities(batch))
-                    batch = []
-            found.append(identities(batch))
+                    _take(batch, number, positions, found)
+            _take(batch, number, positions, found)
             reader.close()
-        everything = sort_identities(np.concatenate(found))
-        damaged = damaged or not self._counters_fit(names, len(positions))
-        return OpenSegment(day, names, np.array(positions, np.int64), everything, newest), damaged
+        segment = OpenSegment(
+            day, names, np.concatenate(positions), sort_identities(np.concatenate(found)), newest
+        )
+        return segment, damaged or not self._counters_fit(names, segment.rows)
 
     def _set_aside(self, path: Path, reader: LogReader, damage: Damage) -> None:
         for start in range(damage.start, damage.end, _PIECE):
@@ -162,6 +160,16 @@ class Recovery:
         self.disk.remove(damaged.names.folder)
         everything = sort_identities(np.concatenate(found))
         return OpenSegment(damaged.day, names, np.concatenate(positions), everything, damaged.last_write_ns)
+
+
+def _take(
+    batch: list[Record], number: int, positions: list[NDArray[np.int64]], found: list[NDArray[np.void]]
+) -> None:
+    """Empty `batch`, of log file `number`, into the lists: as arrays they take a tenth of the memory."""
+    offsets = np.array([record.offset for record in batch], np.int64)
+    positions.append(offsets | (number << FILE_SHIFT))
+    found.append(identities([record.payload for record in batch]))
+    batch.clear()
 
 
 def _has_header(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -188,7 +189,8 @@ class _ChunkWriter:
         self._log = LogWriter(tools.disk, folder / EVENTS)
         self._metadata = MetadataWriter(folder / METADATA)
         self._tables = Tables(
-            AddressTable(tools.disk, folder / ADDRESSES), TextTable(tools.disk, folder / SYMBOLS)
+            AddressTable(tools.disk, folder / ADDRESSES, remembered=sys.maxsize),
+            TextTable(tools.disk, folder / SYMBOLS, remembered=sys.maxsize),
         )
         self._parts: list[NDArray[np.void]] = []
         self._rows = 0

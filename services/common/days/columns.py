@@ -52,6 +52,9 @@ TEXT_COLUMNS = ("class", "category", "label", "node", "narrative")
 ADDRESS_COLUMNS = ("src_ip", "dst_ip")
 ADDRESS_BYTES = 16
 
+REMEMBERED = 1 << 17
+"""Texts or addresses that a table of an open day remembers; more come with a flood of forged senders."""
+
 _LENGTH = struct.Struct("<I")
 _ALIGN = 64
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
@@ -86,8 +89,11 @@ def unpack_texts(raw: bytes) -> tuple[list[str], int]:
 class TextTable:
     """Numbers texts in the order in which they come; appended to a file. Not safe for several threads."""
 
-    def __init__(self, disk: Disk, path: Path, keep: int | None = None) -> None:
-        """Open the table at `path`; a torn end is cut off, and what comes after the first `keep` texts."""
+    def __init__(self, disk: Disk, path: Path, keep: int | None = None, remembered: int = REMEMBERED) -> None:
+        """Open the table at `path`; a torn end is cut off, and what comes after the first `keep` texts.
+
+        With more than `remembered` texts it forgets which it has, to bound memory: a text may then have two numbers.
+        """
         self._file = disk.append_to(path)
         texts, size = unpack_texts(path.read_bytes())
         if keep is not None and len(texts) > keep:
@@ -96,9 +102,11 @@ class TextTable:
         if size < self._file.size:
             self._file.truncate(size)
         self._codes = {text: code for code, text in enumerate(texts)}
+        self._count = len(texts)
+        self._remembered = remembered
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return self._count
 
     def unknown(self, texts: Iterable[str]) -> list[str]:
         """The distinct texts that have no number yet, in the order in which they come."""
@@ -110,9 +118,12 @@ class TextTable:
         new = self.unknown(texts)
         if new:
             self._file.write(b"".join(map(pack_text, new)))
-            first = len(known)
-            known.update((text, first + i) for i, text in enumerate(new))
-        return np.fromiter(map(known.__getitem__, texts), np.uint32, len(texts))
+            known.update((text, self._count + i) for i, text in enumerate(new))
+            self._count += len(new)
+        codes = np.fromiter(map(known.__getitem__, texts), np.uint32, len(texts))
+        if len(known) > self._remembered:
+            known.clear()
+        return codes
 
     def sync(self) -> None:
         """Block until all texts are on disk."""
@@ -124,16 +135,19 @@ class TextTable:
 
 
 class AddressTable:
-    """Numbers addresses as `TextTable` does texts."""
+    """Numbers addresses as `TextTable` does texts, with the same bound."""
 
-    def __init__(self, disk: Disk, path: Path) -> None:
+    def __init__(self, disk: Disk, path: Path, remembered: int = REMEMBERED) -> None:
         """Open the table at `path`; a torn end is cut off."""
         self._file = disk.append_to(path)
         raw = path.read_bytes()
         whole = len(raw) - len(raw) % ADDRESS_BYTES
         if whole < self._file.size:
             self._file.truncate(whole)
-        self._codes: dict[bytes, int] = {raw[i : i + 16]: i // 16 for i in range(0, whole, 16)}
+        self._count = whole // ADDRESS_BYTES
+        self._remembered = remembered
+        first = max(0, self._count - remembered)
+        self._codes: dict[bytes, int] = {raw[16 * i : 16 * i + 16]: i for i in range(first, self._count)}
         self._known: dict[str, int] = {}
 
     def codes(self, addresses: Sequence[str]) -> NDArray[np.uint32]:
@@ -141,12 +155,17 @@ class AddressTable:
         known = self._known
         for text in set(addresses).difference(known):
             known[text] = self._code(pack_address(text))
-        return np.fromiter(map(known.__getitem__, addresses), np.uint32, len(addresses))
+        codes = np.fromiter(map(known.__getitem__, addresses), np.uint32, len(addresses))
+        if len(known) > self._remembered:
+            known.clear()
+            self._codes.clear()
+        return codes
 
     def _code(self, packed: bytes) -> int:
         code = self._codes.get(packed)
         if code is None:
-            code = self._codes[packed] = len(self._codes)
+            code = self._codes[packed] = self._count
+            self._count += 1
             self._file.write(packed)
         return code
 

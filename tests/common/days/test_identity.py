@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.days import identity
 from services.common.days.identity import IdentitySet, identities, sort_identities
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def test_the_first_time_is_new_and_the_second_is_not_across_all_runs() -> None:
@@ -39,3 +46,19 @@ def test_identities_are_the_first_half_of_sha256() -> None:
     (value,) = identities([b"payload"])
     assert value.tobytes() == hashlib.sha256(b"payload").digest()[:16]
     assert np.array_equal(identities([]), identities([])[:0])
+
+
+def test_a_large_set_keeps_its_runs_in_files_and_still_finds_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs above the limit leave memory; what is in them is known, what is not is new, and nothing is left behind."""
+    monkeypatch.setattr(identity, "SPILL", 8192)
+    known = IdentitySet([sort_identities(identities([b"old %d" % i for i in range(9000)]))], tmp_path)
+    payloads = [b"%d" % i for i in range(40_000)]
+    for start in range(0, len(payloads), 500):
+        assert known.add_new(payloads[start : start + 500]).all()
+    assert not known.add_new(payloads).any()
+    assert not known.add_new([b"old %d" % i for i in range(9000)]).any()
+    assert known.add_new([b"new %d" % i for i in range(5000)]).all()
+    known.close()
+    assert list(tmp_path.iterdir()) == []
