@@ -39,7 +39,7 @@ class Child:
         self.ready: dict[str, Any] | None = None
         self._heard = b""
         _keep_log_short(service.log)
-        command = [sys.executable, "-P", "-m", "services.cli.launcher", str(os.getpid()), service.module]
+        command = [sys.executable, "-P", "-m", "services.common.launcher", str(os.getpid()), service.module]
         with service.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--settings", str(service.settings)],

@@ -202,6 +202,13 @@ class Intake:
         known.log, known.segment, known.rows = None, max(segments) + 1, 0
         return SegmentKey(day, max(segments))
 
+    def forget(self, day: str) -> None:
+        """Let go of what is remembered of a sealed day, unless events came since; it is loaded again when they do."""
+        for number, known in list(self._days.items()):
+            if known.names.day == day and not known.rows:
+                known.known.close()
+                del self._days[number]
+
     def quiet_s(self, day: str) -> float | None:
         """Seconds since the last event of a day; None where none came since the start."""
         for known in self._days.values():
@@ -214,6 +221,7 @@ class Intake:
         for day in self._days.values():
             if day.log is not None:
                 day.log.close()
+            day.known.close()
         self._tools.dead_letter.close()
 
     def _day(self, number: int) -> _Day:
@@ -244,9 +252,9 @@ class Intake:
         runs += [segment.identities for segment in recovered]
         if recovered:
             last = max(recovered, key=lambda segment: segment.names.number)
-            return _Day(names, IdentitySet(runs), last.names.number, last.rows)
+            return _Day(names, IdentitySet(runs, self._state.run), last.names.number, last.rows)
         used = [*names.segments(), self._sealed_through(names)]
-        return _Day(names, IdentitySet(runs), max(used) + 1, 0)
+        return _Day(names, IdentitySet(runs, self._state.run), max(used) + 1, 0)
 
     def _sealed_through(self, names: DayNames) -> int:
         current = read_pointer(names.current)

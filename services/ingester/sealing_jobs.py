@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -146,12 +147,17 @@ class SealingJobs:
             retry = self._retries.setdefault(day, _Retry())
             if self._tools.monotonic() < retry.not_before:
                 continue
-            names = self._state.day(day)
-            if names.segments():
-                if day < today and self._is_quiet(day):
-                    self.request(day)
-            elif self._lacks_index(day):
-                self._work(Job("", day), None)
+            try:
+                self._look_at(day, is_over=day < today)
+            except AppiaError as error:  # one damaged day must not end the sealing of the others
+                self._note_outcome(Job("", day, error=str(error)), failed=True)
+
+    def _look_at(self, day: str, *, is_over: bool) -> None:
+        if self._state.day(day).segments():
+            if is_over and self._is_quiet(day):
+                self.request(day)
+        elif self._lacks_index(day):
+            self._work(Job("", day), None)
 
     def _is_quiet(self, day: str) -> bool:
         """Whether no event came for the setting's time, by this run's clock or by the log's last write before it."""
@@ -178,7 +184,12 @@ class SealingJobs:
         return any(read_pointer(generation.index_current(name)) is None for name in INDICES)
 
     def _seal(self, job: Job) -> None:
-        upto: SegmentKey | None = self._tools.receiver.call(lambda: self._tools.intake.rotate(job.day))
+        try:
+            upto: SegmentKey | None = self._tools.receiver.call(lambda: self._tools.intake.rotate(job.day))
+        except AppiaError as error:
+            job.state, job.error = "failed", str(error)
+            self._note_outcome(job, failed=True)
+            return
         if upto is None:
             job.state, job.error = "failed", f"Day {job.day} has no open events any more."
             return
@@ -194,7 +205,10 @@ class SealingJobs:
         job.state = "running"
         command = [
             sys.executable,
+            "-P",
             "-m",
+            "services.common.launcher",
+            str(os.getpid()),
             "services.ingester.sealer",
             "--state",
             str(self._state.root),
@@ -223,6 +237,7 @@ class SealingJobs:
     def _note_outcome(self, job: Job, *, failed: bool) -> None:
         if not failed:
             self._retries.pop(job.day, None)
+            self._tools.receiver.call(lambda: self._tools.intake.forget(job.day))
             self._tools.report("day_sealed", {"day": job.day, **(job.report or {})})
             return
         retry = self._retries.setdefault(job.day, _Retry())

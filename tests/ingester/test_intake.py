@@ -137,6 +137,28 @@ def test_a_sealed_day_knows_its_events(
     assert logged(state.day(DAY).segment(2)) == [late]
 
 
+def test_a_sealed_day_is_let_go_of_and_known_again_when_events_come(
+    start: Callable[[], Any],
+    state: StateNames,
+    make_events: Callable[..., list[bytes]],
+    seal: Callable[[str, int], None],
+) -> None:
+    """Nothing of a sealed day stays in memory, unless events came since; duplicates are known all the same."""
+    events = make_events(3)
+    opened = start()
+    opened.add(events)
+    opened.intake.rotate(DAY)
+    seal(DAY, 1)
+    opened.intake.forget(DAY)
+    assert opened.intake._days == {}
+    (late,) = make_events(1, "late")
+    assert opened.add([*events, late]) == (1, 3, {})
+    opened.intake.forget(DAY)
+    assert len(opened.intake._days) == 1
+    assert opened.add([*events, late]) == (0, 4, {})
+    assert state.day(DAY).segments() == [2]
+
+
 def test_events_that_come_while_a_day_is_sealed_go_to_the_next_segment(
     start: Callable[[], Any],
     state: StateNames,

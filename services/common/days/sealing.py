@@ -19,7 +19,14 @@ from services.common.days.chunk_builder import (
 )
 from services.common.days.generations import retire, sealed_through
 from services.common.days.index_builder import build_index
-from services.common.days.names import INDICES, DayNames, GenerationNames, number_name, read_pointer
+from services.common.days.names import (
+    INDICES,
+    DayNames,
+    GenerationNames,
+    number_name,
+    numbered,
+    read_pointer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +127,7 @@ class Sealer:
         return fault
 
     def _build_one(self, generation: GenerationNames, chunk: Chunk, name: str) -> None:
-        version = 1
+        version = max(numbered(generation.index(name)), default=0) + 1
         staged = generation.index(name) / f"staging-{number_name(version)}"
         self.disk.remove(staged)
         self.disk.make_folder(staged)

@@ -1,6 +1,6 @@
 """Starts a service as a child that cannot outlive its parent.
 
-`python -P -m services.cli.launcher PARENT MODULE ARG...`, PARENT being the process id of the caller.
+`python -P -m services.common.launcher PARENT MODULE ARG...`, PARENT being the process id of the caller.
 
 The parent may be ended by kill -9, which it cannot see coming; so the system is told to end this process then
 (PR_SET_PDEATHSIG, prctl(2)), and the service takes its place under the same process id.
