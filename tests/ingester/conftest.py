@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -22,12 +24,12 @@ from services.ingester.recovery import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from services.common.days.names import OpenNames
 
+PROJECT = Path(__file__).parents[2]
 DAY = "2026-01-22"
 DAY_SECONDS = 1_769_040_000  # 2026-01-22T00:00:00Z
 NOON = DAY_SECONDS + 43_200
@@ -216,3 +218,14 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def models(state: StateNames) -> None:
+    """The shipped models in the state directory, as links."""
+    homes = [Path.home() / ".local" / "share" / "appia" / "models", PROJECT / ".appia" / "models"]
+    homes.insert(0, Path(os.environ.get("APPIA_TEST_MODELS", homes[0])))
+    home = next((home for home in homes if (home / "semantic" / "ACTIVE").exists()), None)
+    if home is None:
+        pytest.skip("no models are built: run `appia models build`")
+    state.models.symlink_to(home)
