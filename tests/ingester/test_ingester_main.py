@@ -1,0 +1,298 @@
+"""The ingester as a process: what it says when it cannot start, what it answers, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zmq
+
+from services.common.rpc_client import RpcClient, RpcRefused
+from services.common.wire.keys import new_key_ring, read_key_ring
+from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from services.common.days.names import StateNames
+
+A_DAY = 86_400
+
+
+class Ingester:
+    """One process with its settings file."""
+
+    def __init__(self, state: StateNames, settings: dict[str, Any]) -> None:
+        values = {"state": str(state.root), "keys": str(state.keys), **settings}
+        self._file = state.root.parent / "ingester.toml"
+        self._file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+        self._log = (state.root.parent / "ingester.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.ingester.main", "--settings", str(self._file)],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.ready: dict[str, Any] = {}
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], 60)[0], "not ready after a minute"
+        self.ready = json.loads(self.process.stdout.readline())
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+        return status
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._file.with_suffix(".log").read_text().splitlines()]
+
+
+@pytest.fixture
+def launch(state: StateNames) -> Iterator[Callable[..., Ingester]]:
+    """Start an ingester; settings as keywords. It is ready on return unless `ready` is False."""
+    running: list[Ingester] = []
+    if not state.keys.exists():
+        new_key_ring(state.keys)
+
+    def make(*, ready: bool = True, **settings: Any) -> Ingester:
+        running.append(Ingester(state, settings))
+        if ready:
+            running[-1].wait_until_ready()
+        return running[-1]
+
+    yield make
+    for one in running:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+        one._log.close()
+
+
+@pytest.fixture
+def ask() -> Iterator[Callable[..., dict[str, Any]]]:
+    """Ask an ingester's control endpoint."""
+    with zmq.Context() as context:
+
+        def call(ingester: Ingester, op: str, **arguments: Any) -> dict[str, Any]:
+            client = RpcClient(context, ingester.ready["endpoints"]["control"])
+            try:
+                return dict(client.call(op, arguments, 10.0))
+            finally:
+                client.close()
+
+        yield call
+
+
+@pytest.fixture
+def send(state: StateNames) -> Callable[[Ingester, list[bytes]], int]:
+    """Send events and give how many were acknowledged."""
+
+    def run(ingester: Ingester, events: list[bytes]) -> int:
+        settings = ReliableSettings(ingester.ready["endpoints"]["v2"], new_origin("events"), backfill=True)
+        with zmq.Context() as context, ReliableSender(context, settings, read_key_ring(state.keys)) as sender:
+            for event in events:
+                sender.send(event)
+            sender.flush()
+            return sender.counts.acknowledged
+
+    return run
+
+
+@pytest.mark.usefixtures("models")
+def test_a_whole_run(  # noqa: PLR0917 - fixtures
+    launch: Callable[..., Ingester],
+    ask: Callable[..., dict[str, Any]],
+    send: Callable[..., int],
+    make_events: Callable[..., list[bytes]],
+    eventually: Callable[..., None],
+    state: StateNames,
+    dead_letters: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """It says where it listens, counts what comes, watches its folder, seals, ends well, and starts where it was."""
+    inbox = state.root / "inbox"
+    inbox.mkdir()
+    today = int(time.time()) - 2
+    first = launch(seal_after_quiet_s=1.0, watch=[str(inbox)], v1_pull="tcp://127.0.0.1:*")
+    assert first.ready["service"] == "ingester"
+    assert first.ready["pid"] == first.process.pid
+    assert set(first.ready["endpoints"]) == {"v2", "v1_pull", "control"}
+    assert ask(first, "ping") == {"service": "ingester", "pid": first.process.pid}
+    assert send(first, [*make_events(30), b"nonsense", *make_events(3, "now", today - 3)]) == 34
+    (inbox / "late.jsonl").write_bytes(b'{"eventId": "x"}\n')
+    eventually("the folder was read", lambda: ask(first, "status")["refused"].get("no_event_timestamp"))
+    status = ask(first, "status")
+    assert (status["accepted"], status["duplicates"], status["paused"]) == (33, 0, False)
+    assert status["refused"] == {"not_an_event": 1, "no_event_timestamp": 1}
+    with pytest.raises(RpcRefused, match="Day 1999-01-01 has no events"):
+        ask(first, "seal", day="1999-01-01")
+    eventually("the past day is sealed", lambda: not state.day("2026-01-22").segments())
+    eventually("all is indexed", lambda: set(ask(first, "status")["index_lag"].values()) == {0})
+    assert first.end() == 0
+    assert [record["reason"] for record in dead_letters()] == ["not_an_event", "no_event_timestamp"]
+    assert {line["event"] for line in first.log()} == {"day_sealed", "stopping"}
+    second = launch(seal_after_quiet_s=1.0, watch=[str(inbox)])
+    assert send(second, make_events(30)) == 30
+    assert ask(second, "status")["duplicates"] == 30
+    assert second.end(signal.SIGINT) == 0
+
+
+@pytest.mark.usefixtures("models")
+def test_there_is_one_writer(launch: Callable[..., Ingester]) -> None:
+    """A second ingester on the same state directory ends with a sentence; a killed one holds nothing."""
+    first = launch()
+    second = launch(ready=False)
+    assert second.end(0) == 1
+    assert "Another ingester writes" in _last_line(second)
+    assert first.process.poll() is None
+    first.end(signal.SIGKILL)
+    launch()
+
+
+def _last_line(ingester: Ingester) -> str:
+    lines = ingester._file.with_suffix(".log").read_text().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+def _start(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.ingester.main", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | (env or {})
+    )
+
+
+@pytest.fixture
+def settings_file(state: StateNames, tmp_path: Path) -> Path:
+    if not state.keys.exists():
+        new_key_ring(state.keys)
+    path = tmp_path / "ingester.toml"
+    path.write_text(f'state = "{state.root}"\nkeys = "{state.keys}"\n')
+    return path
+
+
+def _sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a start which failed says."""
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("appia-ingester: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nonsense = 1", "unknown setting 'nonsense'"),
+        ("queue_bytes = 5", "'queue_bytes' is 5"),
+        ('compression = "zip"', "fast, balanced or maximum"),
+        ("disk_stop_percent = 0", "'disk_stop_percent' is 0"),
+        ("seal_after_quiet_s = 'x'", "'seal_after_quiet_s'"),
+        ("= 5", "is not TOML"),
+        ('v1_pull = "tcp://0.0.0.0:5571"', "allow_public_v1"),
+        ('registry = "zookeeper"', "zookeeper"),
+        ('v2_channel = "a|b"', "a|b"),
+    ],
+)
+@pytest.mark.usefixtures("models")
+def test_settings_that_are_wrong(settings_file: Path, line: str, words: str) -> None:
+    """One sentence that names the setting, and exit status 2."""
+    settings_file.write_text(settings_file.read_text() + line + "\n")
+    done = _start("--settings", str(settings_file))
+    assert words in _sentence(done)
+    assert done.returncode == 2
+
+
+def test_settings_that_are_missing(tmp_path: Path) -> None:
+    done = _start("--settings", str(tmp_path / "absent.toml"))
+    assert "cannot be read" in _sentence(done)
+    (tmp_path / "empty.toml").write_text("")
+    empty = _start("--settings", str(tmp_path / "empty.toml"))
+    assert "lacks the setting" in _sentence(empty)
+    assert (done.returncode, empty.returncode) == (2, 2)
+
+
+def test_the_environment_wins_and_is_checked(settings_file: Path) -> None:
+    done = _start("--settings", str(settings_file), env={"APPIA_INGESTER_QUEUE_BYTES": "7"})
+    assert "APPIA_INGESTER_QUEUE_BYTES" in _sentence(done)
+    assert done.returncode == 2
+
+
+def test_a_newer_layout_is_left_alone(settings_file: Path, state: StateNames) -> None:
+    state.version.write_text("999\n")
+    done = _start("--settings", str(settings_file))
+    assert "install a newer appia" in _sentence(done)
+    assert done.returncode == 1
+
+
+def test_without_models_it_says_how_to_make_them(settings_file: Path) -> None:
+    done = _start("--settings", str(settings_file))
+    assert "appia models build" in _sentence(done)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("fault", ["mode", "absent", "damaged"])
+@pytest.mark.usefixtures("models")
+def test_keys_that_cannot_be_used(settings_file: Path, state: StateNames, fault: str) -> None:
+    """A seed that others can read, no ring, or a ring that is no JSON."""
+    wire = state.keys / "wire"
+    if fault == "mode":
+        next(wire.glob("*.seed")).chmod(0o644)
+    elif fault == "absent":
+        (wire / "ring.json").unlink()
+    else:
+        (wire / "ring.json").chmod(0o600)
+        (wire / "ring.json").write_text("{")
+        (wire / "ring.json").chmod(0o400)
+    done = _start("--settings", str(settings_file))
+    assert str(state.keys) in _sentence(done)
+    assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("models")
+def test_a_port_in_use_is_said(settings_file: Path) -> None:
+    """For each endpoint that it binds: one sentence, and no thread or socket keeps the process."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as taken:
+        taken.bind("tcp://127.0.0.1:*")
+        endpoint = taken.getsockopt_string(zmq.LAST_ENDPOINT)
+        before = settings_file.read_text()
+        for key in ("v2", "v1_pull", "control"):
+            settings_file.write_text(f'{before}{key} = "{endpoint}"\n')
+            done = _start("--settings", str(settings_file))
+            assert endpoint in _sentence(done)
+            assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("models")
+def test_a_disk_that_fails_ends_the_process(
+    launch: Callable[..., Ingester],
+    make_event: Callable[..., bytes],
+    send: Callable[..., int],
+    state: StateNames,
+) -> None:
+    """Where the log cannot be written any more the process ends with status 1, so that its supervisor sees it."""
+    ingester = launch()
+    send(ingester, [make_event()])
+    target = state.root / "days"
+    target.rename(state.root / "gone")
+    target.write_bytes(b"")
+    settings = ReliableSettings(ingester.ready["endpoints"]["v2"], new_origin("events"), backfill=True)
+    with zmq.Context() as context, ReliableSender(context, settings, read_key_ring(state.keys)) as sender:
+        sender.send(make_event("other", 1_600_000_000))
+        while ingester.process.poll() is None:
+            sender.poll()
+            time.sleep(0.05)
+        assert sender.counts.acknowledged == 0
+    assert ingester.process.returncode == 1
+    assert "Not a directory" in ingester._file.with_suffix(".log").read_text().splitlines()[-1]
