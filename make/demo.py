@@ -94,9 +94,7 @@ def ask(words: list[str]) -> dict[str, Any]:
     """Run a command with --json, unprinted, and return its answer."""
     done = subprocess.run([*words, "--json"], check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        raise DemoError(
-            f"`{Path(words[0]).name} {words[1]} --json` failed with exit status {done.returncode}"
-        )
+        raise DemoError(f"`{Path(words[0]).name} {words[1]}` failed with exit status {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -201,6 +199,22 @@ def seal_first_day(demo: Demo) -> str:
         time.sleep(0.2)
 
 
+def wait_until_visible(demo: Demo) -> None:
+    """Wait until every index has every event; the feed ends before, when all are on disk."""
+    started = time.monotonic()
+    before: list[dict[str, Any]] = []
+    while True:
+        served = ask(demo.command("days"))["days"]
+        indices = [index["rows"] == row["rows"] for row in served for index in row["indices"].values()]
+        if served and served == before and all(indices):
+            break
+        if time.monotonic() - started > SEAL_SECONDS:
+            raise DemoError(f"not every index has every event after {SEAL_SECONDS} s; see {demo.log}")
+        before = served
+        time.sleep(0.3)
+    say(f"every index had every event {time.monotonic() - started:.1f} s after the last was acknowledged")
+
+
 def prepare(demo: Demo) -> None:
     """See that everything needed is there, and empty the demo's own state directory, never another one."""
     if not demo.traffic.is_file():
@@ -219,6 +233,7 @@ def prepare(demo: Demo) -> None:
 def tour(demo: Demo) -> None:
     """Feed, look, ask, seal, ask again."""
     run([*demo.command("feed"), "--format", demo.form, str(demo.traffic)])
+    wait_until_visible(demo)
     run(demo.command("days"))
     run(demo.command("stats"))
     run_question(demo.command("search", QUESTION), may_be_empty=demo.own_traffic)

@@ -36,7 +36,7 @@ up)
     echo '{}' >"$state/endpoints.json"
     while :; do sleep 0.05; done ;;
 seal) touch "$state/sealed"; echo "sealed $2" ;;
-days) [ -n "$json" ] && { [ -e "$state/sealed" ] && day=sealed || day=open; printf '{"days": [{"day": "2026-01-22", "state": "%s"}]}' $day; } ;;
+days) [ -n "$json" ] && { [ -e "$state/sealed" ] && day=sealed || day=open; printf '{"days": [{"day": "2026-01-22", "state": "%s", "rows": 7, "indices": {"attack": {"rows": 7}}}]}' $day; } ;;
 list) [ -n "$json" ] && echo '{"events": [{"event_id": "e-17"}]}' ;;
 similar | search) [ -n "$json" ] && echo "{\\"hits\\": ${HITS:-[1]}}" ;;
 get) seq 1 100 ;;
