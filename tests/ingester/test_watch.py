@@ -93,6 +93,11 @@ def _line(event: bytes) -> bytes:
     return json.dumps(json_format.MessageToDict(NetworkSecurityEvent.FromString(event))).encode() + b"\n"
 
 
+def _remembered(state: StateNames) -> int:
+    memory = state.run / "watch.json"
+    return len(json.loads(memory.read_bytes())) if memory.exists() else 0
+
+
 def test_files_of_one_event_are_taken_once_plain_and_sealed(
     watch: Callable[..., Taken],
     inbox: Path,
@@ -108,7 +113,7 @@ def test_files_of_one_event_are_taken_once_plain_and_sealed(
     _settled(inbox / "notes.txt", b"not an artifact")
     taken = watch()
     eventually("all came", lambda: len(taken.payloads) == 3)
-    eventually("it remembers", lambda: len(json.loads((state.run / "watch.json").read_bytes())) == 3)
+    eventually("it remembers", lambda: _remembered(state) == 3)
     _settled(inbox / "event_4.pb", b"the fourth")
     again = watch()
     eventually("the new one came", lambda: again.payloads)
