@@ -39,7 +39,7 @@ class Asking:
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where replicas register: file (in DIR), or etcd://HOST:PORT/PREFIX.",
+            help="Where replicas register: file (in DIR), or etcd://HOST:PORT[/PREFIX].",
             show_default="that of the stack of --state",
         ),
     ] = None

@@ -37,7 +37,7 @@ class Places:
     """Options of `up` about where services listen and register."""
 
     registry: Annotated[
-        str, typer.Option(metavar="URL", help="Where services register: file, or etcd://HOST:PORT/PREFIX.")
+        str, typer.Option(metavar="URL", help="Where services register: file, or etcd://HOST:PORT[/PREFIX].")
     ] = "file"
     listen: Annotated[
         str,
@@ -214,7 +214,7 @@ def _checked_registry(url: str) -> str:
     if url.startswith(SCHEME):
         parse_etcd_url(url)
     elif url != "file":
-        raise UsageError(f"the registry {url!r} is not known: give file, or etcd://HOST:PORT/PREFIX")
+        raise UsageError(f"the registry {url!r} is not known: give file, or etcd://HOST:PORT[/PREFIX]")
     return url
 
 

@@ -43,7 +43,9 @@ class IngesterSettings(ServiceSettings):
     )
     artifact_channel: str = Field(RAG_ARTIFACTS, description="channel name of event_*.pb.enc files")
     watch: list[Path] = Field([], description="folders watched for event_*.pb, event_*.pb.enc and *.jsonl")
-    registry: str = Field("file", description="where services register: file, or etcd://HOST:PORT")
+    registry: str = Field(
+        "file", description="where services register: `file`, or `etcd://HOST:PORT[,HOST:PORT][/PREFIX]`"
+    )
     name: str = Field("ingester", description="name in the registry")
     seal_after_quiet_s: float = Field(
         600.0, gt=0, description="seconds without a new event after which a past day is sealed"

@@ -27,7 +27,7 @@ class RagSettings(ServiceSettings):
     allow_plain: bool = Field(
         default=False, description="true to listen elsewhere than on loopback, in plain text"
     )
-    registry: str = Field("file", description="`file`, or `etcd://HOST:PORT[,HOST:PORT]/PREFIX`")
+    registry: str = Field("file", description="`file`, or `etcd://HOST:PORT[,HOST:PORT][/PREFIX]`")
     lease_s: float = Field(
         DEFAULT_TTL_S,
         ge=MIN_TTL_S,

@@ -20,7 +20,7 @@ def open_registry(url: str, state_dir: Path) -> Registry:
     """Open the registry named by `url`; does not block and does not ask whether it answers.
 
     Args:
-        url: "file" for the folder `<state_dir>/registry`, or "etcd://HOST:PORT[,HOST:PORT]/PREFIX".
+        url: "file" for the folder `<state_dir>/registry`, or "etcd://HOST:PORT[,HOST:PORT][/PREFIX]".
         state_dir: The state directory of this machine.
 
     Raises:
@@ -35,5 +35,5 @@ def open_registry(url: str, state_dir: Path) -> Registry:
 
         return EtcdRegistry(settings)
     raise UsageError(
-        f"The registry {url!r} is not known; use 'file' or 'etcd://HOST:PORT[,HOST:PORT]/PREFIX'."
+        f"The registry {url!r} is not known; use 'file' or 'etcd://HOST:PORT[,HOST:PORT][/PREFIX]'."
     )

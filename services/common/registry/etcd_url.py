@@ -1,4 +1,4 @@
-"""The URL that says where etcd is: etcd://HOST:PORT[,HOST:PORT]/PREFIX."""
+"""The URL that says where etcd is: etcd://HOST:PORT[,HOST:PORT][/PREFIX]; the prefix is "appia" where none is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from services.common.errors import UsageError
 
 SCHEME = "etcd://"
 DEFAULT_TIMEOUT_S = 2.0
+DEFAULT_PREFIX = "appia"
 
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _ENDPOINT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
@@ -36,15 +37,16 @@ def parse_etcd_url(url: str) -> EtcdSettings:
     Raises:
         UsageError: It has another form, or holds a name or password.
     """
-    hosts, _, prefix = url.removeprefix(SCHEME).partition("/")
+    hosts, slash, prefix = url.removeprefix(SCHEME).partition("/")
+    prefix = prefix if slash else DEFAULT_PREFIX
     if "@" in url:
         raise UsageError(
-            "The registry URL must hold no user name or password; give it as etcd://HOST:PORT/PREFIX."
+            "The registry URL must hold no user name or password; give it as etcd://HOST:PORT[/PREFIX]."
         )
     if not _PREFIX.fullmatch(prefix):
         raise UsageError(
-            f"The registry {url!r} needs a key prefix of letters, digits, '.', '_', '-' and inner '/' behind "
-            "its hosts, such as etcd://127.0.0.1:2379/appia."
+            f"The registry {url!r} has a key prefix that is not of letters, digits, '.', '_', '-' and inner '/'; "
+            "write it as etcd://127.0.0.1:2379/appia, or leave it out."
         )
     return EtcdSettings(tuple(_endpoint(text, url) for text in hosts.split(",")), prefix)
 

@@ -26,6 +26,7 @@ def test_file_opens_the_folder_below_the_state_directory(tmp_path: Path) -> None
     ("url", "settings"),
     [
         ("etcd://127.0.0.1:2379/appia", EtcdSettings((("127.0.0.1", 2379),), "appia")),
+        ("etcd://127.0.0.1:2379", EtcdSettings((("127.0.0.1", 2379),), "appia")),
         ("etcd://a:1,b-2.c:65535/x/y", EtcdSettings((("a", 1), ("b-2.c", 65535)), "x/y")),
         ("etcd://[::1]:2379,[fe80::1]:1/p", EtcdSettings((("::1", 2379), ("fe80::1", 1)), "p")),
     ],
@@ -41,7 +42,6 @@ def test_an_etcd_url_names_hosts_ports_and_prefix(url: str, settings: EtcdSettin
         ("files", "'file' or 'etcd://"),
         ("http://127.0.0.1:2379/appia", "'file' or 'etcd://"),
         ("etcd:/127.0.0.1:2379/appia", "'file' or 'etcd://"),
-        ("etcd://127.0.0.1:2379", "prefix"),
         ("etcd://127.0.0.1:2379/", "prefix"),
         ("etcd://127.0.0.1:2379/a//b", "prefix"),
         ("etcd://127.0.0.1:2379/a/", "prefix"),
