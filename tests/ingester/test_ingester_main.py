@@ -76,9 +76,7 @@ def launch(state: StateNames) -> Iterator[Callable[..., Ingester]]:
 
     yield make
     for one in running:
-        if one.process.poll() is None:
-            one.end(signal.SIGKILL)
-        one._log.close()
+        one.end(signal.SIGKILL)
 
 
 @pytest.fixture
