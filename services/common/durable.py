@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROWS = struct.Struct("<QQI")
+_GOING = ".going"
 
 
 class AppendFile:
@@ -167,8 +168,21 @@ class Disk:
             os.close(fd)
 
     def remove(self, path: Path) -> None:
-        """Delete a file or a folder with all it holds; nothing happens where it is gone already."""
+        """Delete a file or a folder with all it holds; nothing happens where it is gone already.
+
+        A folder vanishes by one rename, so that nobody who follows it ever sees a part of it. What a crash leaves of it
+        then is named `.NAME.going` and is for `clear_going`.
+        """
         if path.is_dir():
-            shutil.rmtree(path)
+            going = path.with_name(f".{path.name}{_GOING}")
+            if going.exists():
+                shutil.rmtree(going)
+            path.rename(going)
+            shutil.rmtree(going)
         else:
             path.unlink(missing_ok=True)
+
+    def clear_going(self, folder: Path) -> None:
+        """Delete what a crash left of folders in `folder` that were being removed."""
+        for left in folder.glob(f".*{_GOING}"):
+            shutil.rmtree(left)

@@ -20,6 +20,8 @@ def retire(names: DayNames, disk: Disk) -> None:
 
     A replica that still maps a removed file keeps its content; it opens the new generation at its next look.
     """
+    for folder in (names.open_folder, names.sealed_folder):
+        disk.clear_going(folder)
     current = read_pointer(names.current)
     if current is None:
         return

@@ -45,15 +45,20 @@ class OpenSegmentReader:
         Raises:
             FileNotFoundError: the segment is gone, because its day was sealed meanwhile.
         """
-        if not self._names.folder.is_dir():
-            raise FileNotFoundError(self._names.folder)
         counts = {name: read_counts(self._names.counts(name)) for name in ("metadata", *INDICES)}
         # Another model may have written the same number of rows meanwhile.
         seen = counts, [_inode(self._names.model(name)) for name in INDICES]
         if self._view is None or seen != self._seen:
-            self._view = self._make_view(counts)
-            self._seen = seen
+            view = self._make_view(counts)
+            self._check_there()
+            self._view, self._seen = view, seen
+        self._check_there()
         return self._view
+
+    def _check_there(self) -> None:
+        """After reading: a segment vanishes as a whole, so what was read before is of the whole of it."""
+        if not self._names.folder.is_dir():
+            raise FileNotFoundError(self._names.folder)
 
     def _make_view(self, counts: dict[str, tuple[int, int]]) -> SegmentView:
         rows = counts["metadata"][0]
