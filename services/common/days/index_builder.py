@@ -164,14 +164,14 @@ def _write_vectors(folder: Path, vectors: NDArray[np.float32], spec: VectorSpec)
     ivf = _train_ivf(vectors, metric)
     nprobe, recall = _calibrate(ivf, vectors, spec)
     faiss.write_index(ivf, str(folder / IVF))
-    return {"kind": "ivf-sq8", "nlist": ivf.nlist, "nprobe": nprobe, "recall_at_10": recall}
+    return {"kind": "ivf-fp16", "nlist": ivf.nlist, "nprobe": nprobe, "recall_at_10": recall}
 
 
 def _train_ivf(vectors: NDArray[np.float32], metric: int) -> Any:
     dim = vectors.shape[1]
     nlist = 2 ** round(np.log2(np.sqrt(len(vectors))))
     quantizer = faiss.IndexFlat(dim, metric)
-    ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, nlist, faiss.ScalarQuantizer.QT_8bit, metric)
+    ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, nlist, faiss.ScalarQuantizer.QT_fp16, metric)
     ivf.cp.seed = 1234
     ivf.cp.min_points_per_centroid = 1
     sample = np.random.default_rng(0).choice(len(vectors), min(len(vectors), 64 * nlist), replace=False)

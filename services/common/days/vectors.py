@@ -20,6 +20,8 @@ WIDEN = 8
 """How many times as many lists are looked into when those nearest to the query hold too little that passes."""
 EXTRA = 16
 """So many more than k are asked of faiss, whose distances |a|^2 - 2ab + |b|^2 are rounded and may swap neighbours."""
+SORT_UP_TO = 4096
+"""Rows of the vectors found that are sorted at once; with more, each vector's rows are looked at alone."""
 REFINE = 4
 """How many times k the approximate index is asked for, before the exact distances decide."""
 
@@ -49,6 +51,10 @@ class Neighbours:
 
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
+
+    def first(self, k: int) -> Neighbours:
+        """At most k of them, the nearest."""
+        return Neighbours(self.rows[:k], self.distances[:k])
 
 
 @dataclass(frozen=True)
@@ -167,9 +173,8 @@ class VectorIndex:
         parameters.nprobe = self.accelerator.nprobe
         if passing is not None:
             bitmap = np.packbits(passing, bitorder="little")
-            make_selector: Any = (
-                faiss.IDSelectorBitmap
-            )  # faiss types the C++ signature, not that of its wrapper
+            # faiss types the C++ signature, not that of its wrapper
+            make_selector: Any = faiss.IDSelectorBitmap
             parameters.sel = make_selector(bitmap)
         while True:
             _, found = self.accelerator.index.search(query[None], wanted, params=parameters)
@@ -202,9 +207,49 @@ class VectorIndex:
         choice: tuple[Nearness, NDArray[np.bool_] | None],
     ) -> Neighbours:
         """From vectors to at most k rows; among rows of one vector `choice` decides."""
+        if self.codes is None:
+            return Neighbours(ids[:k], distances[:k])
+        if self.postings is not None:
+            starts = self.postings.starts[ids].astype(np.int64)
+            counts = self.postings.starts[ids + 1] - starts
+            if choice[1] is None:
+                needed = int(np.searchsorted(np.cumsum(counts), k)) + 1
+                ids, distances = ids[:needed], distances[:needed]
+                starts, counts = starts[:needed], counts[:needed]
+            if counts.sum() <= SORT_UP_TO:
+                return self._expand_at_once(starts, counts, distances, choice).first(k)
+        return self._expand_one_by_one(ids, distances, k, choice)
+
+    def _expand_at_once(
+        self,
+        starts: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        choice: tuple[Nearness, NDArray[np.bool_] | None],
+    ) -> Neighbours:
+        """All rows of some vectors, given by where their postings start and how many they are."""
         near, mask = choice
-        rows: list[NDArray[np.int64]] = []
-        values: list[NDArray[np.float32]] = []
+        order = np.empty(0, np.uint32) if self.postings is None else self.postings.order
+        ranks = np.repeat(np.arange(len(counts)), counts)
+        offsets = np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = order[starts[ranks] + offsets].astype(np.int64)
+        if mask is not None:
+            passing = mask[rows]
+            rows, ranks = rows[passing], ranks[passing]
+        best = np.lexsort((near.gaps(rows), ranks))
+        return Neighbours(rows[best], distances[ranks[best]])
+
+    def _expand_one_by_one(
+        self,
+        ids: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        k: int,
+        choice: tuple[Nearness, NDArray[np.bool_] | None],
+    ) -> Neighbours:
+        """As `_expand`, without sorting all rows of a vector that very many have."""
+        near, mask = choice
+        rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        values: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
         room = k
         for vector, distance in zip(ids.tolist(), distances.tolist(), strict=True):
             found = self.rows_of(vector)
@@ -216,8 +261,6 @@ class VectorIndex:
             room -= len(found)
             if room < 1:
                 break
-        if not rows:
-            return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
         return Neighbours(np.concatenate(rows), np.concatenate(values))
 
 
@@ -228,11 +271,15 @@ class Nearness:
     time_ns: NDArray[np.int64]
     moment_ns: int
 
+    def gaps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How far each of `rows` is from the moment, nanoseconds, int64 (len(rows),)."""
+        return np.abs(self.time_ns[rows] - self.moment_ns)
+
     def pick(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
         """At most k of `rows`, the nearest in time first."""
         if len(rows) == 1:
             return rows
-        gaps = np.abs(self.time_ns[rows] - self.moment_ns)
+        gaps = self.gaps(rows)
         if len(rows) > k:
             chosen = np.argpartition(gaps, k - 1)[:k]
             rows, gaps = rows[chosen], gaps[chosen]

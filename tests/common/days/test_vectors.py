@@ -1,0 +1,74 @@
+"""From vectors to rows: every way of doing it gives the same rows in the same order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.days import vectors
+from services.common.days.open_writer import VectorSpec
+from services.common.days.vectors import Nearness, Postings, VectorIndex
+
+
+def _index(codes: list[int], items: int, *, sealed: bool) -> VectorIndex:
+    """An index of one-dimensional vectors 0, 1, 2 ...; row i has vector `codes[i]`."""
+    values = np.array(codes, np.uint32)
+    postings = None
+    if sealed:
+        order = np.argsort(values, kind="stable").astype(np.uint32)
+        starts = np.searchsorted(values[order], np.arange(items + 1)).astype(np.uint32)
+        postings = Postings(order, starts)
+    table = np.arange(items, dtype=np.float32)[:, None]
+    return VectorIndex(VectorSpec("attack", "attack@0", 1, "l2"), len(codes), table, values, postings)
+
+
+@given(
+    codes=st.lists(st.integers(0, 5), min_size=1, max_size=60),
+    k=st.integers(1, 70),
+    moment=st.integers(0, 60),
+    chosen=st.one_of(st.none(), st.sets(st.integers(0, 59), min_size=1)),
+    query=st.floats(-1, 6, width=32),
+)
+def test_sealed_and_open_days_expand_alike(
+    codes: list[int], k: int, moment: int, chosen: set[int] | None, query: float
+) -> None:
+    """Sorting all rows at once, or vector by vector, or without postings: the same rows, by distance, then by time."""
+    times = np.arange(len(codes), dtype=np.int64) * 3
+    near = Nearness(times, moment)
+    selected = (
+        None if chosen is None else np.array(sorted(row for row in chosen if row < len(codes)), np.int64)
+    )
+    vector = np.array([query], np.float32)
+    rows = range(len(codes)) if selected is None else selected.tolist()
+    wanted = sorted(
+        rows, key=lambda row: (abs(np.float32(codes[row]) - vector[0]), codes[row], abs(3 * row - moment))
+    )
+    wanted_distances = [abs(np.float32(codes[row]) - vector[0]) for row in wanted[:k]]
+    for index in (_index(codes, 6, sealed=True), _index(codes, 6, sealed=False)):
+        found = index.search(vector, k, near, selected)
+        assert np.allclose(found.distances, wanted_distances)
+        assert len(set(found.rows.tolist())) == min(k, len(wanted))
+        for distance in set(found.distances.tolist()):
+            gaps = near.gaps(found.rows[found.distances == distance])
+            same_vector = codes_of(codes, found.rows[found.distances == distance])
+            assert all(np.all(np.diff(gaps[same_vector == code]) >= 0) for code in set(same_vector.tolist()))
+
+
+def codes_of(codes: list[int], rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return np.array(codes)[rows]
+
+
+def test_a_vector_of_very_many_rows_gives_those_nearest_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of sorting at once, the answer is the same."""
+    codes = [0] * 300 + [1] * 300
+    index = _index(codes, 2, sealed=True)
+    near = Nearness(np.arange(600, dtype=np.int64), 450)
+    query = np.array([1.0], np.float32)
+    at_once = index.search(query, 320, near)
+    monkeypatch.setattr(vectors, "SORT_UP_TO", 10)
+    one_by_one = index.search(query, 320, near)
+    assert at_once.distances.tolist() == one_by_one.distances.tolist()
+    assert near.gaps(at_once.rows).tolist() == near.gaps(one_by_one.rows).tolist()
+    assert set(at_once.rows[:300].tolist()) == set(range(300, 600))
