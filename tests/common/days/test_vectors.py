@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.days import vectors
 from services.common.days.open_writer import VectorSpec
 from services.common.days.vectors import Nearness, Postings, VectorIndex
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _index(codes: list[int], items: int, *, sealed: bool) -> VectorIndex:
@@ -35,6 +39,8 @@ def test_sealed_and_open_days_expand_alike(
     codes: list[int], k: int, moment: int, chosen: set[int] | None, query: float
 ) -> None:
     """Sorting all rows at once, or vector by vector, or without postings: the same rows, by distance, then by time."""
+    codes = np.unique(codes, return_inverse=True)[1].tolist()  # as on disk, where every vector has a row
+    items = max(codes) + 1
     times = np.arange(len(codes), dtype=np.int64) * 3
     near = Nearness(times, moment)
     selected = (
@@ -46,18 +52,14 @@ def test_sealed_and_open_days_expand_alike(
         rows, key=lambda row: (abs(np.float32(codes[row]) - vector[0]), codes[row], abs(3 * row - moment))
     )
     wanted_distances = [abs(np.float32(codes[row]) - vector[0]) for row in wanted[:k]]
-    for index in (_index(codes, 6, sealed=True), _index(codes, 6, sealed=False)):
+    for index in (_index(codes, items, sealed=True), _index(codes, items, sealed=False)):
         found = index.search(vector, k, near, selected)
         assert np.allclose(found.distances, wanted_distances)
         assert len(set(found.rows.tolist())) == min(k, len(wanted))
         for distance in set(found.distances.tolist()):
             gaps = near.gaps(found.rows[found.distances == distance])
-            same_vector = codes_of(codes, found.rows[found.distances == distance])
+            same_vector = np.array(codes)[found.rows[found.distances == distance]]
             assert all(np.all(np.diff(gaps[same_vector == code]) >= 0) for code in set(same_vector.tolist()))
-
-
-def codes_of(codes: list[int], rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.array(codes)[rows]
 
 
 def test_a_vector_of_very_many_rows_gives_those_nearest_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
