@@ -29,6 +29,7 @@ from services.common.rpc import (
     request_id_of,
     unpack_request,
 )
+from services.common.sockets import listen
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -42,6 +43,7 @@ _MAX_PART = 16 * MAX_REQUEST
 _MAX_PARTS = 3  # identity, the empty part of a REQ client, the request
 _REPLIES_KEPT = 64  # for one client that does not read
 _SEND_PATIENCE_MS = 1000
+_SOCKET_OPTIONS = {zmq.MAXMSGSIZE: _MAX_PART, zmq.SNDHWM: _REPLIES_KEPT}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class RpcServer:
         self._log = log
         self._jobs: queue.Queue[_Job | None] = queue.Queue(settings.waiting_limit)
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
-        self._socket = _bind(context, settings.bind)
+        self._socket = listen(context, zmq.ROUTER, settings.bind, _SOCKET_OPTIONS)
         self._replies = context.socket(zmq.PULL)
         self._replies.bind(self._inside)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -205,18 +207,3 @@ class RpcServer:
 def _check_parts(parts: list[bytes]) -> None:
     if len(parts) > _MAX_PARTS or (len(parts) == _MAX_PARTS and parts[1]):
         raise RequestError("usage", "A request is one message part.")
-
-
-def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
-    socket = context.socket(zmq.ROUTER)
-    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
-    socket.setsockopt(zmq.SNDHWM, _REPLIES_KEPT)
-    socket.setsockopt(zmq.IPV6, "[" in endpoint)
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise AppiaError(
-            f"{endpoint} cannot be bound ({error.strerror}): stop the process that has it, or choose another."
-        ) from None
-    return socket

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from services.common.days.embedders import Embedders
-from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader
+from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader, ReadThrough
 from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
 from services.common.embedding.store import ModelStore
@@ -15,50 +13,7 @@ from services.common.events.features import SCHEMA_HASH
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
     from services.common.days.names import StateNames
-    from services.common.embedding.port import Metric, TextEmbedder
-
-
-class ReadThrough:
-    """A `TextEmbedder` that looks into the ingester's narrative cache first, and embeds what is not there."""
-
-    def __init__(self, reader: NarrativeReader, embedder: TextEmbedder) -> None:
-        """Read vectors of the same model as `embedder`."""
-        self._reader = reader
-        self._embedder = embedder
-
-    @property
-    def model_id(self) -> str:
-        """See `Embedder.model_id`."""
-        return self._embedder.model_id
-
-    @property
-    def name(self) -> str:
-        """See `Embedder.name`."""
-        return self._embedder.name
-
-    @property
-    def dim(self) -> int:
-        """See `Embedder.dim`."""
-        return self._embedder.dim
-
-    @property
-    def metric(self) -> Metric:
-        """See `Embedder.metric`."""
-        return self._embedder.metric
-
-    def embed(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Vectors (n, dim) of n texts."""
-        vectors = [self._reader.find(text) for text in texts]
-        new = [text for text, vector in zip(texts, vectors, strict=True) if vector is None]
-        made = iter(self._embedder.embed(new))
-        return np.array([next(made) if vector is None else vector for vector in vectors], np.float32).reshape(
-            -1, self.dim
-        )
 
 
 def ingester_embedders(state: StateNames, threads: int) -> tuple[Embedders, NarrativeCache]:

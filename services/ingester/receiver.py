@@ -20,6 +20,7 @@ import zmq
 
 from services.common.errors import AppiaError, UsageError
 from services.common.events.parse import Refused, parse_event
+from services.common.sockets import listen
 from services.common.wire.refusals import FrameRefused, Reason
 from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
 from services.common.wire.v1_counters import Sighting, V1Counters
@@ -40,6 +41,7 @@ WAITING_FRAMES = 256
 """Frames that ZeroMQ holds for one sender before it stops reading from it; a frame has at most 1 MiB."""
 _POLL_MS = 50
 _MAX_PART = 2 << 20
+_SOCKET_OPTIONS = {zmq.RCVHWM: WAITING_FRAMES, zmq.MAXMSGSIZE: _MAX_PART}
 _PAUSE_MS = 500
 _CALL_LOOK_S = 0.2
 
@@ -113,11 +115,11 @@ class Receiver:
         self._tools = tools
         if endpoints.v1_pull and not endpoints.allow_public_v1:
             _check_private(endpoints.v1_pull)
-        self._v2 = _bind(context, zmq.ROUTER, endpoints.v2)
+        self._v2 = listen(context, zmq.ROUTER, endpoints.v2, _SOCKET_OPTIONS)
         self._v1: list[zmq.Socket[bytes]] = []
         try:
             if endpoints.v1_pull:
-                self._v1.append(_bind(context, zmq.PULL, endpoints.v1_pull))
+                self._v1.append(listen(context, zmq.PULL, endpoints.v1_pull, _SOCKET_OPTIONS))
             if endpoints.v1_sub:
                 self._v1.append(_subscribe(context, endpoints.v1_sub))
         except AppiaError:
@@ -324,25 +326,10 @@ def _drain(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
             return
 
 
-def _bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.RCVHWM, WAITING_FRAMES)
-    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
-    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise AppiaError(
-            f"{endpoint} cannot be bound ({error.strerror}): stop the process that has it, or choose another."
-        ) from None
-    return socket
-
-
 def _subscribe(context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.SUB)
-    socket.setsockopt(zmq.RCVHWM, WAITING_FRAMES)
-    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+    for option, value in _SOCKET_OPTIONS.items():
+        socket.setsockopt(option, value)
     socket.setsockopt(zmq.SUBSCRIBE, b"")
     for endpoint in endpoints:
         try:

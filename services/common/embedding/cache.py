@@ -114,30 +114,11 @@ class _Generation:
             path.unlink(missing_ok=True)
 
 
-class NarrativeCache:
-    """A `TextEmbedder` that asks another one only for texts it has not seen. One writer at a time.
+class _OfEmbedder:
+    """Has the model of another embedder."""
 
-    Raises:
-        AppiaError: another process writes this cache.
-    """
-
-    def __init__(self, folder: Path, embedder: TextEmbedder, settings: CacheSettings) -> None:
+    def __init__(self, embedder: TextEmbedder) -> None:
         self._embedder = embedder
-        self._settings = settings
-        self._folder = folder / embedder.model_id
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise AppiaError(
-                f"The narrative cache {self._folder} is written by another process; "
-                "stop that one or use another state directory."
-            ) from error
-        numbers = _numbers(self._folder) or [1]
-        self._generations = [_Generation(self._folder, number, self.dim, writable=True) for number in numbers]
-        self._retire()
 
     @property
     def model_id(self) -> str:
@@ -158,6 +139,32 @@ class NarrativeCache:
     def metric(self) -> Metric:
         """See `Embedder.metric`."""
         return self._embedder.metric
+
+
+class NarrativeCache(_OfEmbedder):
+    """A `TextEmbedder` that asks another one only for texts it has not seen. One writer at a time.
+
+    Raises:
+        AppiaError: another process writes this cache.
+    """
+
+    def __init__(self, folder: Path, embedder: TextEmbedder, settings: CacheSettings) -> None:
+        super().__init__(embedder)
+        self._settings = settings
+        self._folder = folder / embedder.model_id
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise AppiaError(
+                f"The narrative cache {self._folder} is written by another process; "
+                "stop that one or use another state directory."
+            ) from error
+        numbers = _numbers(self._folder) or [1]
+        self._generations = [_Generation(self._folder, number, self.dim, writable=True) for number in numbers]
+        self._retire()
 
     def __len__(self) -> int:
         """The number of vectors kept (a text that moved along counts twice until its old place goes)."""
@@ -259,6 +266,22 @@ class NarrativeReader:
         for generation in self._generations.values():
             generation.close()
         self._generations.clear()
+
+
+class ReadThrough(_OfEmbedder):
+    """A `TextEmbedder` that looks into another process's cache first, and embeds what is not there."""
+
+    def __init__(self, reader: NarrativeReader, embedder: TextEmbedder) -> None:
+        super().__init__(embedder)
+        self._reader = reader
+
+    def embed(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Vectors (n, dim) of n texts; nothing is kept."""
+        vectors = [self._reader.find(text) for text in texts]
+        new = [text for text, vector in zip(texts, vectors, strict=True) if vector is None]
+        made = iter(self._embedder.embed(new))
+        found = [next(made) if vector is None else vector for vector in vectors]
+        return np.array(found, np.float32).reshape(-1, self.dim)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader
+from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader, ReadThrough
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -210,6 +210,26 @@ def test_a_reader_leaves_a_torn_tail_alone(tmp_path: Path) -> None:
 
 def test_a_reader_of_nothing_finds_nothing(tmp_path: Path) -> None:
     assert NarrativeReader(tmp_path, "semantic@0123456789ab", DIM).find("a") is None
+
+
+def test_another_process_reads_through_the_cache(tmp_path: Path) -> None:
+    """Known texts come from the cache, the others are embedded and kept nowhere; order and model are those asked for."""
+    fill(tmp_path, ["a", "b"])
+    embedder = CountingEmbedder()
+    reader = NarrativeReader(tmp_path, embedder.model_id, DIM)
+    through = ReadThrough(reader, embedder)
+    asked = ["new", "b", "a", "newer"]
+    np.testing.assert_array_equal(through.embed(asked), expected(asked))
+    assert embedder.asked == ["new", "newer"]
+    assert through.embed([]).shape == (0, DIM)
+    assert (through.model_id, through.name, through.dim, through.metric) == (
+        embedder.model_id,
+        "semantic",
+        DIM,
+        "cosine",
+    )
+    assert reader.find("new") is None
+    reader.close()
 
 
 def _write_for_ever(folder: Path, some_written: Event) -> None:
