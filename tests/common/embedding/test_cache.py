@@ -213,7 +213,7 @@ def test_a_reader_of_nothing_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_another_process_reads_through_the_cache(tmp_path: Path) -> None:
-    """Known texts come from the cache, the others are embedded and kept nowhere; order and model are those asked for."""
+    """Known texts come from the cache, the others are embedded and kept nowhere; order and model are as asked."""
     fill(tmp_path, ["a", "b"])
     embedder = CountingEmbedder()
     reader = NarrativeReader(tmp_path, embedder.model_id, DIM)
