@@ -8,8 +8,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     Stack = Any
     EndOf = Callable[[subprocess.Popen[str]], dict[str, Any]]
 
-EVENTS = 6000
+EVENTS = 4000
 
 
 def _expected(read_ids: Callable[..., list[str]], sample: Path) -> Counter[str]:
@@ -42,7 +40,7 @@ def test_an_ingester_that_is_killed_again_and_again_loses_and_doubles_nothing(
 ) -> None:
     """The supervisor starts it again, the feed ends well, and every event is visible once, open and sealed."""
     stack = start_stack()
-    feeding = stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), "--rate", "1200", str(sample))
+    feeding = stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), "--rate", "1000", str(sample))
     kills = 0
     while feeding.poll() is None and kills < 4:
         pid = stack.now.ingester.pid
@@ -96,12 +94,16 @@ def test_a_whole_stack_that_is_killed_goes_on_where_it_was(
 
 
 def test_a_feed_that_is_killed_can_be_sent_again(
-    start_stack: Callable[..., Stack], sample: Path, end_of: EndOf, read_ids: Callable[..., list[str]]
+    start_stack: Callable[..., Stack],
+    sample: Path,
+    end_of: EndOf,
+    read_ids: Callable[..., list[str]],
+    eventually: Callable[..., None],
 ) -> None:
     """What its first half brought is known as duplicates; in the end each event is there once."""
     stack = start_stack()
-    first = stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), "--rate", "3000", str(sample))
-    time.sleep(1.5)
+    first = stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), "--rate", "1000", str(sample))
+    eventually("something came", lambda: sum(stack.rows().values()) > 0)
     first.kill()
     first.communicate()
     done = end_of(stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), str(sample)))
@@ -111,18 +113,17 @@ def test_a_feed_that_is_killed_can_be_sent_again(
     assert stack.ids() == _expected(read_ids, sample)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_under_load_is_as_safe_as_a_kill(
     start_stack: Callable[..., Stack],
     sample: Path,
     end_of: EndOf,
     read_ids: Callable[..., list[str]],
-    number: signal.Signals,
 ) -> None:
+    """Every process ends well in the middle of a feed, which goes on after the next start."""
     stack = start_stack()
     feeding = stack.feed("--format", "cicflowmeter", "--limit", str(EVENTS), "--rate", "4000", str(sample))
     time.sleep(1.0)
-    assert stack.end(number) == 0
+    assert stack.end(signal.SIGINT) == 0
     stack.start()
     assert end_of(feeding)["acknowledged"] == EVENTS
     stack.wait_for_rows(EVENTS)

@@ -39,22 +39,22 @@ class Asking:
 
     def _run(self) -> None:
         with zmq.Context() as context, Client(self._known, context, Patience(overall_s=10.0)) as client:
-            questions = [
-                lambda: len(client.similar(self._event, 5)["hits"]) == 5,
-                lambda: len(client.search("many connections to one host", 5)["hits"]) == 5,
-                lambda: client.get(self._event)["fields"]["event_id"] == self._event,
-                lambda: client.stats()["rows"] >= EVENTS,
-            ]
+            questions: dict[str, Callable[[], bool]] = {
+                "similar": lambda: len(client.similar(self._event, 5)["hits"]) == 5,
+                "search": lambda: len(client.search("many connections to one host", 5)["hits"]) == 5,
+                "get": lambda: client.get(self._event)["fields"]["event_id"] == self._event,
+                "stats": lambda: client.stats()["rows"] >= EVENTS,
+            }
             while not self._stop.is_set():
-                for question in questions:
-                    self._ask(question)
+                for name, question in questions.items():
+                    self._ask(name, question)
 
-    def _ask(self, question: Callable[[], bool]) -> None:
+    def _ask(self, name: str, question: Callable[[], bool]) -> None:
         try:
             if not question():
-                self.failures.append("the answer lacks something")
+                self.failures.append(f"{name}: the answer lacks something")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a failed question
-            self.failures.append(f"{type(error).__name__}: {error}")
+            self.failures.append(f"{name}: {type(error).__name__}: {error}")
         self.answers += 1
 
     def __enter__(self) -> Self:
