@@ -15,7 +15,7 @@ import zmq
 
 from services.cli.feed import Transport
 from services.cli.options import required_state
-from services.cli.output import plain, print_json, print_lines
+from services.cli.output import plain, print_json, print_lines, say
 from services.cli.running import read_running
 from services.common.errors import UsageError
 from services.common.wire.boots import next_boot
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 SUBSCRIBER_SECONDS = 30.0
 REFUSALS_SHOWN = 20
+OLD_WIRE = (
+    "wire version 1 has no acknowledgement, and a receiver sets aside events that are over 7 days old unless its "
+    "setting v1_backfill is true"
+)
 
 Groups = tuple["Target", "Reading", "Amount"]
 
@@ -98,6 +102,8 @@ def run(paths: tuple[str, ...], form: str, groups: Groups) -> int:
     _check_paths(paths)
     way = _way(target)
     ring = read_key_ring(way.keys)
+    if way.transport is not Transport.V2:
+        say(OLD_WIRE)
     stop = threading.Event()
     options = FeedOptions(
         source=paths[0],

@@ -200,7 +200,9 @@ def _build(
     endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
     room = Room(state.root, settings.disk_stop_percent)
     receiver = Receiver(
-        context, endpoints, ReceiverTools(frames, intake, dead_letter, indexing, room, report)
+        context,
+        endpoints,
+        ReceiverTools(frames, intake, dead_letter, indexing, room, report, settings.v1_backfill),
     )
     narrator = Narrator(load_vocabulary())
     indexer = Indexer(

@@ -98,6 +98,7 @@ class ReceiverTools:
     indexing: ByteQueue
     room: Room
     report: Callable[[str, dict[str, Any]], None]
+    v1_backfill: bool = False  # whether version 1 events may be older than a week
 
 
 class Receiver:
@@ -299,7 +300,8 @@ class Receiver:
             raise FrameRefused(Reason.REPLAY, f"the frame {opened.counter} of node {node!r} was seen before")
         if sighting is Sighting.NONCE_REUSED:
             self._tools.report("nonce_reused", {"node": node, "counter": opened.counter})
-        self._tools.intake.add([opened.payload], backfill=False, origin=f"v1 node {node}")
+        backfill = self._tools.v1_backfill
+        self._tools.intake.add([opened.payload], backfill=backfill, origin=f"v1 node {node}")
 
     def _take_batches(self) -> Iterator[Batch]:
         while True:

@@ -32,6 +32,10 @@ class IngesterSettings(ServiceSettings):
     allow_public_v1: bool = Field(
         default=False, description="true lets version 1 listen beyond loopback and private networks"
     )
+    v1_backfill: bool = Field(
+        default=False,
+        description="true takes version 1 events however old; otherwise those above 7 days are set aside",
+    )
     control: str = Field(
         "tcp://127.0.0.1:*", description="where `appia seal` asks, tcp://HOST:PORT on loopback"
     )

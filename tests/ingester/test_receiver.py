@@ -14,6 +14,7 @@ import zmq
 
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError, UsageError
+from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.wire.acks import Ack, read_ack
 from services.common.wire.keys import KeyRing, new_key_ring
 from services.common.wire.senders import SenderTable
@@ -88,7 +89,13 @@ def receive(
     """Start a receiver; `v1_sub` and `room` as keywords."""
     running: list[Running] = []
 
-    def make(v1_sub: list[str] | None = None, room: Room | None = None, budget: int = 1 << 30) -> Running:
+    def make(
+        v1_sub: list[str] | None = None,
+        room: Room | None = None,
+        budget: int = 1 << 30,
+        *,
+        v1_backfill: bool = False,
+    ) -> Running:
         opened = start()
         opened.is_closed_elsewhere = True  # by the receiver
         frames = Frames(
@@ -103,6 +110,7 @@ def receive(
             ByteQueue(budget),
             room or Room(state.root, 100.0),
             reports,
+            v1_backfill,
         )
         endpoints = Endpoints(LOOPBACK, LOOPBACK, v1_sub or [], allow_public_v1=False)
         running.append(Running(opened, Receiver(context, endpoints, tools), tools))
@@ -366,6 +374,30 @@ def test_version_1_sensors_push(  # noqa: PLR0917 - fixtures
     assert reports.named("nonce_reused") == [{"node": "node-a", "counter": 0}]
     running.stop()
     assert sorted(record["reason"] for record in dead_letters()) == ["bad_tag", "replay"]
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_old_events_of_version_1_come_in_only_where_the_setting_says_so(  # noqa: PLR0917 - fixtures
+    receive: Callable[..., Running],
+    context: Any,
+    ring: KeyRing,
+    make_events: Callable[..., list[bytes]],
+    eventually: Callable[..., None],
+    backfill: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Version 1 cannot mark a recording as one, so the receiver has to be told that it gets one."""
+    running, (event,) = receive(v1_backfill=backfill), make_events(1)
+    old = NetworkSecurityEvent.FromString(event)
+    old.event_timestamp.seconds -= 400 * 86_400
+    push = context.socket(zmq.PUSH)
+    push.connect(running.receiver.v1_endpoint)
+    push.send(V1Sealer(ring.sealing_seed(), V1_CHANNEL, 1).seal(old.SerializeToString()))
+    eventually(
+        "it came", lambda: running.receiver.counts()["accepted"] or running.receiver.counts()["refused"]
+    )
+    push.close()
+    assert running.receiver.counts()["refused"] == ({} if backfill else {"too_old": 1})
+    assert running.receiver.counts()["accepted"] == int(backfill)
 
 
 def test_version_1_sensors_publish(

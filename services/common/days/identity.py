@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IDENTITY = np.dtype([("high", "<u8"), ("low", "<u8")])
-SPILL = 1 << 19
-"""Identities of a run (8 MiB) from which it is kept in a file."""
+SPILL = 1 << 18
+"""Identities of a run (4 MiB) from which it is kept in a file."""
 _PENDING = 4096
 _BLOCK = 256
 

@@ -134,7 +134,7 @@ class WindowLimits:
 
     late_steps: int = 64
     hosts: int = 50_000
-    items: int = 2_000_000
+    items: int = 150_000
 
 
 class _Cell:
