@@ -40,7 +40,7 @@ SINKS: dict[str, Callable[..., Sink]] = {
     "semantic": SemanticSink,
     "temporal": TemporalSink,
 }
-BATCH_ROWS = 2048
+BATCH_ROWS = 1024
 PRIME_ROWS = 65_536
 """How many rows before its own a sink is shown again at a start, to know the hosts' last hour."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0

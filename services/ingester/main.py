@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import fcntl
 import json
 import os
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from services.common.embedding.cache import NarrativeCache
 
 KIND = "ingester"
+_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +79,7 @@ def run(settings: IngesterSettings) -> None:
     Raises:
         AppiaError: what an operator has to see to.
     """
+    _bound_arenas()
     log = make_logger(KIND)
     state, disk = StateNames(settings.state), Disk()
     claim_layout(state, disk)
@@ -255,6 +258,16 @@ def _lock(state: StateNames) -> int:
             f"Another ingester writes {state.root}: stop it, or name another state directory."
         ) from None
     return handle
+
+
+def _bound_arenas() -> None:
+    """Let threads share two malloc arenas (mallopt(3)) where the C library has them: it saves some 20 MB here.
+
+    Each thread that had one of its own would keep the largest batch it ever worked on.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _raise_file_limit() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from services.ingester.queue import ByteQueue
 
 GROUP_FRAMES = 256
-GROUP_EVENTS = 2048
+GROUP_EVENTS = 1024
 """A group is committed at once when it has so many frames or events, so that memory stays bounded."""
 WAITING_FRAMES = 256
 """Frames that ZeroMQ holds for one sender before it stops reading from it; a frame has at most 1 MiB."""

@@ -58,7 +58,7 @@ class IngesterSettings(ServiceSettings):
         "balanced", description="how a sealed day's events are compressed: fast, balanced or maximum"
     )
     queue_bytes: int = Field(
-        4 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
+        2 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
     )
     dead_letter_bytes: int = Field(256 * MIB, ge=MIB, description="most that the dead letter keeps, bytes")
     disk_stop_percent: float = Field(
