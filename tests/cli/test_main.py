@@ -41,7 +41,7 @@ WRONG_USE = [
     ("up --state x --replicas 0", "Invalid value for '--replicas'"),
     ("up --state x --intake-port 65536", "Invalid value for '--intake-port'"),
     ("up --state x --registry redis://here", "the registry 'redis://here' is not known"),
-    ("up --state x --registry etcd://here", "needs a key prefix"),
+    ("up --state x --registry etcd://here", "HOST:PORT is needed"),
     ("up --state x --listen here", "'here' is not an address"),
     ("up --state x --settings missing.toml", "missing.toml cannot be read"),
     ("feed", "Missing argument 'PATH...'"),
