@@ -155,4 +155,6 @@ def _shown_default(field: FieldInfo) -> str:
 
 def _type_name(annotation: object) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return name.replace("pathlib.", "").replace("typing.", "").replace("|", "or")
+    return (
+        name.replace("pathlib._local.", "").replace("pathlib.", "").replace("typing.", "").replace("|", "or")
+    )

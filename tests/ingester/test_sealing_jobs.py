@@ -104,9 +104,12 @@ def finished(eventually: Callable[..., None]) -> Callable[[Sealing, str], dict[s
 
 
 def _ids(state: StateNames, day: str, generation: int) -> list[str]:
-    view = SealedReader(day, state.day(day).generation(generation)).view()
+    reader = SealedReader(day, state.day(day).generation(generation))
+    view = reader.view()
+    ids = [fields["event_id"] for fields in view.events.fetch(range(view.rows))]
+    reader.close()
     assert view.missing == {}
-    return [fields["event_id"] for fields in view.events.fetch(range(view.rows))]
+    return ids
 
 
 @pytest.mark.usefixtures("models")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -119,16 +120,16 @@ def build_chunk(folder: Path, plan: ChunkPlan, sources: Sequence[Source], tools:
         AppiaError: an event that the log holds cannot be read.
     """
     order, sources_of, positions, unique = _arrange(sources)
-    writer = _ChunkWriter(folder, COMPRESSION[plan.compression], tools)
-    for start in range(0, len(order), _BATCH):
-        part = order[start : start + _BATCH]
-        payloads = [
-            _read(sources[s], p)
-            for s, p in zip(sources_of[part].tolist(), positions[part].tolist(), strict=True)
-        ]
-        writer.append(payloads)
-        tools.progress("chunk", start + len(part), len(order))
-    writer.finish()
+    with closing(_ChunkWriter(folder, COMPRESSION[plan.compression], tools)) as writer:
+        for start in range(0, len(order), _BATCH):
+            part = order[start : start + _BATCH]
+            payloads = [
+                _read(sources[s], p)
+                for s, p in zip(sources_of[part].tolist(), positions[part].tolist(), strict=True)
+            ]
+            writer.append(payloads)
+            tools.progress("chunk", start + len(part), len(order))
+        writer.finish()
     sort_identities(unique).tofile(folder / IDENTITIES)
     manifest = Manifest(
         kind="chunk",
@@ -207,8 +208,11 @@ class _ChunkWriter:
         self._rows += len(payloads)
 
     def finish(self) -> None:
-        self._log.close()
         self._metadata.finish()
+        write_columns(self._folder / COLUMNS, np.concatenate([np.empty(0, ROW), *self._parts]))
+
+    def close(self) -> None:
+        self._log.close()
+        self._metadata.close()
         self._tables.addresses.close()
         self._tables.texts.close()
-        write_columns(self._folder / COLUMNS, np.concatenate([np.empty(0, ROW), *self._parts]))

@@ -153,8 +153,9 @@ class AddressTable:
     def codes(self, addresses: Sequence[str]) -> NDArray[np.uint32]:
         """The number of each address, uint32 (n,). Raises `ValueError` where one is no address."""
         known = self._known
-        for text in set(addresses).difference(known):
-            known[text] = self._code(pack_address(text))
+        for text in addresses:
+            if text not in known:
+                known[text] = self._code(pack_address(text))
         codes = np.fromiter(map(known.__getitem__, addresses), np.uint32, len(addresses))
         if len(known) > self._remembered:
             known.clear()

@@ -44,11 +44,15 @@ class MetadataWriter:
     def __init__(self, path: Path) -> None:
         """Open or create the database at `path` in WAL mode, so that replicas read while it grows."""
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
-        self._db.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA
-        )
-        self._narratives: dict[str, int] = dict(self._db.execute("SELECT text, id FROM narratives"))
+        try:
+            # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
+            self._db.executescript(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA
+            )
+            self._narratives: dict[str, int] = dict(self._db.execute("SELECT text, id FROM narratives"))
+        except sqlite3.Error:
+            self._db.close()
+            raise
 
     def rows(self) -> int:
         """How many rows are committed, counted from the first without a gap."""

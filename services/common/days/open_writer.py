@@ -7,6 +7,7 @@ beyond a counter after a crash is cut off when the file is opened again, and wri
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,14 +87,16 @@ class ColumnWriter:
     def __init__(self, disk: Disk, names: OpenNames) -> None:
         """Open the files and cut off what was not committed."""
         rows, _ = read_counts(names.counts("metadata"))
-        self._metadata = MetadataWriter(names.metadata)
-        self.rows = min(rows, self._metadata.rows())
-        self._columns = disk.append_to(names.columns)
-        self._columns.truncate(self.rows * ROW.itemsize)
-        self._addresses = AddressTable(disk, names.addresses)
-        self._texts = TextTable(disk, names.symbols)
-        self._counts = disk.counts(names.counts("metadata"))
-        self._counts.write(self.rows, 0)
+        with ExitStack() as opened:
+            self._metadata = opened.enter_context(closing(MetadataWriter(names.metadata)))
+            self.rows = min(rows, self._metadata.rows())
+            self._columns = opened.enter_context(closing(disk.append_to(names.columns)))
+            self._columns.truncate(self.rows * ROW.itemsize)
+            self._addresses = opened.enter_context(closing(AddressTable(disk, names.addresses)))
+            self._texts = opened.enter_context(closing(TextTable(disk, names.symbols)))
+            self._counts = disk.counts(names.counts("metadata"))
+            self._counts.write(self.rows, 0)
+            opened.pop_all()
 
     def append(self, table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64]) -> None:
         """Commit the next rows: visible to readers and on disk on return."""

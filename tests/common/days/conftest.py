@@ -10,7 +10,9 @@ import pytest
 
 from services.common.days.embedders import Embedders
 from services.common.days.names import StateNames, claim_layout
+from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import SegmentLog
+from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.events.features import extract
@@ -22,12 +24,12 @@ from services.common.events.vocabulary import load_vocabulary
 from services.ingester.sinks import AttackSink, Decoded, MetadataSink, SemanticSink, TemporalSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from services.common.days.names import OpenNames
+    from services.common.days.names import GenerationNames, OpenNames
 
 DAY = "2026-01-22"
 DAY_SECONDS = 1_769_040_000  # 2026-01-22T00:00:00Z
@@ -140,3 +142,31 @@ def sealer(disk: Disk, embedders: Embedders) -> Sealer:
         retry_after_s=(0.0,),
         sleep=lambda _seconds: None,
     )
+
+
+@pytest.fixture
+def read_open() -> Iterator[Callable[[OpenNames], OpenSegmentReader]]:
+    """Open a reader of an open segment, closed after the test."""
+    readers: list[OpenSegmentReader] = []
+
+    def read(names: OpenNames) -> OpenSegmentReader:
+        readers.append(OpenSegmentReader(DAY, names))
+        return readers[-1]
+
+    yield read
+    for reader in readers:
+        reader.close()
+
+
+@pytest.fixture
+def read_sealed() -> Iterator[Callable[[GenerationNames], SealedReader]]:
+    """Open a reader of a generation, closed after the test."""
+    readers: list[SealedReader] = []
+
+    def read(names: GenerationNames) -> SealedReader:
+        readers.append(SealedReader(DAY, names))
+        return readers[-1]
+
+    yield read
+    for reader in readers:
+        reader.close()

@@ -11,9 +11,7 @@ import pytest
 from services.common.days.columns import ROW, unpack_texts
 from services.common.days.manifest import MANIFEST, read_manifest
 from services.common.days.names import INDICES, read_pointer
-from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import VectorSpec, VectorWriter
-from services.common.days.sealed_reader import SealedReader
 from services.common.days.vectors import Nearness
 from services.common.days.verify import verify_day
 from services.common.durable import read_counts
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.common.days.names import StateNames
+    from services.common.days.open_reader import OpenSegmentReader
+    from services.common.days.sealed_reader import SealedReader
     from services.common.days.sealing import Sealer
     from services.common.days.view import SegmentView
     from services.common.durable import Disk
@@ -43,13 +43,16 @@ def _nearest(view: SegmentView, event_id: str, index: str, k: int) -> list[str]:
 
 
 def test_an_open_segment_is_read_while_it_is_written(
-    state: StateNames, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
+    state: StateNames,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
+    read_open: Callable[..., OpenSegmentReader],
 ) -> None:
     """Rows, fields, bytes and vectors of every committed event are there; equal rows of all indices are one event."""
     payloads = make_payloads(300)
     names = state.day(DAY).segment(1)
     write_segment(names, payloads)
-    reader = OpenSegmentReader(DAY, names)
+    reader = read_open(names)
     view = reader.view()
     assert view.rows == 300
     assert view.missing == {}
@@ -57,7 +60,6 @@ def test_an_open_segment_is_read_while_it_is_written(
     assert [view.events.payload(p) for p in view.columns["position"].tolist()] == payloads
     assert all(view.indices[name].rows == 300 for name in INDICES)
     assert reader.view() is view
-    reader.close()
 
 
 def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
@@ -65,6 +67,7 @@ def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
     disk: Disk,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
+    read_open: Callable[..., OpenSegmentReader],
 ) -> None:
     """Bytes behind the committed counters, as a crash leaves them, are gone after the next opening and never shown."""
     names = state.day(DAY).segment(1)
@@ -72,7 +75,7 @@ def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
     for path in (names.columns, names.vectors("attack"), names.codes("semantic"), names.symbols):
         with path.open("ab") as file:
             file.write(b"torn")
-    before = OpenSegmentReader(DAY, names).view()
+    before = read_open(names).view()
     assert before.rows == 50
     write_segment(state.day(DAY).segment(2), make_payloads(1, seed=9))
     spec = before.indices["attack"].spec
@@ -114,12 +117,13 @@ def test_a_damaged_counter_is_noticed(
 
 
 @pytest.mark.parametrize("compression", ["fast", "balanced", "maximum"])
-def test_sealing_keeps_every_event_sorted_by_time(
+def test_sealing_keeps_every_event_sorted_by_time(  # noqa: PLR0917 - fixtures
     state: StateNames,
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
     compression: str,
+    read_sealed: Callable[..., SealedReader],
 ) -> None:
     """A sealed day holds exactly the events of its segments, in time order, with the same bytes."""
     payloads = make_payloads(400)
@@ -128,7 +132,7 @@ def test_sealing_keeps_every_event_sorted_by_time(
     write_segment(day.segment(2), payloads[250:])
     report = type(sealer)(**{**vars(sealer), "compression": compression}).seal(day, 2)
     assert (report.rows, report.failed, report.generation) == (400, {}, 1)
-    view = SealedReader(DAY, day.generation(1)).view()
+    view = read_sealed(day.generation(1)).view()
     times = view.columns["time_ns"]
     assert (np.diff(times) >= 0).all()
     assert sorted(view.events.payload(p) for p in view.columns["position"].tolist()) == sorted(payloads)
@@ -136,19 +140,21 @@ def test_sealing_keeps_every_event_sorted_by_time(
     assert verify_day(day).faults == ()
 
 
-def test_neighbours_are_the_same_before_and_after_sealing(
+def test_neighbours_are_the_same_before_and_after_sealing(  # noqa: PLR0917 - fixtures
     state: StateNames,
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
+    read_sealed: Callable[..., SealedReader],
+    read_open: Callable[..., OpenSegmentReader],
 ) -> None:
     """The attack and semantic indices answer alike from the open and from the sealed day."""
     day = state.day(DAY)
     write_segment(day.segment(1), make_payloads(300))
-    opened = OpenSegmentReader(DAY, day.segment(1)).view()
+    opened = read_open(day.segment(1)).view()
     wanted = {index: _nearest(opened, "event-1-7", index, 10) for index in ("attack", "semantic")}
     sealer.seal(day, 1)
-    sealed = SealedReader(DAY, day.generation(1)).view()
+    sealed = read_sealed(day.generation(1)).view()
     assert {index: _nearest(sealed, "event-1-7", index, 10) for index in ("attack", "semantic")} == wanted
 
 
@@ -157,6 +163,7 @@ def test_late_events_make_a_new_generation_and_nothing_published_changes(
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
+    read_sealed: Callable[..., SealedReader],
 ) -> None:
     """The old generation's files stay byte for byte as they were; the new one has all events once."""
     day = state.day(DAY)
@@ -169,7 +176,7 @@ def test_late_events_make_a_new_generation_and_nothing_published_changes(
     assert (report.generation, report.rows) == (2, 130)
     assert read_pointer(day.current) == 2
     assert {path: path.read_bytes() for path in before} == before
-    view = SealedReader(DAY, day.generation(2)).view()
+    view = read_sealed(day.generation(2)).view()
     assert sorted(_ids(view)) == sorted(parse_event(payload).event_id for payload in [*first, *late])
 
 
@@ -208,6 +215,7 @@ def test_a_day_serves_with_the_indices_that_could_be_built(
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
+    read_sealed: Callable[..., SealedReader],
 ) -> None:
     """One failing index is named and left out; it is added later without touching the rest."""
     day = state.day(DAY)
@@ -218,7 +226,7 @@ def test_a_day_serves_with_the_indices_that_could_be_built(
     report = type(sealer)(**{**vars(sealer), "embedders": broken}).seal(day, 1)
     assert set(report.failed) == {"attack"}
     assert "no model" in report.failed["attack"]
-    reader = SealedReader(DAY, day.generation(1))
+    reader = read_sealed(day.generation(1))
     assert set(reader.view().indices) == {"semantic", "temporal"}
     assert set(reader.view().missing) == {"attack"}
     assert any("no index attack" in fault for fault in verify_day(day).faults)
@@ -249,6 +257,7 @@ def test_equal_vectors_are_stored_once_and_all_their_rows_found(
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
+    read_sealed: Callable[..., SealedReader],
 ) -> None:
     """Events that differ in name only share a vector; a search still returns each of them."""
     day = state.day(DAY)
@@ -260,7 +269,7 @@ def test_equal_vectors_are_stored_once_and_all_their_rows_found(
         copies.append(event.SerializeToString(deterministic=True))
     write_segment(day.segment(1), copies)
     sealer.seal(day, 1)
-    view = SealedReader(DAY, day.generation(1)).view()
+    view = read_sealed(day.generation(1)).view()
     assert {name: len(index.vectors) for name, index in view.indices.items()} == dict.fromkeys(INDICES, 1)
     assert len(set(_nearest(view, "copy-3", "attack", 40))) == 40
 
@@ -269,12 +278,13 @@ def test_equal_vectors_are_stored_once_and_all_their_rows_found(
     "victim",
     ["chunk/columns.bin", "chunk/events.log", "attack/000001/vectors.faiss", "temporal/000001/rows.bin"],
 )
-def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(
+def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(  # noqa: PLR0917 - fixtures
     state: StateNames,
     sealer: Sealer,
     make_payloads: Callable[..., list[bytes]],
     write_segment: Callable[..., None],
     victim: str,
+    read_sealed: Callable[..., SealedReader],
 ) -> None:
     """`verify` names the file; an index with a changed byte is not mapped, the others serve."""
     day = state.day(DAY)
@@ -288,9 +298,9 @@ def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(
     assert any(str(path) in fault for fault in verify_day(day).faults)
     if victim.startswith("chunk/columns"):
         with pytest.raises(AppiaError, match="was changed"):
-            SealedReader(DAY, day.generation(1))
+            read_sealed(day.generation(1))
     elif not victim.startswith("chunk"):
-        view = SealedReader(DAY, day.generation(1)).view()
+        view = read_sealed(day.generation(1)).view()
         index = victim.partition("/")[0]
         assert set(view.indices) == set(INDICES) - {index}
         assert "was changed" in view.missing[index]
@@ -313,13 +323,18 @@ def test_a_manifest_of_a_newer_format_is_refused(
         read_manifest(day.generation(1).chunk)
 
 
-def test_an_empty_day_can_be_sealed(state: StateNames, sealer: Sealer, disk: Disk) -> None:
+def test_an_empty_day_can_be_sealed(
+    state: StateNames,
+    sealer: Sealer,
+    disk: Disk,
+    read_sealed: Callable[..., SealedReader],
+) -> None:
     """A segment whose log holds no event gives a generation of no rows instead of an error."""
     day = state.day(DAY)
     disk.make_folder(day.segment(1).folder)
     report = sealer.seal(day, 1)
     assert report.rows == 0
-    assert SealedReader(DAY, day.generation(1)).view().rows == 0
+    assert read_sealed(day.generation(1)).view().rows == 0
 
 
 def test_rows_are_as_wide_as_documented() -> None:
