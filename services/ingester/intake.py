@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.common.days.chunk import open_chunk
+from services.common.days.generations import sealed_through
 from services.common.days.identity import IdentitySet
 from services.common.days.names import day_of, day_start_ns, read_pointer
 from services.common.days.open_writer import SegmentLog
@@ -253,16 +254,9 @@ class Intake:
         if recovered:
             last = max(recovered, key=lambda segment: segment.names.number)
             return _Day(names, IdentitySet(runs, self._state.run), last.names.number, last.rows)
-        used = [*names.segments(), self._sealed_through(names)]
+        sealed = 0 if current is None else sealed_through(names, current)
+        used = [*names.segments(), sealed]
         return _Day(names, IdentitySet(runs, self._state.run), max(used) + 1, 0)
-
-    def _sealed_through(self, names: DayNames) -> int:
-        current = read_pointer(names.current)
-        if current is None:
-            return 0
-        chunk = open_chunk(names.generation(current).chunk)
-        chunk.log.close()
-        return int(chunk.manifest.facts["through_segment"])
 
     def _log(self, day: _Day) -> SegmentLog:
         if day.log is None:
