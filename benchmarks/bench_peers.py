@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks.common import ROOT, BenchError, Report, options
 from benchmarks.peers_reader import load_peers
-from services.common.days import index_builder
+from services.common.days import embed_chunk
+from services.common.days.embed_chunk import Embedded
 from services.common.days.embedders import Embedders
-from services.common.days.index_builder import Embedded
 from services.common.days.names import INDICES, StateNames, claim_layout, day_of
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
@@ -163,7 +163,7 @@ def _seal(disk: Disk, day: DayNames, vectors: dict[str, NDArray[np.float32]]) ->
     """Seal as the sealer does, with given vectors in place of those it would compute."""
     embedders: Any = {name: Given(name, found.shape[1]) for name, found in vectors.items()}
     given = {name: _embedded(found) for name, found in vectors.items()}
-    with patch.dict(index_builder.EMBED, given):
+    with patch.dict(embed_chunk.EMBED, given):
         sealer = Sealer(disk, load_vocabulary(), Embedders(**embedders), lambda *_: None)
         report = sealer.seal(day, 1)
     if report.failed:

@@ -27,9 +27,9 @@ from benchmarks.stack import (
     running_stack,
     wait_visible,
 )
+from services.common.days.fusion import FusionWeights
 from services.common.days.names import INDICES, StateNames
 from services.rag.filters import Filters
-from services.rag.fusion import FusionWeights
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
 from services.rag.texts import StoredTexts

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import faiss
 import zmq
 
+from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
@@ -26,7 +27,6 @@ from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.catalog import Catalog
-from services.rag.fusion import FusionWeights
 from services.rag.operations import Operations, Replica
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from services.common.days.fusion import by_distance
 from services.common.days.vectors import Nearness
 from services.rag.events import Place, read_events
-from services.rag.fusion import by_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from services.common.days.fusion import FusionWeights, by_score, fuse, similarity
 from services.common.days.names import INDICES
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
-from services.rag.fusion import FusionWeights, by_score, fuse, similarity
 from services.rag.nearest import QueryVector, exact_distances, nearest, show, union
 from services.rag.scope import Scope
 

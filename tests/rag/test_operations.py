@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.days.fusion import FusionWeights
 from services.common.errors import AppiaError
 from services.common.rpc import Deadline, RequestError
-from services.rag.fusion import FusionWeights
 from services.rag.operations import MAX_K, Operations, Replica
 from services.rag.searcher import Searcher
 

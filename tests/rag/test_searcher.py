@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.common.days.fusion import FusionWeights, dense_ranks, fuse
 from services.common.days.open_writer import VectorSpec
 from services.common.errors import AppiaError, UsageError
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.arguments import parse_filters
-from services.rag.fusion import FusionWeights, dense_ranks, fuse
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
 from services.rag.texts import StoredTexts

@@ -1,0 +1,1 @@
+"""Trains, evaluates and exports models; needs the extra `train`, and nothing else of appia needs it."""
