@@ -27,7 +27,7 @@ from benchmarks.peers_reader import load_peers
 from services.common.days import embed_chunk
 from services.common.days.embed_chunk import Embedded
 from services.common.days.embedders import Embedders
-from services.common.days.names import INDICES, StateNames, claim_layout, day_of
+from services.common.days.names import EVENT_INDICES, StateNames, claim_layout, day_of
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
@@ -94,10 +94,10 @@ def _appia(work: Path, events: int) -> dict[str, Any]:
     claim_layout(state, disk)
     started = time.perf_counter()
     for day, rows in _days(meta):
-        _write_open(disk, state.day(day), meta, {name: vectors[name][rows] for name in INDICES}, rows)
+        _write_open(disk, state.day(day), meta, {name: vectors[name][rows] for name in EVENT_INDICES}, rows)
     written = time.perf_counter() - started
     for day, rows in _days(meta):
-        _seal(disk, state.day(day), {name: vectors[name][rows] for name in INDICES})
+        _seal(disk, state.day(day), {name: vectors[name][rows] for name in EVENT_INDICES})
     seconds = time.perf_counter() - started
     figures = {
         "write_s": round(seconds, 2),
@@ -127,7 +127,7 @@ def _write_open(
     names = day.segment(1)
     log = SegmentLog(disk, names, 0)
     columns = ColumnWriter(disk, names)
-    writers = {name: VectorWriter(disk, names, _spec(name, vectors[name])) for name in INDICES}
+    writers = {name: VectorWriter(disk, names, _spec(name, vectors[name])) for name in EVENT_INDICES}
     narrator = Narrator(load_vocabulary())
     for start in range(0, len(rows), BATCH):
         payloads = [_event(meta, row) for row in rows[start : start + BATCH].tolist()]

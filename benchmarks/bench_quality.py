@@ -28,7 +28,7 @@ from benchmarks.stack import (
     wait_visible,
 )
 from services.common.days.fusion import FusionWeights
-from services.common.days.names import INDICES, StateNames
+from services.common.days.names import EVENT_INDICES, StateNames
 from services.rag.filters import Filters
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
@@ -153,7 +153,7 @@ def _measure(report: Report, snapshot: Snapshot, split: Split, state: Path) -> N
         f"{base:,} events of {len(split.counts)} classes as base; {asked:,} of {sum(split.counts.values()):,} "
         "others asked about, in each index",
     )
-    for index in (*INDICES, FUSED):
+    for index in (*EVENT_INDICES, FUSED):
         found = {
             label: float(np.mean([_precision(searcher, snapshot, (q, index), bounds) for q in queries]))
             for label, queries in split.queries.items()

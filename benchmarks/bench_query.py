@@ -19,7 +19,7 @@ from benchmarks.processes import shares
 from benchmarks.replicas import only_imports, opening_seconds, replica
 from benchmarks.stack import Wanted, client_of
 from benchmarks.texts import TEXTS
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ def _ask_all(report: Report, one: Replica, idle: int, what: tuple[Days, Sequence
     report.add("ready_s", round(one.ready_s, 3), f"a replica is ready {one.ready_s:.2f} s after its start")
     before = shares(one.pid)
     with client_of([one.endpoint]) as client:
-        for index in (*INDICES, FUSED):
+        for index in (*EVENT_INDICES, FUSED):
             _similar(report, client, index, (days, questions, checked))
         _tell_memory(report, shares(idle), before, shares(one.pid))
         _search(report, client)

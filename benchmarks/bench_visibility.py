@@ -18,7 +18,7 @@ import zmq
 
 from benchmarks.common import BenchError, Report, options, percentiles, told, traffic_file
 from benchmarks.stack import Feeding, Wanted, client_of, endpoints, running_stack
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.rpc_client import RpcRefused
 from services.common.wire.keys import DEFAULT_V2_CHANNEL, read_key_ring
@@ -98,7 +98,7 @@ def _probe(
 ) -> dict[str, list[float]]:
     """Milliseconds by what was asked, one for each probe; "ack" is from sending to the acknowledgement."""
     seconds, every_s = pace
-    times: dict[str, list[float]] = {"ack": [], GET: [], **{index: [] for index in INDICES}, "all": []}
+    times: dict[str, list[float]] = {"ack": [], GET: [], **{index: [] for index in EVENT_INDICES}, "all": []}
     started = time.monotonic()
     for number in itertools.count():
         wait_s = started + number * every_s - time.monotonic()
@@ -118,7 +118,7 @@ def _probe(
 
 def _found(client: Client, event_id: str) -> dict[str, float]:
     """The moment at which each question found the event, and "all" when the last did."""
-    left = [GET, *INDICES]
+    left = [GET, *EVENT_INDICES]
     found: dict[str, float] = {}
     until = time.perf_counter() + GIVE_UP_S
     while left:

@@ -19,7 +19,7 @@ import zmq
 from benchmarks.common import WORK, BenchError, commit, folder_bytes
 from benchmarks.traffic import write_rounds
 from services.cli.running import read_running
-from services.common.days.names import INDICES, StateNames
+from services.common.days.names import EVENT_INDICES, StateNames
 from services.common.errors import AppiaError
 from services.rag.client import Client, FixedReplicas, Patience
 
@@ -151,7 +151,7 @@ class Feeding:
 def index_rows(client: Client) -> dict[str, int]:
     """How many rows each index shows over all days, and "events" how many events there are."""
     days = client.days()["days"]
-    rows = {index: sum(day["indices"][index]["rows"] for day in days) for index in INDICES}
+    rows = {index: sum(day["indices"][index]["rows"] for day in days) for index in EVENT_INDICES}
     return {**rows, "events": sum(day["rows"] for day in days)}
 
 
@@ -176,14 +176,14 @@ def wait_visible(client: Client, events: int) -> float:
 
 def day_bytes(state: Path) -> dict[str, int]:
     """Bytes on disk over all days by what they hold: open, chunk, and each index."""
-    total = dict.fromkeys(("open", "chunk", *INDICES), 0)
+    total = dict.fromkeys(("open", "chunk", *EVENT_INDICES), 0)
     names = StateNames(state)
     for day in map(names.day, names.days()):
         total["open"] += folder_bytes(day.open_folder)
         for number in day.generations():
             generation = day.generation(number)
             total["chunk"] += folder_bytes(generation.chunk)
-            for index in INDICES:
+            for index in EVENT_INDICES:
                 total[index] += folder_bytes(generation.index(index))
     return total
 

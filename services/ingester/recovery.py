@@ -10,7 +10,7 @@ import numpy as np
 from services.common.days.generations import retire
 from services.common.days.identity import IdentitySet, identities, sort_identities
 from services.common.days.log import EVENT, Damage, LogReader, Record
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
 from services.common.durable import read_counts
 from services.common.errors import AppiaError
@@ -117,7 +117,7 @@ class Recovery:
 
     def _counters_fit(self, names: OpenNames, rows: int) -> bool:
         """Whether no index says that it has rows which the log has not, so that row i is one event everywhere."""
-        for name in ("metadata", *INDICES):
+        for name in ("metadata", *EVENT_INDICES):
             try:
                 committed, _ = read_counts(names.counts(name))
             except AppiaError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 from services.rag.events import Place, find_event, read_events, whole_event
 from services.rag.scope import Scope, iso_time
 
@@ -87,7 +87,7 @@ def _describe_day(day: str, segments: list[Segment], faults: list[str]) -> dict[
         "day": day,
         "state": state,
         "rows": sum(segment.view.rows for segment in segments),
-        "indices": {name: _describe_index(name, segments) for name in INDICES},
+        "indices": {name: _describe_index(name, segments) for name in EVENT_INDICES},
         "faults": faults,
     }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
@@ -107,7 +107,7 @@ def view(state: StateNames) -> Iterator[Callable[..., SegmentView]]:
 def _check(view: SegmentView, events: Sequence[bytes]) -> None:
     """All of a segment says the same events in the same rows."""
     assert view.missing == {}
-    assert (view.rows, {view.indices[name].rows for name in INDICES}) == (len(events), {len(events)})
+    assert (view.rows, {view.indices[name].rows for name in EVENT_INDICES}) == (len(events), {len(events)})
     assert [view.events.payload(position) for position in view.columns["position"].tolist()] == list(events)
     ids = [fields["event_id"] for fields in view.events.fetch(range(view.rows))]
     assert ids == [parse_event(event).event_id for event in events]
@@ -132,7 +132,7 @@ def test_every_event_comes_into_all_four_indices(
     assert running.indexer.faults() == {}
 
 
-@pytest.mark.parametrize("broken", INDICES)
+@pytest.mark.parametrize("broken", EVENT_INDICES)
 def test_an_index_that_fails_catches_up_and_the_others_do_not_wait(  # noqa: PLR0917 - fixtures
     run: Callable[[], Running],
     view: Callable[..., SegmentView],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.names import INDICES, read_pointer
+from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
 from services.common.days.verify import verify_day
@@ -278,7 +278,7 @@ def test_an_index_whose_publishing_was_cut_short_is_built_again(
     report = sealer.build_missing(state.day(DAY))
     assert report is not None
     assert report.failed == {}
-    assert {read_pointer(generation.index_current(name)) for name in INDICES} == {1, 2}
+    assert {read_pointer(generation.index_current(name)) for name in EVENT_INDICES} == {1, 2}
     assert verify_day(state.day(DAY)).faults == ()
 
 

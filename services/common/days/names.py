@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from services.common.durable import Disk
 
 LAYOUT_VERSION = 1
-INDICES = ("attack", "semantic", "temporal")
+EVENT_INDICES = ("attack", "semantic", "temporal")  # a row is an event
+ENTITY = "entity"  # a row is a host of the day
+INDICES = (*EVENT_INDICES, ENTITY)
 NS_PER_DAY = 86_400_000_000_000
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.common.days.columns import ADDRESS_BYTES, ROW, unpack_texts
-from services.common.days.names import INDICES
+from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import SegmentLogReader, VectorSpec
 from services.common.days.store import SegmentEvents
 from services.common.days.vectors import VectorIndex
@@ -45,9 +45,9 @@ class OpenSegmentReader:
         Raises:
             FileNotFoundError: the segment is gone, because its day was sealed meanwhile.
         """
-        counts = {name: read_counts(self._names.counts(name)) for name in ("metadata", *INDICES)}
+        counts = {name: read_counts(self._names.counts(name)) for name in ("metadata", *EVENT_INDICES)}
         # Another model may have written the same number of rows meanwhile.
-        seen = counts, [_inode(self._names.model(name)) for name in INDICES]
+        seen = counts, [_inode(self._names.model(name)) for name in EVENT_INDICES]
         if self._view is None or seen != self._seen:
             view = self._make_view(counts)
             self._check_there()
@@ -65,7 +65,7 @@ class OpenSegmentReader:
         self._follow(rows)
         missing: dict[str, str] = {}
         indices: dict[str, VectorIndex] = {}
-        for name in INDICES:
+        for name in EVENT_INDICES:
             index = self._index(name, counts[name])
             if index is None:
                 missing[name] = "not written yet"

@@ -9,7 +9,7 @@ import numpy as np
 
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.manifest import check_artifacts, read_manifest
-from services.common.days.names import INDICES, read_pointer
+from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.open_writer import VectorSpec
 from services.common.days.store import SegmentEvents
 from services.common.days.vectors import Accelerator, Postings, VectorIndex
@@ -94,7 +94,7 @@ class SealedReader:
     def view(self) -> SegmentView:
         """The generation with the indices that are published now; the same object while that stays so."""
         changed = self._view is None
-        for name in INDICES:
+        for name in EVENT_INDICES:
             changed |= self._follow(name)
         if changed or self._view is None:
             self._view = self._make_view()

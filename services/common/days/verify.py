@@ -9,7 +9,7 @@ from services.common.days.chunk import EVENTS, METADATA
 from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.manifest import check_artifacts, digest_file, read_manifest
 from services.common.days.metadata import check_database
-from services.common.days.names import INDICES, read_pointer
+from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def verify_day(names: DayNames) -> DayCheck:
             rows += manifest.rows
             files += len(manifest.artifacts)
             faults += _check_chunk(generation, manifest)
-            for index in INDICES:
+            for index in EVENT_INDICES:
                 found, count = _check_index(generation, manifest, index)
                 faults += found
                 files += count

@@ -10,7 +10,7 @@ import pytest
 
 from services.common.days.columns import ROW, unpack_texts
 from services.common.days.manifest import MANIFEST, read_manifest
-from services.common.days.names import INDICES, read_pointer
+from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.open_writer import VectorSpec, VectorWriter
 from services.common.days.vectors import Nearness
 from services.common.days.verify import verify_day
@@ -58,7 +58,7 @@ def test_an_open_segment_is_read_while_it_is_written(
     assert view.missing == {}
     assert _ids(view) == [parse_event(payload).event_id for payload in payloads]
     assert [view.events.payload(p) for p in view.columns["position"].tolist()] == payloads
-    assert all(view.indices[name].rows == 300 for name in INDICES)
+    assert all(view.indices[name].rows == 300 for name in EVENT_INDICES)
     assert reader.view() is view
 
 
@@ -233,7 +233,7 @@ def test_a_day_serves_with_the_indices_that_could_be_built(
     again = sealer.build_missing(day)
     assert again is not None
     assert again.failed == {}
-    assert set(reader.view().indices) == set(INDICES)
+    assert set(reader.view().indices) == set(EVENT_INDICES)
     assert sealer.build_missing(day) is None
 
 
@@ -270,7 +270,9 @@ def test_equal_vectors_are_stored_once_and_all_their_rows_found(
     write_segment(day.segment(1), copies)
     sealer.seal(day, 1)
     view = read_sealed(day.generation(1)).view()
-    assert {name: len(index.vectors) for name, index in view.indices.items()} == dict.fromkeys(INDICES, 1)
+    assert {name: len(index.vectors) for name, index in view.indices.items()} == dict.fromkeys(
+        EVENT_INDICES, 1
+    )
     assert len(set(_nearest(view, "copy-3", "attack", 40))) == 40
 
 
@@ -302,7 +304,7 @@ def test_a_changed_byte_of_any_sealed_file_is_found_before_it_is_used(  # noqa: 
     elif not victim.startswith("chunk"):
         view = read_sealed(day.generation(1)).view()
         index = victim.partition("/")[0]
-        assert set(view.indices) == set(INDICES) - {index}
+        assert set(view.indices) == set(EVENT_INDICES) - {index}
         assert "was changed" in view.missing[index]
 
 
