@@ -2,10 +2,10 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test lint bench models lock proto clean
+.PHONY: help demo test train-tools lint bench models lock proto clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 demo: ## start appia, feed it a day of traffic, ask it questions (INPUT=file FORMAT=name: your own)
 	@make/venv.sh run
@@ -15,6 +15,9 @@ test: ## build the models, then run every test (PYTEST='-k words' for some)
 	@make/venv.sh dev
 	$(VENV)/bin/appia models build
 	$(VENV)/bin/python -m pytest $(PYTEST)
+
+train-tools: ## install what training and exporting models need (torch); their tests run from then on
+	@make/venv.sh train
 
 lint: ## check style, types, layering, the generated stub, and what must not be in the project
 	@make/venv.sh dev

@@ -3,6 +3,7 @@
 #
 #   make/venv.sh run    what appia needs to run and to build its models
 #   make/venv.sh dev    that, and what testing and linting need
+#   make/venv.sh train  that, and what training and exporting models need (torch)
 #
 # VENV names the folder (.venv). PYTHON names an interpreter to use instead of searching the PATH for one.
 set -eu
@@ -58,15 +59,30 @@ install_packages() { # a lock file
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 }
 
+install_torch() { # whichever build is there is kept: a machine's owner may have chosen one
+    say "Installing torch, unless it is there"
+    "$venv/bin/python" -m pip install --disable-pip-version-check --requirement requirements/train.txt ||
+        fail "torch could not be installed: see pip's message above. Everything but training and exporting models" \
+            "works without it."
+}
+
 case ${1:-} in
 run) lock=requirements/lock.txt ;;
 dev) lock=requirements/dev-lock.txt ;;
-*) fail "make/venv.sh takes one word, run or dev (got '${1:-}')" ;;
+train) lock=requirements/train-lock.txt ;;
+*) fail "make/venv.sh takes one word: run, dev or train (got '${1:-}')" ;;
 esac
 
-# The development packages include the others, so an environment made for dev also serves run.
-wanted=$(cat requirements/lock.txt requirements/dev-lock.txt pyproject.toml | sha256sum | cut -d ' ' -f 1)
-for stamp in "$venv/appia-$1" "$venv/appia-dev"; do
+# Each set of packages includes the one before, so an environment made for a larger one also serves the smaller.
+wanted=$(cat requirements/lock.txt requirements/dev-lock.txt requirements/train-lock.txt requirements/train.txt \
+    pyproject.toml | sha256sum | cut -d ' ' -f 1)
+case $1 in
+run) serving="run dev train" ;;
+dev) serving="dev train" ;;
+train) serving="train" ;;
+esac
+for name in $serving; do
+    stamp=$venv/appia-$name
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && is_whole; then
         exit 0
     fi
@@ -74,5 +90,6 @@ done
 
 is_whole || make_venv
 install_packages "$lock"
+[ "$1" != train ] || install_torch
 echo "$wanted" >"$venv/appia-$1"
 say "$venv is ready"

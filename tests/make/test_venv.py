@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+LOCKS = ("lock.txt", "dev-lock.txt", "train-lock.txt", "train.txt")
 TOOLS = ("basename", "cat", "cut", "date", "dirname", "grep", "sha256sum")
 
 
@@ -23,8 +24,9 @@ def project(tmp_path: Path, scripts: Path) -> Path:
     (root / "requirements").mkdir()
     (root / "bin").mkdir()
     shutil.copy(scripts / "venv.sh", root / "make" / "venv.sh")
-    for name in ("requirements/lock.txt", "requirements/dev-lock.txt", "pyproject.toml"):
-        (root / name).write_text("# nothing\n")
+    for name in LOCKS:
+        (root / "requirements" / name).write_text("# nothing\n")
+    (root / "pyproject.toml").write_text("# nothing\n")
     for tool in TOOLS:
         (root / "bin" / tool).symlink_to(str(shutil.which(tool)))
     return root
@@ -73,13 +75,14 @@ def test_a_word_it_does_not_know_is_refused(project: Path) -> None:
     """A slip in the Makefile shows at once."""
     done = run(project, "prod")
     assert done.returncode == 1
-    assert "run or dev" in done.stderr
+    assert "run, dev or train" in done.stderr
 
 
 def make_environment(project: Path, stamp: str) -> None:
     """A whole environment with a stamp, as a finished run leaves it."""
+    files = " ".join(f"requirements/{name}" for name in LOCKS)
     done = subprocess.run(
-        ["/bin/sh", "-c", "cat requirements/lock.txt requirements/dev-lock.txt pyproject.toml | sha256sum"],
+        ["/bin/sh", "-c", f"cat {files} pyproject.toml | sha256sum"],
         cwd=project,
         capture_output=True,
         text=True,
@@ -97,8 +100,8 @@ def make_environment(project: Path, stamp: str) -> None:
 
 def test_a_second_run_does_nothing(project: Path) -> None:
     """With the stamp of this very lock the script says nothing and looks for no Python."""
-    make_environment(project, "appia-dev")
-    for word in ("dev", "run"):
+    make_environment(project, "appia-train")
+    for word in ("train", "dev", "run"):
         done = run(project, word)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -118,3 +121,18 @@ def test_the_development_environment_is_more_than_the_other(project: Path) -> No
     (project / "requirements" / "dev-lock.txt").write_text("# nothing\n")
     assert run(project, "run").stdout == ""
     assert "Installing" in run(project, "dev").stdout
+
+
+def test_torch_is_installed_for_training_only_and_its_absence_is_said(project: Path) -> None:
+    """The training environment is what development needs, and torch; a machine without it is told what still works."""
+    make_environment(project, "appia-dev")
+    assert run(project, "dev").stdout == ""
+    # An index that has everything but torch.
+    only_locked = 'case "$*" in *train.txt*) exit 1 ;; *"pip install"*) exit 0 ;; esac\n'
+    python = project / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\n{only_locked}exec {sys.executable} "$@"\n')
+    done = run(project, "train")
+    assert done.returncode == 1
+    assert "requirements/train-lock.txt" in done.stdout
+    assert "torch could not be installed" in done.stderr
+    assert not (project / ".venv" / "appia-train").exists()
