@@ -31,6 +31,7 @@ _ACTIVE = "ACTIVE"
 _LOCK = ".lock"
 _STAGING = ".staging"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MODEL_ID = re.compile(r"([a-z][a-z0-9-]{0,40})@([0-9a-f]{12})")
 _READ_ONLY = 0o444
 
 
@@ -73,6 +74,19 @@ class ModelStore:
         if not _SHA256.fullmatch(sha256):
             raise AppiaError(f"{pointer} does not hold a sha256; build the models again.")
         return sha256
+
+    def find(self, model_id: str) -> tuple[str, str]:
+        """The name and the sha256 of a stored model by its id, `name@` and the first 12 digits.
+
+        Raises:
+            AppiaError: it is not in the store.
+        """
+        match = _MODEL_ID.fullmatch(model_id)
+        found = [] if match is None else sorted((self.root / match[1]).glob(f"{match[2]}*"))
+        whole = [folder.name for folder in found if _SHA256.fullmatch(folder.name)]
+        if match is None or not whole:
+            raise AppiaError(f"The model {model_id} is not in {self.root}; copy its folder there.")
+        return match[1], whole[0]
 
     def load(self, name: str, sha256: str | None = None) -> LoadedModel:
         """Read a model (the active one by default), checking each file against the manifest.
