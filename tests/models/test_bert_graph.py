@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from models.bert_graph import BertGraph, BertShape, quantise_rows
 from models.bert_numpy import encode
 from services.common.embedding.inspection import refuse_unsafe_model
+from services.training.bert_graph import BertGraph, BertShape, quantise_rows
 
 SHAPE = BertShape(layers=2, heads=3, max_tokens=10)
 SENTENCES = ([1, 2], [1, 5, 9, 13, 2], [1, 19, 19, 19, 7, 8, 3, 4, 6, 2])

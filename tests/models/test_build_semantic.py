@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from models.bert_graph import BertGraph, BertShape
-from models.build_semantic import FILES, PROJECT, compare, fetch, quantise
+from models.build_semantic import FILES, PROJECT, fetch
 from services.common.errors import AppiaError
+from services.training.bert_graph import BertGraph, BertShape
+from services.training.sentence_model import compare, quantise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -41,7 +41,15 @@ class _Script:
 _SCRIPTS = {
     "attack": _Script("models.build_attack", ("models/build_attack.py", *_TRAFFIC)),
     "semantic": _Script(
-        "models.build_semantic", ("models/build_semantic.py", "models/bert_*.py", "models/sentences.txt")
+        "models.build_semantic",
+        (
+            "models/build_semantic.py",
+            "models/bert_numpy.py",
+            "models/sentences.txt",
+            "services/training/bert_graph.py",
+            "services/training/graph_builder.py",
+            "services/training/sentence_model.py",
+        ),
     ),
     "temporal": _Script("models.build_temporal", ("models/build_temporal.py", *_TRAFFIC)),
 }

@@ -11,7 +11,6 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from models.bert_graph import BertGraph, BertShape
 from models.pca_graph import LogProjection
 from services.common.embedding.manifest import (
     MANIFEST_FILE,
@@ -23,6 +22,7 @@ from services.common.embedding.manifest import (
     texts_schema_hash,
 )
 from services.common.embedding.store import ModelStore, sha256_of
+from services.training.bert_graph import BertGraph, BertShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
