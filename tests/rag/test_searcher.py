@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.common.days.fusion import FusionWeights, dense_ranks, fuse
+from services.common.days.fusion import FusionWeights, fuse, ranks
 from services.common.days.open_writer import VectorSpec
 from services.common.errors import AppiaError, UsageError
 from services.common.rpc import Deadline, NotFound, RequestError
@@ -267,11 +267,11 @@ def test_a_deadline_is_kept(catalog: Catalog, searcher: Searcher) -> None:
 
 
 def test_equal_distances_share_a_rank() -> None:
-    """Ranks are dense, distances that differ by rounding only are equal, and a missing one adds nothing."""
+    """A rank counts what is nearer; distances that differ by rounding only are equal; a missing one adds nothing."""
     distances = np.array([0.5, 0.5 + 1e-8, 0.1, np.inf, 0.9], np.float32)
-    assert dense_ranks(distances).tolist() == [2, 2, 1, 4, 3]
+    assert ranks(distances).tolist() == [2, 2, 1, 5, 4]
     scores = fuse({"attack": distances}, FusionWeights(attack=61.0))
-    assert scores.tolist() == pytest.approx([61 / 62, 61 / 62, 1.0, 0.0, 61 / 63])
+    assert scores.tolist() == pytest.approx([61 / 62, 61 / 62, 1.0, 0.0, 61 / 64])
 
 
 def test_a_spec_names_its_metric() -> None:

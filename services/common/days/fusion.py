@@ -37,10 +37,14 @@ def quantized(distances: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.rint(distances.astype(np.float64) / RESOLUTION)
 
 
-def dense_ranks(distances: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The rank of each distance from 1, ties sharing one and none left out, int64 (n,)."""
-    _, places = np.unique(quantized(distances), return_inverse=True)
-    return places.astype(np.int64) + 1
+def ranks(distances: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rank of each distance: 1 + how many are nearer, so that equal ones share the best place, int64 (n,).
+
+    Where very many candidates are as near as each other (one sentence, one hour of a host), what comes after them is
+    that much farther down: decision 0007 has the measurement.
+    """
+    steps = quantized(distances)
+    return np.searchsorted(np.sort(steps), steps, "left").astype(np.int64) + 1
 
 
 def fuse(distances: Mapping[str, NDArray[np.float32]], weights: FusionWeights) -> NDArray[np.float64]:
@@ -52,7 +56,7 @@ def fuse(distances: Mapping[str, NDArray[np.float32]], weights: FusionWeights) -
     """
     scores = np.zeros(len(next(iter(distances.values()))))
     for index, values in distances.items():
-        share = weights.of(index) / (CONSTANT + dense_ranks(values))
+        share = weights.of(index) / (CONSTANT + ranks(values))
         scores += np.where(np.isfinite(values), share, 0.0)
     return scores
 
