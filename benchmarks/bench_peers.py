@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.common import ROOT, BenchError, Report, options
 from benchmarks.peers_reader import load_peers
 from services.common.days import embed_chunk
-from services.common.days.embed_chunk import Embedded
+from services.common.days.distinct import Embedded
 from services.common.days.embedders import Embedders
 from services.common.days.names import EVENT_INDICES, StateNames, claim_layout, day_of
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from services.common.days.chunk import Chunk
     from services.common.days.chunk_builder import Progress
-    from services.common.days.embed_chunk import Embedded
+    from services.common.days.distinct import Embedded
     from services.common.days.embedders import Embedders
 
 

@@ -1,0 +1,46 @@
+"""Distinct vectors of an index: equal ones are kept once, and each row points at its own."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Distinct vectors, float32 (items, dim), and for each row the number of its vector, uint32 (rows,)."""
+
+    vectors: NDArray[np.float32]
+    codes: NDArray[np.uint32]
+
+
+class DistinctVectors:
+    """Collects vectors and keeps equal ones once, known by 16 bytes of their BLAKE2b."""
+
+    def __init__(self, dim: int) -> None:
+        """Begin with no vector of `dim` components."""
+        self._known: dict[bytes, int] = {}
+        self._parts: list[NDArray[np.float32]] = [np.empty((0, dim), np.float32)]
+
+    def add(self, vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
+        """The number of each vector (n, dim), uint32 (n,)."""
+        known, codes, new = self._known, np.empty(len(vectors), np.uint32), []
+        for i, vector in enumerate(np.ascontiguousarray(vectors)):
+            key = hashlib.blake2b(vector, digest_size=16).digest()
+            code = known.get(key)
+            if code is None:
+                code = known[key] = len(known)
+                new.append(i)
+            codes[i] = code
+        self._parts.append(vectors[new])
+        return codes
+
+    def vectors(self) -> NDArray[np.float32]:
+        """All distinct vectors, float32 (items, dim)."""
+        return np.concatenate(self._parts)
