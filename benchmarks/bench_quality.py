@@ -30,9 +30,10 @@ from benchmarks.stack import (
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import EVENT_INDICES, StateNames
 from services.rag.filters import Filters
+from services.rag.models import StoredModels
+from services.rag.queries import Queries
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
-from services.rag.texts import StoredTexts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +144,7 @@ def _each(counts: list[int], sample: int) -> int:
 
 
 def _measure(report: Report, snapshot: Snapshot, split: Split, state: Path) -> None:
-    searcher = Searcher(StoredTexts(StateNames(state).models), FusionWeights())
+    searcher = Searcher(Queries(StoredModels(StateNames(state).models)), FusionWeights())
     bounds = Bounds(K, BaseRows(base=split.base))
     base = sum(map(len, split.base.values()))
     asked = sum(map(len, split.queries.values()))

@@ -27,10 +27,11 @@ from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.catalog import Catalog
+from services.rag.models import StoredModels
 from services.rag.operations import Operations, Replica
+from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings
-from services.rag.texts import StoredTexts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,9 +98,9 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
-    texts = StoredTexts(settings.models or StateNames(settings.state).models)
+    queries = Queries(StoredModels(settings.models or StateNames(settings.state).models))
     replica = Replica(settings.name, os.getpid(), version("appia"), time.monotonic())
-    return Operations(catalog, Searcher(texts, weights), replica)
+    return Operations(catalog, Searcher(queries, weights), replica)
 
 
 def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:

@@ -11,7 +11,7 @@ from services.common.rpc import Deadline
 from services.rag.filters import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -56,9 +56,9 @@ class Scope:
             RequestError: the deadline has passed.
         """
         self._started = time.perf_counter()
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._missing: list[dict[str, str]] = []
-        self._specs: dict[str, VectorSpec] = {}
+        self._models: dict[str, set[str]] = {}
         self.deadline = bounds.deadline
         self.parts: list[Part] = []
         for segment in snapshot.segments:
@@ -73,7 +73,7 @@ class Scope:
                     self.miss(part.view.day, index, part.view.missing[index])
 
     def _note_faults(self, filters: Filters) -> None:
-        for day, reason in self._snapshot.faults:
+        for day, reason in self.snapshot.faults:
             if not filters.days or day in filters.days:
                 self.miss(day, EVERY_INDEX, reason)
 
@@ -83,33 +83,45 @@ class Scope:
         if entry not in self._missing:
             self._missing.append(entry)
 
-    def index_of(self, part: Part, index: str, model_id: str) -> VectorIndex | None:
-        """The index of a part, None where it has none or one of another model, whose vectors are not comparable."""
-        found = part.view.indices.get(index)
-        if found is None:
+    def reasons(self, indices: Sequence[str]) -> list[str]:
+        """Why something of these indices was missed, as far as it is known by now."""
+        return [entry["reason"] for entry in self._missing if entry["index"] in indices]
+
+    def models_of(self, index: str) -> list[str]:
+        """The ids of the models that an index of these parts was made by, each once, in the order of the parts."""
+        found = [part.view.indices[index].spec.model_id for part in self.parts if index in part.view.indices]
+        return list(dict.fromkeys(found))
+
+    def miss_model(self, index: str, model_id: str, reason: str) -> None:
+        """Note that the parts whose `index` is of a model could not be searched, because it could not be used."""
+        for part in self.parts:
+            found = part.view.indices.get(index)
+            if found is not None and found.spec.model_id == model_id:
+                self.miss(part.view.day, index, f"made by model {model_id}, which cannot be used: {reason}")
+
+    def index_of(self, number: int, index: str, models: Container[str]) -> VectorIndex | None:
+        """The index of the part with a number; None where it has none, or one of a model that is not in `models`."""
+        found = self.parts[number].view.indices.get(index)
+        if found is None or found.spec.model_id not in models:
             return None
-        if found.spec.model_id != model_id:
-            reason = f"made by model {found.spec.model_id}, the question is one for {model_id}"
-            self.miss(part.view.day, index, reason)
-            return None
-        self._specs[index] = found.spec
+        self._models.setdefault(index, set()).add(found.spec.model_id)
         return found
 
-    def metric(self, index: str) -> str:
-        """How an index that was searched compares vectors: "cosine" or "l2"."""
-        return self._specs[index].metric
+    def spec(self, number: int, index: str) -> VectorSpec:
+        """What the vectors of an index were made by in the part with a number, which has that index."""
+        return self.parts[number].view.indices[index].spec
 
     def receipt(self) -> dict[str, Any]:
         """What was searched, what was missing, and how long it took so far."""
         views = [part.view for part in self.parts]
-        newest = max((s.tally.last_ns for s in self._snapshot.segments if s.view.rows), default=None)
+        newest = max((s.tally.last_ns for s in self.snapshot.segments if s.view.rows), default=None)
         return {
             "days": sorted({view.day for view in views}),
             "rows": sum(part.count for part in self.parts),
             "missing": self._missing,
             "newest_event": None if newest is None else iso_time(newest),
             "generations": {view.day: view.generation for view in views if view.sealed},
-            "models": {index: spec.model_id for index, spec in self._specs.items()},
+            "models": {index: sorted(models) for index, models in self._models.items()},
             "took_ms": round((time.perf_counter() - self._started) * 1000, 3),
         }
 

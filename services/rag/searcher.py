@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from services.common.days.names import EVENT_INDICES
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
-from services.rag.nearest import QueryVector, exact_distances, nearest, show, union
+from services.rag.nearest import exact_distances, nearest, show, union
 from services.rag.scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from services.rag.catalog import Snapshot
     from services.rag.events import Place
     from services.rag.nearest import Hits
+    from services.rag.queries import Queries, Vectors
     from services.rag.scope import Bounds
 
 FUSED = "fused"
@@ -31,19 +34,11 @@ _FUSED_LEAST, _FUSED_FACTOR = 50, 5
 _NEWEST_FIRST_NS = 1 << 62
 
 
-class QueryTexts(Protocol):
-    """Turns the words of a question into a vector of the semantic index."""
-
-    def embed(self, text: str) -> QueryVector:
-        """The vector of `text`. Blocks for the model. Raises `AppiaError` where no model can be used."""
-        ...
-
-
 @dataclass(frozen=True)
 class Searcher:
     """Searches snapshots. Safe for several threads; each call blocks for its own search."""
 
-    texts: QueryTexts
+    queries: Queries
     weights: FusionWeights
 
     def similar(self, snapshot: Snapshot, event_id: str, index: str, bounds: Bounds) -> dict[str, Any]:
@@ -61,11 +56,11 @@ class Searcher:
         wanted = EVENT_INDICES if index == FUSED else (index,)
         place = find_event(snapshot, event_id)
         scope = Scope(snapshot, bounds, wanted)
-        queries = _vectors_of(place, event_id, wanted, scope)
+        queries = self._vectors_of(scope, place, event_id, wanted)
         if index == FUSED:
             hits = self._fused(scope, queries, place, bounds.k)
         else:
-            found = nearest(scope, index, queries[index], (bounds.k + 1, place.time_ns))
+            found = nearest(scope, index, queries.get(index, {}), (bounds.k + 1, place.time_ns))
             hits = _show_one(scope, index, found.without(scope, place).first(bounds.k))
         return {"event": read_events([place])[0], "hits": hits, "receipt": scope.receipt()}
 
@@ -81,53 +76,53 @@ class Searcher:
         if not 0 < len(text) <= MAX_TEXT:
             raise UsageError(f"The text to search for must have 1 to {MAX_TEXT} characters, not {len(text)}.")
         scope = Scope(snapshot, bounds, (SEMANTIC,))
-        query = self.texts.embed(text)
-        found = nearest(scope, SEMANTIC, query, (bounds.k, _NEWEST_FIRST_NS))
+        queries = self.queries.of_text(scope, SEMANTIC, text)
+        found = nearest(scope, SEMANTIC, queries, (bounds.k, _NEWEST_FIRST_NS))
         return {"hits": _show_one(scope, SEMANTIC, found), "receipt": scope.receipt()}
 
-    def _fused(
-        self, scope: Scope, queries: dict[str, QueryVector], place: Place, k: int
-    ) -> list[dict[str, Any]]:
+    def _vectors_of(
+        self, scope: Scope, place: Place, event_id: str, wanted: Sequence[str]
+    ) -> dict[str, Vectors]:
+        """The event's vectors in each index that has some."""
+        made = {index: self.queries.of_event(scope, place, index) for index in wanted}
+        found = {index: queries for index, queries in made.items() if queries}
+        if scope.parts and not found:
+            reasons = "; ".join(dict.fromkeys(scope.reasons(wanted))) or "nothing is indexed there yet"
+            raise NotFound(f"The event {event_id!r} has no vector in {' or '.join(wanted)}: {reasons}.")
+        return found
+
+    def _fused(self, scope: Scope, queries: dict[str, Vectors], place: Place, k: int) -> list[dict[str, Any]]:
         """Every index names its candidates; then each index ranks all of them by their exact distances."""
+        if not queries:
+            return []
         depth = max(_FUSED_LEAST, _FUSED_FACTOR * k) + 1
-        lists = [nearest(scope, index, query, (depth, place.time_ns)) for index, query in queries.items()]
+        lists = [nearest(scope, index, vectors, (depth, place.time_ns)) for index, vectors in queries.items()]
         hits = union(lists).without(scope, place)
-        distances = {index: exact_distances(scope, index, query, hits) for index, query in queries.items()}
-        scores = fuse(distances, self.weights)
+        distances: dict[str, NDArray[np.float32]] = {}
+        models: dict[str, NDArray[np.int64]] = {}
+        for index, vectors in queries.items():
+            distances[index], models[index] = exact_distances(scope, index, vectors, hits)
+        scores = fuse(distances, self.weights, models)
         best = by_score(scores, hits.gaps)[:k]
         facts = [
             {
                 "index": FUSED,
                 "score": float(scores[number]),
                 "scores": {
-                    index: similarity(scope.metric(index), float(values[number]))
+                    index: similarity(scope.spec(part, index).metric, float(values[number]))
                     for index, values in distances.items()
                     if np.isfinite(values[number])
                 },
             }
-            for number in best.tolist()
+            for number, part in zip(best.tolist(), hits.parts[best].tolist(), strict=True)
         ]
         return show(scope, hits.take(best), facts)
 
 
-def _vectors_of(place: Place, event_id: str, wanted: Sequence[str], scope: Scope) -> dict[str, QueryVector]:
-    """The event's vector in each index that has one; the others are noted as missing."""
-    found: dict[str, QueryVector] = {}
-    for index in wanted:
-        vectors = place.view.indices.get(index)
-        if vectors is None or place.row >= vectors.rows:
-            scope.miss(place.view.day, index, "the event itself has no vector in it yet")
-        else:
-            found[index] = QueryVector(vectors.vector(place.row), vectors.spec.model_id)
-    if not found:
-        names = " or ".join(wanted)
-        raise NotFound(f"The event {event_id!r} has no vector in {names} yet; ask again in a moment.")
-    return found
-
-
 def _show_one(scope: Scope, index: str, hits: Hits) -> list[dict[str, Any]]:
-    facts = [
-        {"index": index, "score": similarity(scope.metric(index), distance), "distance": distance}
-        for distance in hits.distances.tolist()
-    ]
+    facts: list[dict[str, Any]] = []
+    for part, distance in zip(hits.parts.tolist(), hits.distances.tolist(), strict=True):
+        spec = scope.spec(part, index)
+        score = similarity(spec.metric, distance)
+        facts.append({"index": index, "model": spec.model_id, "score": score, "distance": distance})
     return show(scope, hits, facts)

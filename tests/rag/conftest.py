@@ -19,6 +19,7 @@ from services.common.days.names import StateNames, claim_layout, day_start_ns
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
+from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.narrative import Narrator
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
@@ -26,7 +27,7 @@ from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
 from services.rag.catalog import Catalog
-from services.rag.nearest import QueryVector
+from services.rag.queries import Queries
 
 if TYPE_CHECKING:
     import signal
@@ -76,13 +77,18 @@ def _words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class SmallTexts:
-    """`QueryTexts` over a small embedder."""
+class SmallModels:
+    """`QueryModels` that have some small embedders and no other."""
 
-    embedder: SmallEmbedder
+    embedders: tuple[SmallEmbedder, ...]
 
-    def embed(self, text: str) -> QueryVector:
-        return QueryVector(self.embedder.embed([text])[0], self.embedder.model_id)
+    def _named(self, model_id: str) -> Any:
+        for embedder in self.embedders:
+            if embedder.model_id == model_id:
+                return embedder
+        raise AppiaError(f"The model {model_id} is not here.")
+
+    rows = texts = windows = _named
 
 
 @dataclass
@@ -105,6 +111,7 @@ class World:
             SmallEmbedder("attack", "l2"),
             SmallEmbedder("semantic", "cosine"),
             SmallEmbedder("temporal", "cosine"),
+            SmallEmbedder("entity", "l2"),
         )
         self.vocabulary = load_vocabulary()
         self.narrator = Narrator(self.vocabulary)
@@ -234,9 +241,14 @@ def follow() -> Iterator[Callable[[World], Catalog]]:
 
 
 @pytest.fixture
-def small_texts() -> Callable[[World], SmallTexts]:
-    """The words of questions by the same embedder as the narratives."""
-    return lambda world: SmallTexts(world.embedders.semantic)  # type: ignore[arg-type]
+def small_queries() -> Callable[..., Queries]:
+    """Questions by small embedders, given or else those of a world."""
+
+    def make(world: World, *more: SmallEmbedder) -> Queries:
+        own: Any = world.embedders
+        return Queries(SmallModels((own.attack, own.semantic, own.temporal, *more)))
+
+    return make
 
 
 @pytest.fixture

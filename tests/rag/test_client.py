@@ -58,7 +58,7 @@ def test_a_replica_serves_registers_and_ends(
         assert client.days()["days"][0]["state"] == "sealed"
         assert client.stats()["rows"] == 30
         assert client.ping()["name"] == "rag-1"
-        with pytest.raises(RpcRefused, match="No semantic model"):
+        with pytest.raises(RpcRefused, match="The model semantic@000000000001 is not in"):
             client.search("port scan")
     assert replica.end(signal.SIGTERM) == 0
     assert _registered(world) == []

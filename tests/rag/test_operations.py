@@ -26,11 +26,11 @@ SOON = Deadline()
 
 
 @pytest.fixture
-def ask(world: Any, follow: Any, small_texts: Any) -> Mapping[str, Handler]:
+def ask(world: Any, follow: Any, small_queries: Any) -> Mapping[str, Handler]:
     """The operations of a replica over a sealed and an open day."""
     world.fill(OLD, 60, sealed=True)
     world.fill(OPEN, 40, sealed=False)
-    searcher = Searcher(small_texts(world), FusionWeights())
+    searcher = Searcher(small_queries(world), FusionWeights())
     return Operations(follow(world), searcher, Replica("rag-7", 42, "0.0", 0.0)).handlers()
 
 
@@ -48,13 +48,13 @@ def test_a_whole_event_comes_back(world: Any, ask: Any) -> None:
         assert answer["fields"]["narrative"]
 
 
-def test_an_event_that_json_cannot_hold_comes_as_text(world: Any, follow: Any, small_texts: Any) -> None:
+def test_an_event_that_json_cannot_hold_comes_as_text(world: Any, follow: Any, small_queries: Any) -> None:
     """A time outside the calendar in an attacker's event does not break `get`."""
     (event,) = world.make(OPEN, 1)
     event.network_features.flow_start_time.seconds = 2**62
     world.write(OPEN, [event])
     operations = Operations(
-        follow(world), Searcher(small_texts(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
     )
     answer = operations.get({"event_id": event.event_id}, SOON)
     assert f"seconds: {2**62}" in answer["event"]["text_format"]
@@ -98,10 +98,10 @@ def test_totals_are_exact(world: Any, ask: Any) -> None:
     assert ask["ping"]({}, SOON)["pid"] == 42
 
 
-def test_an_empty_state_has_totals(world: Any, follow: Any, small_texts: Any) -> None:
+def test_an_empty_state_has_totals(world: Any, follow: Any, small_queries: Any) -> None:
     """Without any event the counts are zero and the times absent."""
     operations = Operations(
-        follow(world), Searcher(small_texts(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
     )
     answer = operations.stats({}, SOON)
     assert (answer["rows"], answer["first_event"], answer["classes"]) == (0, None, {})
@@ -196,7 +196,7 @@ def test_any_arguments_are_answered_or_refused(ask: Any, op: str, args: dict[str
 
 
 def test_a_day_with_a_damaged_database_does_not_hide_the_others(
-    world: Any, follow: Any, small_texts: Any
+    world: Any, follow: Any, small_queries: Any
 ) -> None:
     """Events of sound days are found; for others the sentence names the damaged day."""
     world.fill(OLD, 20, sealed=True)
@@ -205,7 +205,7 @@ def test_a_day_with_a_damaged_database_does_not_hide_the_others(
     database.chmod(0o644)
     database.write_bytes(b"x" * database.stat().st_size)
     operations = Operations(
-        follow(world), Searcher(small_texts(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
     )
     event_id = next(i for i in world.events if OLD in i)
     assert operations.get({"event_id": event_id}, SOON)["day"] == OLD

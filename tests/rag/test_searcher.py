@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 from services.common.days.fusion import FusionWeights, fuse, ranks
 from services.common.days.open_writer import VectorSpec
 from services.common.errors import AppiaError, UsageError
+from services.common.events.windows import Traffic, day_windows
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.arguments import parse_filters
+from services.rag.events import Place
+from services.rag.models import StoredModels
+from services.rag.queries import Queries, window_of
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
-from services.rag.texts import StoredTexts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +40,8 @@ def catalog(world: Any, follow: Any) -> Catalog:
 
 
 @pytest.fixture
-def searcher(world: Any, small_texts: Any) -> Searcher:
-    return Searcher(small_texts(world), WEIGHTS)
+def searcher(world: Any, small_queries: Any) -> Searcher:
+    return Searcher(small_queries(world), WEIGHTS)
 
 
 class Truth:
@@ -166,7 +170,7 @@ def test_the_receipt_tells_what_was_searched(catalog: Catalog, searcher: Searche
         assert receipt["days"] == [OLD, OPEN]
         assert receipt["rows"] == 120
         assert receipt["generations"] == {OLD: 1}
-        assert receipt["models"] == {"attack": "attack@000000000001"}
+        assert receipt["models"] == {"attack": ["attack@000000000001"]}
         assert receipt["missing"] == []
         assert receipt["newest_event"] == max(hit["time"] for hit in _all(snapshot))
         assert receipt["took_ms"] > 0
@@ -198,19 +202,22 @@ def test_a_filter_that_nothing_passes_gives_nothing(catalog: Catalog, searcher: 
 
 
 def test_an_index_that_lags_is_named(world: Any, follow: Any, searcher: Searcher) -> None:
-    """Rows without vectors yet are named in the receipt, an event without any is a sentence."""
-    world.fill(OPEN, 10, sealed=False)
+    """Rows without vectors yet are named in the receipt; an event without one is embedded for the question."""
+    events = world.fill(OPEN, 10, sealed=False)
     late = world.make(OPEN, 4, prefix="late")
     world.write(OPEN, late, index=False)
-    catalog = follow(world)
-    with catalog.lease() as snapshot:
-        event_id = snapshot.segments[0].view.events.fetch([0])[0]["event_id"]
-        receipt = searcher.similar(snapshot, event_id, "attack", Bounds(20))["receipt"]
-        assert receipt["missing"] == [{"day": OPEN, "index": "attack", "reason": "10 of 14 rows written"}]
-        with pytest.raises(NotFound, match="has no vector in attack yet"):
-            searcher.similar(snapshot, late[0].event_id, "attack", Bounds(5))
-        with pytest.raises(NotFound, match="has no vector in attack or semantic or temporal yet"):
-            searcher.similar(snapshot, late[0].event_id, "fused", Bounds(5))
+    lags = {"day": OPEN, "index": "attack", "reason": "10 of 14 rows written"}
+    with follow(world).lease() as snapshot:
+        receipt = searcher.similar(snapshot, events[0].event_id, "attack", Bounds(20))["receipt"]
+        assert receipt["missing"] == [lags]
+        answer = searcher.similar(snapshot, late[0].event_id, "attack", Bounds(20))
+        assert answer["receipt"]["missing"] == [lags]
+        assert len(answer["hits"]) == 10
+        nobody = Searcher(Queries(StoredModels(world.state.models)), WEIGHTS)
+        with pytest.raises(NotFound, match=r"has no vector in attack: .*attack@000000000001 is not in"):
+            nobody.similar(snapshot, late[0].event_id, "attack", Bounds(5))
+        with pytest.raises(NotFound, match="has no vector in attack or semantic or temporal: "):
+            nobody.similar(snapshot, late[0].event_id, "fused", Bounds(5))
 
 
 def test_a_missing_index_does_not_stop_the_others(world: Any, follow: Any, searcher: Searcher) -> None:
@@ -225,21 +232,126 @@ def test_a_missing_index_does_not_stop_the_others(world: Any, follow: Any, searc
         assert {"day": OLD, "index": "temporal", "reason": "not built yet"} in answer["receipt"]["missing"]
 
 
-def test_vectors_of_another_model_are_not_compared(
-    world: Any, follow: Any, searcher: Searcher, small_embedder: Any
+class Mixed:
+    """Two sealed days: the same events, embedded with other models on the second; and one event of each."""
+
+    def __init__(self, world: Any, small: Any) -> None:
+        self.old = world.fill(OLD, 60, sealed=True)
+        before = world.embedders
+        self.newer = (small("attack", "l2", 2), small("semantic", "cosine", 2), small("temporal", "l2", 2))
+        world.embedders = replace(before, **{embedder.name: embedder for embedder in self.newer})
+        self.new = []
+        for event in self.old:
+            twin = type(event).FromString(event.SerializeToString())
+            twin.event_id = f"twin-{event.event_id}"
+            twin.event_timestamp.seconds += 86_400
+            self.new.append(twin)
+        world.write(NEW, self.new)
+        world.seal(NEW)
+        world.embedders = before
+
+
+@pytest.fixture
+def mixed(world: Any, small_embedder: Any) -> Mixed:
+    return Mixed(world, small_embedder)
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_days_of_different_models_are_searched_each_by_its_own(
+    world: Any, follow: Any, small_queries: Any, mixed: Mixed, index: str
 ) -> None:
-    """A day embedded by another model is left out of that index and named."""
-    world.fill(OLD, 30, sealed=True)
-    first = world.embedders
-    world.embedders = type(first)(small_embedder("attack", "l2", 2), first.semantic, first.temporal)
-    events = world.fill(NEW, 30, sealed=True)
-    catalog = follow(world)
-    with catalog.lease() as snapshot:
-        answer = searcher.similar(snapshot, events[0].event_id, "attack", Bounds(100))
-        assert {hit["day"] for hit in answer["hits"]} == {NEW}
-        (missing,) = answer["receipt"]["missing"]
-        assert (missing["day"], missing["index"]) == (OLD, "attack")
-        assert "attack@000000000001" in missing["reason"]
+    """An event finds its twin of another model at distance 0, the hits of both models take turns by their rank."""
+    searcher = Searcher(small_queries(world, *mixed.newer), WEIGHTS)
+    with follow(world).lease() as snapshot:
+        for asked, twin in ((mixed.old[7], mixed.new[7]), (mixed.new[7], mixed.old[7])):
+            answer = searcher.similar(snapshot, asked.event_id, index, Bounds(119))
+            hits = answer["hits"]
+            assert {hit["event_id"] for hit in hits} == {e.event_id for e in (*mixed.old, *mixed.new)} - {
+                asked.event_id
+            }
+            found = next(hit for hit in hits if hit["event_id"] == twin.event_id)
+            assert found["distance"] == pytest.approx(0.0, abs=2e-3)
+            assert answer["receipt"]["missing"] == []
+            assert answer["receipt"]["models"] == {index: [f"{index}@{n:012x}" for n in (1, 2)]}
+            for day, version in ((OLD, 1), (NEW, 2)):
+                of_day = [hit for hit in hits if hit["day"] == day]
+                assert {hit["model"] for hit in of_day} == {f"{index}@{version:012x}"}
+                distances = [round(hit["distance"], 5) for hit in of_day]
+                assert distances == sorted(distances)
+            short = searcher.similar(snapshot, asked.event_id, index, Bounds(8))["hits"]
+            assert {hit["day"] for hit in short} == {OLD, NEW}
+
+
+def test_questions_in_words_reach_days_of_every_model(
+    world: Any, follow: Any, small_queries: Any, mixed: Mixed
+) -> None:
+    """A text is embedded by each semantic model; where one is missing the others answer and the receipt says so."""
+    with follow(world).lease() as snapshot:
+        text = snapshot.segments[0].view.events.fetch([3])[0]["narrative"]
+        both = Searcher(small_queries(world, *mixed.newer), WEIGHTS).search(snapshot, text, Bounds(200))
+        assert {hit["day"] for hit in both["hits"] if hit["score"] > 0.9999} == {OLD, NEW}
+        assert len(both["receipt"]["models"]["semantic"]) == 2
+        one = Searcher(small_queries(world), WEIGHTS).search(snapshot, text, Bounds(200))
+        assert {hit["day"] for hit in one["hits"]} == {OLD}
+        (missing,) = one["receipt"]["missing"]
+        assert (missing["day"], missing["index"]) == (NEW, "semantic")
+        assert "semantic@000000000002, which cannot be used" in missing["reason"]
+
+
+def test_fusion_ranks_within_each_model(world: Any, follow: Any, small_queries: Any, mixed: Mixed) -> None:
+    """The twin in the day of other models is first by all three indices; a day without its models is left out."""
+    with follow(world).lease() as snapshot:
+        searcher = Searcher(small_queries(world, *mixed.newer), WEIGHTS)
+        answer = searcher.similar(snapshot, mixed.old[7].event_id, "fused", Bounds(119))
+        twin = next(hit for hit in answer["hits"] if hit["event_id"] == mixed.new[7].event_id)
+        assert twin["scores"] == pytest.approx({"attack": 1.0, "semantic": 1.0, "temporal": 1.0}, abs=3e-3)
+        best_new = next(hit for hit in answer["hits"] if hit["day"] == NEW)
+        assert best_new["score"] == pytest.approx(3.5 / 61)
+        assert {len(models) for models in answer["receipt"]["models"].values()} == {2}
+        alone = Searcher(small_queries(world), WEIGHTS).similar(
+            snapshot, mixed.old[7].event_id, "fused", Bounds(119)
+        )
+        assert {hit["day"] for hit in alone["hits"]} == {OLD}
+        assert {(gap["day"], gap["index"]) for gap in alone["receipt"]["missing"]} == {
+            (NEW, index) for index in INDICES
+        }
+
+
+def test_the_window_of_an_event_is_that_of_its_day(world: Any, follow: Any) -> None:
+    """Made for one event from all segments of the day, it is the window that sealing the day gives it."""
+    world.rng = np.random.default_rng(4)
+    world.write(OLD, world.make(OLD, 150), 1)
+    world.write(OLD, world.make(OLD, 150), 2)
+    with follow(world).lease() as snapshot:
+        views = [segment.view for segment in snapshot.segments]
+        made = {
+            fields["event_id"]: window_of(views, Place(view, row))
+            for view in views
+            for row, fields in enumerate(view.events.fetch(range(view.rows)))
+        }
+    world.seal(OLD, 2)
+    with follow(world).lease() as snapshot:
+        view = snapshot.segments[0].view
+        whole = _windows_of(view)
+        for row, fields in enumerate(view.events.fetch(range(view.rows))):
+            assert np.array_equal(made[fields["event_id"]], whole[row])
+            assert np.array_equal(window_of([view], Place(view, row)), whole[row])
+
+
+def _windows_of(view: Any) -> np.ndarray:
+    columns = view.columns
+    windows = day_windows(
+        Traffic(
+            columns["src_ip"],
+            columns["time_ns"],
+            columns["bytes"],
+            columns["packets"],
+            columns["dst_ip"],
+            columns["dst_port"],
+            np.maximum(np.maximum(columns["overall"], columns["fast"]), columns["ml"]),
+        )
+    )
+    return np.concatenate(list(windows.blocks()))[windows.codes]
 
 
 def test_what_cannot_be_answered_is_a_sentence(catalog: Catalog, searcher: Searcher, tmp_path: Path) -> None:
@@ -254,8 +366,8 @@ def test_what_cannot_be_answered_is_a_sentence(catalog: Catalog, searcher: Searc
         for text in ("", "  \n", "x" * 1001):
             with pytest.raises(UsageError, match="1 to 1000 characters"):
                 searcher.search(snapshot, text, Bounds(5))
-        with pytest.raises(AppiaError, match="No semantic model"):
-            Searcher(StoredTexts(tmp_path), WEIGHTS).search(snapshot, "port scan", Bounds(5))
+        with pytest.raises(AppiaError, match="The model semantic@000000000001 is not in"):
+            Searcher(Queries(StoredModels(tmp_path)), WEIGHTS).search(snapshot, "port scan", Bounds(5))
 
 
 def test_a_deadline_is_kept(catalog: Catalog, searcher: Searcher) -> None:

@@ -47,17 +47,31 @@ def ranks(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.searchsorted(np.sort(steps), steps, "left").astype(np.int64) + 1
 
 
-def fuse(distances: Mapping[str, NDArray[np.float32]], weights: FusionWeights) -> NDArray[np.float64]:
+def ranks_within(distances: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rank of each distance among those of its group: `groups` (n,) tells which may be compared, int64 (n,)."""
+    found = np.empty(len(distances), np.int64)
+    for group in np.unique(groups).tolist():
+        here = groups == group
+        found[here] = ranks(distances[here])
+    return found
+
+
+def fuse(
+    distances: Mapping[str, NDArray[np.float32]],
+    weights: FusionWeights,
+    groups: Mapping[str, NDArray[np.int64]] | None = None,
+) -> NDArray[np.float64]:
     """The fused score of n candidates, higher is better, float64 (n,).
 
     Args:
         distances: for each index the distance of every candidate (n,), infinite where the index lacks it.
         weights: of the indices.
+        groups: for each index which candidates may be compared (n,), as in `ranks_within`; all where it is absent.
     """
     scores = np.zeros(len(next(iter(distances.values()))))
     for index, values in distances.items():
-        share = weights.of(index) / (CONSTANT + ranks(values))
-        scores += np.where(np.isfinite(values), share, 0.0)
+        places = ranks(values) if groups is None else ranks_within(values, groups[index])
+        scores += np.where(np.isfinite(values), weights.of(index) / (CONSTANT + places), 0.0)
     return scores
 
 
