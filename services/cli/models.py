@@ -1,4 +1,4 @@
-"""`appia models`, and where models are when nobody says where."""
+"""`appia models`."""
 
 from __future__ import annotations
 
@@ -8,38 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
+from services.cli.models_export import export_model
+from services.cli.options import JsonOption, grouped
 from services.cli.output import print_json, print_lines, print_table, say
+from services.cli.store_folder import ModelsOption, model_store_folder
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from services.common.embedding.store import ModelStore
 
 SHA256_DIGITS = 64
-
-ModelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--models",
-        metavar="DIR",
-        envvar="APPIA_MODELS",
-        help="Model store, shared by all state directories of this user.",
-        show_default="appia/models below $XDG_DATA_HOME, or below ~/.local/share",
-    ),
-]
-
-
-def model_store_folder(given: Path | None, environment: Mapping[str, str]) -> Path:
-    """Where the models are: the folder that was given, or one in the user's data directory.
-
-    The default is that of the XDG Base Directory Specification, in which a relative path counts as unset.
-    """
-    if given is not None:
-        return given
-    data = Path(environment.get("XDG_DATA_HOME", ""))
-    return (data if data.is_absolute() else Path.home() / ".local" / "share") / "appia" / "models"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,6 +25,9 @@ def add_to(app: typer.Typer) -> None:
     models = typer.Typer(help="Build, list and check the model files.", no_args_is_help=True)
     models.command("build", epilog="Example: appia models build")(build)
     models.command("list", epilog="Example: appia models list --json")(list_models)
+    models.command("export", epilog="Example: appia models export sbert --from FOLDER --as semantic-es")(
+        grouped(export_model)
+    )
     models.command("verify", epilog="Example: appia models verify")(verify)
     app.add_typer(models, name="models")
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.models import ModelsOption, model_store_folder
 from services.cli.options import JsonOption, StateOption, grouped, required_state
 from services.cli.output import print_lines, print_table, say
+from services.cli.store_folder import ModelsOption, model_store_folder
 from services.common.errors import UsageError
 
 if TYPE_CHECKING:

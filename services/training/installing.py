@@ -46,6 +46,7 @@ def manifest_of(
         licence=licence,
         training_data=trained.training_data,
         measured={name: float(f"{value:.{FIGURES}g}") for name, value in trained.measured.items()},
+        rows_at_once=trained.rows_at_once,
         made_by=maker,
         inputs_digest=inputs_digest,
         created=created.astimezone(dt.UTC).isoformat(timespec="seconds"),

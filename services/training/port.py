@@ -91,6 +91,8 @@ class TrainedModel:
     training_data: str
     """What it was fitted on, in one or two sentences for the manifest."""
     measured: dict[str, float]
+    rows_at_once: int = 1024
+    """Rows or windows of one run at most: what a large model needs to stay within its memory."""
 
 
 class Report(Protocol):

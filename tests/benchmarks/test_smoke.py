@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.models import model_store_folder
+from services.cli.store_folder import model_store_folder
 
 PROJECT = Path(__file__).parents[2]
 EVENTS = 500

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.cli.child import Service
-from services.cli.models import model_store_folder
 from services.cli.running import read_running
+from services.cli.store_folder import model_store_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

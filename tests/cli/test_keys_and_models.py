@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.cli.models import model_store_folder
+from services.cli.store_folder import model_store_folder
 
 if TYPE_CHECKING:
     import subprocess

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.cli.models import model_store_folder
 from services.cli.running import Running, read_running
+from services.cli.store_folder import model_store_folder
 from services.common.days.names import StateNames, read_pointer
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.sealed_reader import SealedReader

@@ -31,11 +31,11 @@ class _Part(BaseModel):
 class InputSchema(_Part):
     """What a model takes.
 
-    `shape` is (width,) for "features", (steps, channels) for "windows" and (longest input in tokens,) for
-    "texts"; `hash` names the exact meaning of the input and must equal that of the running program.
+    `shape` is (width,) for "features" and "profiles", (steps, channels) for "windows" and (longest input in
+    tokens,) for "texts"; `hash` names the exact meaning of the input and must equal that of the running program.
     """
 
-    kind: Literal["features", "windows", "texts"]
+    kind: Literal["features", "windows", "texts", "profiles"]
     hash: Annotated[str, Field(min_length=8)]
     shape: Annotated[tuple[int, ...], Field(strict=False)]
 
@@ -61,6 +61,7 @@ class Manifest(_Part):
     licence: str
     training_data: str
     measured: dict[str, float]
+    rows_at_once: Annotated[int, Field(gt=0)] = 1024  # at most in one run, which bounds its memory
     made_by: MadeBy
     inputs_digest: str
     created: str

@@ -112,7 +112,7 @@ class _OnnxModel:
 class OnnxArrays(_OnnxModel):
     """Embeds float32 arrays (n, *shape): a `RowEmbedder` or a `WindowEmbedder`, as the model's kind says.
 
-    `kind` is "features" or "windows", `schema_hash` the hash of the running program's schema of that kind.
+    `kind` is "features", "windows" or "profiles", `schema_hash` the hash of the running program's schema of that kind.
     Raises AppiaError if the model was made for another input.
     """
 
@@ -127,7 +127,7 @@ class OnnxArrays(_OnnxModel):
         if values.shape[1:] != shape:
             raise ValueError(f"{self.model_id} takes arrays of shape (n, {shape}), not {values.shape}")
         vectors = np.empty((len(values), self.dim), np.float32)
-        step = self._settings.rows_at_once
+        step = min(self._settings.rows_at_once, self._manifest.rows_at_once)
         for start in range(0, len(values), step):
             batch = np.ascontiguousarray(values[start : start + step], np.float32)
             vectors[start : start + step] = self._run({_NUMERIC_INPUT: batch})
