@@ -31,7 +31,7 @@ _QUERIES = 512
 
 @dataclass(frozen=True)
 class Rows:
-    """n events of one or more days: class text (n,), time int64 (n,) in nanoseconds since 1970, number of the day (n,)."""
+    """n events of some days: class text (n,), time int64 (n,) in nanoseconds since 1970, number of the day (n,)."""
 
     labels: NDArray[np.str_]
     time_ns: NDArray[np.int64]
@@ -47,7 +47,8 @@ class Rows:
 class Space:
     """One index over n events: distinct vectors float32 (items, dim), and the number of each event's vector (n,).
 
-    The metric is "l2" or "cosine" (of vectors of length 1), as in a model's manifest.
+    The number is -1 where the index lacks the event, which is then found by no query and finds nothing. The metric
+    is "l2" or "cosine" (of vectors of length 1), as in a model's manifest.
     """
 
     metric: str
@@ -62,13 +63,18 @@ class Space:
         return Space(metric, vectors[first], codes.astype(np.int64))
 
     def distances(self, queries: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The exact distance of events from each of q queries, float32 (q, m).
+        """The exact distance of events from each of q queries, float32 (q, m); infinite where one has no vector.
 
         Args:
             queries: numbers of events, int64 (q,).
             rows: for each query the numbers of m events, int64 (q, m).
         """
-        return self._exact(self.codes[queries], self.codes[rows])
+        lacking = (self.codes[rows] < 0) | self.lacks(queries)[:, None]
+        return np.where(lacking, np.float32(np.inf), self._exact(self.codes[queries], self.codes[rows]))
+
+    def lacks(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which events have no vector, bool (n,)."""
+        return self.codes[rows] < 0
 
     def nearest_vectors(
         self, queries: NDArray[np.int64], among: NDArray[np.int64], k: int
@@ -177,7 +183,7 @@ class Searches:
             k: how many neighbours.
         """
         bases = self._bases(space)
-        blocks = [self._named(bases, block, k + 1).rows[:, :k] for block in _blocks(queries)]
+        blocks = [self._named(bases, space, block, k + 1).rows[:, :k] for block in _blocks(queries)]
         return np.concatenate([np.empty((0, k), np.int64), *blocks])
 
     def fused(
@@ -188,7 +194,9 @@ class Searches:
         weights = weights or FusionWeights()
         found = np.full((len(queries), K), -1, np.int64)
         for number, block in enumerate(_blocks(queries)):
-            named = [self._named(bases[index], block, FUSED_DEPTH).rows for index in spaces]
+            named = [
+                self._named(bases[index], space, block, FUSED_DEPTH).rows for index, space in spaces.items()
+            ]
             union = _union(np.concatenate(named, axis=1))
             distances = {index: space.distances(block, union) for index, space in spaces.items()}
             for i in range(len(block)):
@@ -201,15 +209,17 @@ class Searches:
         return found
 
     def _bases(self, space: Space) -> list[Base]:
-        chosen = [np.flatnonzero(self.base & (self.rows.days == day)) for day in np.unique(self.rows.days)]
+        there = self.base & (space.codes >= 0)
+        chosen = [np.flatnonzero(there & (self.rows.days == day)) for day in np.unique(self.rows.days)]
         return [Base(self.rows, space, rows) for rows in chosen if len(rows)]
 
-    def _named(self, bases: Sequence[Base], queries: NDArray[np.int64], k: int) -> Named:
+    def _named(self, bases: Sequence[Base], space: Space, queries: NDArray[np.int64], k: int) -> Named:
         """The k nearest over all days, of equal ones those nearest in time first."""
         parts = [base.nearest(queries, k) for base in bases]
         nothing = np.full((len(queries), k), -1), np.full((len(queries), k), np.inf, np.float32)
         rows = np.concatenate([nothing[0], *(part.rows for part in parts)], axis=1)
         distances = np.concatenate([nothing[1], *(part.distances for part in parts)], axis=1)
+        rows[space.lacks(queries)] = -1
         gaps = np.abs(self.rows.time_ns[rows] - self.rows.time_ns[queries][:, None])
         best = np.lexsort((gaps, quantized(distances)), axis=1)[:, :k]
         return Named(np.take_along_axis(rows, best, 1), np.take_along_axis(distances, best, 1))
@@ -232,7 +242,7 @@ def _as_bytes(vectors: NDArray[np.float32]) -> NDArray[np.void]:
 
 @dataclass(frozen=True)
 class Scores:
-    """Same-class precision@5: over all queries, the mean over the classes, and of each class."""
+    """Same-class precision@5: over all events, the mean over the classes, and of each class."""
 
     overall: float
     macro: float
@@ -240,13 +250,19 @@ class Scores:
     counts: dict[str, int]  # queries of each class
 
 
-def score(labels: NDArray[np.str_], queries: NDArray[np.int64], found: NDArray[np.int64]) -> Scores:
+def score(
+    labels: NDArray[np.str_],
+    queries: NDArray[np.int64],
+    found: NDArray[np.int64],
+    totals: Mapping[str, int] | None = None,
+) -> Scores:
     """Score the neighbours (q, k) of q queries; a neighbour that is missing (-1) counts as of another class.
 
     Args:
         labels: the class of every event, text (n,).
         queries: numbers of events, int64 (q,), at least one.
         found: their neighbours, as `Searches.nearest` gives them.
+        totals: how much each class weighs overall, where only some of its events are asked about; None: as it is.
     """
     same = (labels[found] == labels[queries][:, None]) & (found >= 0)
     precisions = same.mean(axis=1)
@@ -254,7 +270,9 @@ def score(labels: NDArray[np.str_], queries: NDArray[np.int64], found: NDArray[n
     names = [str(name) for name in np.unique(asked)]
     classes = {name: float(precisions[asked == name].mean()) for name in names}
     counts = {name: int(np.count_nonzero(asked == name)) for name in names}
-    return Scores(float(precisions.mean()), float(np.mean(list(classes.values()))), classes, counts)
+    values = list(classes.values())
+    weights = [(totals or counts)[name] for name in names]
+    return Scores(float(np.average(values, weights=weights)), float(np.mean(values)), classes, counts)
 
 
 def confusion(

@@ -56,3 +56,34 @@ def split_by_time(
     base = np.zeros(len(order), bool)
     base[order] = place < np.repeat((share * counts).astype(np.int64), counts)
     return Split(base, ~base)
+
+
+def spread(
+    labels: Sequence[str] | NDArray[np.str_], time_ns: NDArray[np.int64], most: int
+) -> NDArray[np.int64]:
+    """At most `most` events for work that grows with their number: rare classes whole, of others equally many.
+
+    Of a class that gives less than it has, the events are spread evenly over it by time. Gives numbers of
+    events, int64, ascending.
+    """
+    _, classes = np.unique(np.asarray(labels), return_inverse=True)
+    counts = np.bincount(classes)
+    quota = np.minimum(counts, _quota(counts, most))
+    order = np.lexsort((time_ns, classes))
+    starts = np.cumsum(counts) - counts
+    chosen = [
+        order[start + np.arange(take) * count // max(take, 1)]
+        for start, count, take in zip(starts.tolist(), counts.tolist(), quota.tolist(), strict=True)
+    ]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
+
+
+def _quota(counts: NDArray[np.int64], most: int) -> int:
+    """The largest share a class may give so that all together give at most `most`."""
+    left, ascending = most, sorted(counts.tolist())
+    for number, count in enumerate(ascending):
+        share = left // (len(ascending) - number)
+        if count > share:
+            return int(share)
+        left -= count
+    return int(max(ascending, default=0))
