@@ -157,7 +157,8 @@ class BertGraph:
     def _pool(self, state: str, mask: str) -> str:
         graph = self._graph
         if self._shape.pooling == "cls":
-            return graph.node("Gather", state, graph.constant("first", np.array(0, np.int64)), axis=1)
+            first = graph.node("Gather", state, graph.ints("first", 0), axis=1)
+            return graph.node("Squeeze", first, graph.ints("over_tokens", 1))
         weights = graph.node("Unsqueeze", mask, graph.ints("axis_last", -1))
         over_tokens = graph.ints("over_tokens", 1)
         if self._shape.pooling == "max":

@@ -91,6 +91,7 @@ def load_torch(folder: Path, kind: str, unused: tuple[str, ...] = ()) -> Any:
     """
     import torch  # noqa: PLC0415 - only the extra `train` has it
     import transformers  # noqa: PLC0415 - as above
+    from safetensors import SafetensorError  # noqa: PLC0415 - as above
 
     size = _weights_size(folder)
     if size > LARGEST_WEIGHTS:
@@ -109,7 +110,7 @@ def load_torch(folder: Path, kind: str, unused: tuple[str, ...] = ()) -> Any:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise UsageError(f"the model in {folder} cannot be loaded: {reason}") from None
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith(unused or ("\0",)))

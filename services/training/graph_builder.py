@@ -39,7 +39,7 @@ class GraphBuilder:
         self._initializers: dict[str, Any] = {}
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """An array of the graph; one name holds one array."""
+        """An array of the graph of at least one dimension; one name holds one array."""
         self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
@@ -48,7 +48,7 @@ class GraphBuilder:
         return self.constant(name, np.array(values, np.int64))
 
     def scalar(self, name: str, value: float) -> str:
-        """One number, float32 ()."""
+        """One number, float32 (1,)."""
         return self.constant(name, np.array(value, np.float32))
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:

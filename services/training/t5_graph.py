@@ -117,24 +117,24 @@ class T5WindowGraph:
         first = graph.scalar("first_border", float(inner[0]))
         per_bin = graph.scalar("bins_per_unit", (len(inner) - 1) / (inner[-1] - inner[0]))
         steps = graph.node("Floor", graph.node("Mul", graph.node("Sub", series, first), per_bin))
-        limits = graph.scalar("lowest_bin", 1.0), graph.scalar("highest_bin", len(borders) - 1)
-        guess = graph.node("Clip", graph.node("Add", steps, graph.scalar("two", 2.0)), *limits)
-        bins = graph.node("Cast", guess, to=INT64)
+        guess = graph.node("Add", steps, graph.scalar("two", 2.0))
+        low = graph.node("Max", guess, graph.scalar("lowest_bin", 1.0))
+        bins = graph.node(
+            "Cast", graph.node("Min", low, graph.scalar("highest_bin", len(borders) - 1)), to=INT64
+        )
         above = graph.node("GreaterOrEqual", series, graph.node("Gather", "borders", bins))
-        before = graph.node("Sub", bins, graph.constant("one_bin", np.array(1, np.int64)))
+        before = graph.node("Sub", bins, graph.ints("one_bin", 1))
         below = graph.node("Less", series, graph.node("Gather", "borders", before))
         raised = graph.node("Add", bins, graph.node("Cast", above, to=INT64))
         exact = graph.node("Sub", raised, graph.node("Cast", below, to=INT64))
-        word = graph.node(
-            "Add", exact, graph.constant("special_words", np.array(self._bins.special_words, np.int64))
-        )
-        words = graph.node("Min", word, graph.constant("last_word", np.array(self._bins.words - 1, np.int64)))
+        word = graph.node("Add", exact, graph.ints("special_words", self._bins.special_words))
+        words = graph.node("Min", word, graph.ints("last_word", self._bins.words - 1))
         return self._closed(words)
 
     def _closed(self, words: str) -> str:
         if self._bins.end_word is None:
             return words
-        end = self._graph.constant("end_word", np.array(self._bins.end_word, np.int64))
+        end = self._graph.ints("end_word", self._bins.end_word)
         return self._graph.node("Pad", words, self._graph.ints("one_behind", 0, 0, 0, 1), end)
 
     def _length(self) -> int:
