@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.days.traffic import column_traffic
 from services.common.errors import AppiaError
 from services.common.events.features import extract
-from services.common.events.windows import STEP_NS, STEPS, Traffic, day_windows
+from services.common.events.windows import STEP_NS, STEPS, Cells, MemorySpace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.common.days.view import SegmentView
     from services.common.embedding.port import RowEmbedder, TextEmbedder, WindowEmbedder
+    from services.common.events.windows import Traffic
     from services.rag.catalog import Snapshot
     from services.rag.events import Place
     from services.rag.scope import Scope
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 Vectors = Mapping[str, NDArray[np.float32]]
 """One question by model: model id -> float32 (dim of that model,)."""
 
-_ADDRESS = np.dtype((np.void, 16))
+_TRAFFIC = ("src_ip", "dst_ip", "time_ns", "bytes", "packets", "dst_port", "overall", "fast", "ml")
 
 
 class QueryModels(Protocol):
@@ -114,35 +116,22 @@ def window_of(views: Sequence[SegmentView], place: Place) -> NDArray[np.float32]
     """The last hour of the source host of the event at `place`, float32 (64, 6); `views` are those of its day."""
     host = place.view.addresses[int(place.view.columns["src_ip"][place.row])]
     newest = place.time_ns // STEP_NS
-    parts = [_traffic_of(view, host, newest) for view in views]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    times = joined["time_ns"]
-    windows = day_windows(
-        Traffic(
-            src=np.zeros(len(times), np.int64),
-            time_ns=times,
-            bytes=joined["bytes"],
-            packets=joined["packets"],
-            dst=np.unique(joined["dst"], return_inverse=True)[1],
-            dst_port=joined["dst_port"],
-            threat=joined["threat"],
-        )
-    )
-    # No row is of a later step, so the last window is that of the event.
-    return _only(np.concatenate(list(windows.blocks()))[-1:])
+    cells = Cells(MemorySpace())
+    for view in views:
+        cells.update(_traffic_of(view, host, newest))
+    # A cell is one step of the host, and none is of a later step, so the last is that of the event.
+    return _only(cells.windows(cells.in_order()[-1:]))
 
 
-def _traffic_of(view: SegmentView, host: NDArray[np.uint8], newest: int) -> dict[str, NDArray[Any]]:
-    """What `host` (16 bytes) sent in the 64 steps up to `newest`, by column."""
+def _traffic_of(view: SegmentView, host: NDArray[np.uint8], newest: int) -> Traffic:
+    """What `host` (16 bytes) sent in the 64 steps up to `newest`."""
     columns: Any = view.columns
     codes = np.flatnonzero((view.addresses == host).all(axis=1))
     rows = np.flatnonzero(np.isin(columns["src_ip"], codes))
     steps = columns["time_ns"][rows] // STEP_NS
     rows = rows[(steps <= newest) & (steps > newest - STEPS)]
-    chosen = {name: columns[name][rows] for name in ("time_ns", "bytes", "packets", "dst_port")}
-    threat = np.max([columns[name][rows] for name in ("overall", "fast", "ml")], axis=0)
-    peers = np.ascontiguousarray(view.addresses[columns["dst_ip"][rows]]).view(_ADDRESS).ravel()
-    return {**chosen, "threat": threat, "dst": peers}
+    chosen = {name: columns[name][rows] for name in _TRAFFIC}
+    return column_traffic(chosen, view.addresses)
 
 
 def _only(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,8 +10,9 @@ import pytest
 
 from services.common.days.fusion import FusionWeights, fuse, ranks
 from services.common.days.open_writer import VectorSpec
+from services.common.days.traffic import column_traffic
 from services.common.errors import AppiaError, UsageError
-from services.common.events.windows import Traffic, day_windows
+from services.common.events.windows import day_windows
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.arguments import parse_filters
 from services.rag.events import Place
@@ -339,18 +340,7 @@ def test_the_window_of_an_event_is_that_of_its_day(world: Any, follow: Any) -> N
 
 
 def _windows_of(view: Any) -> np.ndarray:
-    columns = view.columns
-    windows = day_windows(
-        Traffic(
-            columns["src_ip"],
-            columns["time_ns"],
-            columns["bytes"],
-            columns["packets"],
-            columns["dst_ip"],
-            columns["dst_port"],
-            np.maximum(np.maximum(columns["overall"], columns["fast"]), columns["ml"]),
-        )
-    )
+    windows = day_windows(column_traffic(view.columns, view.addresses))
     return np.concatenate(list(windows.blocks()))[windows.codes]
 
 
