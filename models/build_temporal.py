@@ -22,9 +22,10 @@ import numpy as np
 from models.making import Made, Recipe, parser, progress, run
 from models.pca_graph import LogProjection, principal_axes, signed_log
 from models.sample import measure, read_events, sample_files
+from services.common.days.traffic import TableTraffic
 from services.common.embedding.manifest import MODEL_FILE, InputSchema, windows_schema_hash
 from services.common.events.table import tabulate
-from services.common.events.windows import CHANNELS, STEP_NS, STEPS, HostWindows
+from services.common.events.windows import CHANNELS, STEP_NS, STEPS, day_windows
 
 if TYPE_CHECKING:
     import argparse
@@ -90,7 +91,8 @@ def make(_options: argparse.Namespace) -> Made:
     files = sample_files()
     events = read_events(files)
     payloads = [event.SerializeToString(deterministic=True) for event in events]
-    distinct, _ = HostWindows().update(tabulate(events, payloads))
+    made = day_windows(TableTraffic().of(tabulate(events, payloads)))
+    distinct = np.concatenate(list(made.blocks()))
     windows = distinct[:: -(-len(distinct) // MOST_WINDOWS)]
     progress(NAME, f"fitting to {len(windows)} windows of {len(events)} flows")
     fitted, explained = fit(windows)

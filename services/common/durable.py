@@ -54,6 +54,29 @@ class AppendFile:
         os.close(self._fd)
 
 
+class PatchFile:
+    """Replaces bytes inside a file that is there. Who maps the file sees each byte as it was or as it is now."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` for writing."""
+        self._fd = os.open(path, os.O_WRONLY)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Put `data` at `offset`. Not durable before `sync`."""
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, offset)
+            offset, view = offset + done, view[done:]
+
+    def sync(self) -> None:
+        """Block until the data is on disk (`fdatasync`)."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
 class CountFile:
     """Two committed counters (rows and items) that readers in other processes poll.
 
@@ -126,6 +149,10 @@ class Disk:
         if new:
             self.sync_folder(path.parent)
         return file
+
+    def patch(self, path: Path) -> PatchFile:
+        """Open a file to replace bytes inside it."""
+        return PatchFile(path)
 
     def counts(self, path: Path) -> CountFile:
         """Open a file of committed counters."""

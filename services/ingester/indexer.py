@@ -1,6 +1,7 @@
 """The indexer: one thread that decodes what the intake logged and gives it to the four sinks, side by side.
 
 A sink that fails is opened again with growing pauses, and catches up from the log; the others go on meanwhile.
+What late events change is corrected beside new batches in a quarter of the time, and in all of it when nothing comes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
     from services.ingester.queue import ByteQueue
     from services.ingester.recovery import OpenSegment
+    from services.ingester.sinks import History
 
 SINKS: dict[str, Callable[..., Sink]] = {
     "metadata": MetadataSink,
@@ -41,8 +43,10 @@ SINKS: dict[str, Callable[..., Sink]] = {
     "temporal": TemporalSink,
 }
 BATCH_ROWS = 1024
-PRIME_ROWS = 65_536
-"""How many rows before its own a sink is shown again at a start, to know the hosts' last hour."""
+SETTLING_SHARE, MOST_S = 0.25, 0.1
+"""Of the time, how much goes into corrections while events come; and after one batch at most."""
+IDLE_S, LAST_S = 0.02, 5.0
+"""How long corrections go on before the queue is looked at, and at the end of a segment at most: sealing makes all."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 OPEN_SEGMENTS = 8
 
@@ -69,6 +73,7 @@ class GuardedSink:
         self._tools = tools
         self._sink: Sink | None = None
         self._rows = 0
+        self._due = 0
         self._pause_s = FIRST_PAUSE_S
         self._not_before = 0.0
 
@@ -82,17 +87,27 @@ class GuardedSink:
         """Whether it may be tried now."""
         return self._tools.monotonic() >= self._not_before
 
-    def open(self, history: Callable[[int], Iterator[Decoded]]) -> bool:
-        """Open the sink unless it is; `history(rows)` gives the rows before. False where that fails."""
+    @property
+    def due(self) -> int:
+        """How much there is to `settle`, as far as known."""
+        sink = self._sink
+        return sink.due if sink is not None else self._due
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its files are open."""
+        return self._sink is not None
+
+    def open(self, history: History) -> bool:
+        """Open the sink unless it is. False where that fails."""
         if self._sink is not None:
             return True
         return self._guard(lambda: self._open(history))
 
-    def _open(self, history: Callable[[int], Iterator[Decoded]]) -> None:
+    def _open(self, history: History) -> None:
         sink = SINKS[self.name](self._tools.disk, self._names, self._tools.embedders)
         try:
-            if self.name == "temporal":
-                sink.prime(history(sink.rows))
+            sink.prime(history)
         except BaseException:
             sink.close()
             raise
@@ -107,6 +122,12 @@ class GuardedSink:
             return False
         self._pause_s = FIRST_PAUSE_S  # only now, as a sink may open well and then fail each time
         return True
+
+    def settle(self, until_s: float) -> None:
+        """Correct what is due until that moment, a little at least."""
+        sink = self._sink
+        if sink is not None and sink.due:
+            self._guard(lambda: sink.settle(lambda: self._tools.monotonic() >= until_s))
 
     def _guard(self, work: Callable[[], None]) -> bool:
         try:
@@ -126,7 +147,7 @@ class GuardedSink:
     def close(self) -> None:
         """Close the sink; it opens again when needed."""
         if self._sink is not None:
-            self._rows = self._sink.rows
+            self._rows, self._due = self._sink.rows, self._sink.due
             self._sink.close()
             self._sink = None
 
@@ -152,8 +173,8 @@ class _Segment:
         return everything[row - self.first :]
 
     def forget_positions(self) -> None:
-        """Drop the positions of rows that every sink has, but for those that a sink would be shown again."""
-        needed = min(sink.rows for sink in self.sinks) - PRIME_ROWS
+        """Drop the positions of rows that every sink has."""
+        needed = min(sink.rows for sink in self.sinks)
         while self.positions and self.first + len(self.positions[0]) <= needed:
             self.first += len(self.positions.popleft())
 
@@ -185,6 +206,8 @@ class Indexer:
         for found in recovered:
             self._segment(SegmentKey(found.day, found.names.number)).add(found.positions)
         self._pool = ThreadPoolExecutor(len(SINKS), "sink")
+        self._turn = 0  # which segment's corrections come first
+        self._settled_s = tools.monotonic()  # when corrections were made last
 
     def run(self) -> None:
         """Work until the queue is closed and empty, then close everything.
@@ -203,13 +226,16 @@ class Indexer:
     def _work(self) -> None:
         self._catch_up()
         while True:
-            item = self._queue.get(timeout_s=0.5)
+            item = self._queue.get(timeout_s=0.0 if self._unsettled() else 0.5)
             if isinstance(item, Logged):
                 self._take(self._gather(item))
             elif isinstance(item, Finish):
                 self._finish(item)
             elif self._queue.closed:
+                self._settle(LAST_S)
                 return
+            else:
+                self._settle(IDLE_S, reopen=True)
             self._catch_up()
 
     def lag(self) -> dict[str, int]:
@@ -224,6 +250,10 @@ class Indexer:
             )
             for name in SINKS
         }
+
+    def due(self) -> int:
+        """Vectors that late events changed and that are not made again yet, over all segments. For any thread."""
+        return sum(sink.due for segment in list(self._segments.values()) for sink in segment.sinks)
 
     def faults(self) -> dict[str, str]:
         """For each index that fails at present the reason. For any thread."""
@@ -250,12 +280,38 @@ class Indexer:
         events = [event for part in logged for event in part.events]
         positions = np.concatenate([part.positions for part in logged])
         batch = self._decode(logged[0].first_row, payloads, events, positions)
-        ready = [
-            sink
+        ready = [sink for sink in segment.sinks if sink.is_due and sink.open(self._history(segment))]
+        list(self._pool.map(lambda sink: self._apply(sink, batch), ready))
+
+    def _apply(self, sink: GuardedSink, batch: Decoded) -> None:
+        """Commit a batch; the quickest of the sinks then corrects what is due, while the others work still."""
+        sink.apply(batch)
+        if sink.name == "temporal":
+            share_s = SETTLING_SHARE * (self._tools.monotonic() - self._settled_s)
+            self._settle(min(share_s, MOST_S))
+
+    def _settle(self, seconds: float, *, reopen: bool = False) -> None:
+        """Correct what is due for about so long, each segment in its turn; closed ones only on request."""
+        until_s = self._tools.monotonic() + seconds
+        unsettled = self._unsettled()
+        self._turn += 1
+        for place in range(len(unsettled)):
+            segment, sink = unsettled[(self._turn + place) % len(unsettled)]
+            if sink.is_open:
+                sink.settle(until_s)
+            elif reopen and sink.open(self._history(segment)):
+                sink.settle(self._tools.monotonic() + LAST_S)  # to have to open it once only
+            if self._tools.monotonic() >= until_s:
+                break
+        self._settled_s = self._tools.monotonic()
+
+    def _unsettled(self) -> list[tuple[_Segment, GuardedSink]]:
+        return [
+            (segment, sink)
+            for segment in self._segments.values()
             for sink in segment.sinks
-            if sink.is_due and sink.open(lambda rows: self._history(segment, rows))
+            if sink.due and sink.is_due
         ]
-        list(self._pool.map(lambda sink: sink.apply(batch), ready))
 
     def _decode(
         self,
@@ -283,14 +339,14 @@ class Indexer:
                 segment.close()
 
     def _catch_up_sink(self, segment: _Segment, sink: GuardedSink) -> None:
-        if not sink.open(lambda rows: self._history(segment, rows)) or sink.rows >= segment.rows:
+        if not sink.open(self._history(segment)) or sink.rows >= segment.rows:
             return
         for batch in self._read(segment, sink.rows, segment.rows):
             if not sink.apply(batch):
                 return
 
-    def _history(self, segment: _Segment, rows: int) -> Iterator[Decoded]:
-        return self._read(segment, max(0, rows - PRIME_ROWS), rows)
+    def _history(self, segment: _Segment) -> History:
+        return lambda first, end: self._read(segment, first, end)
 
     def _read(self, segment: _Segment, first: int, end: int) -> Iterator[Decoded]:
         """Rows `[first, end)` of a segment, decoded from its log."""
@@ -313,7 +369,10 @@ class Indexer:
         for key in [
             k for k in self._segments if k.day == request.upto.day and k.number <= request.upto.number
         ]:
-            self._segments.pop(key).close()
+            segment = self._segments.pop(key)
+            for sink in segment.sinks:
+                sink.settle(self._tools.monotonic() + LAST_S)
+            segment.close()
         request.done.set()
 
 

@@ -155,6 +155,7 @@ class Ingester:
         return {
             **tools,
             "index_lag": self.indexer.lag(),
+            "hours_due": self.indexer.due(),
             "index_faults": self.indexer.faults(),
             "queue_bytes": self.indexing.bytes,
         }

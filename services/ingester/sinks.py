@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from services.common.days.columns import TextTable
 from services.common.days.embedders import Embedders, spec_of
+from services.common.days.open_hours import HourWriter
 from services.common.days.open_writer import ColumnWriter, VectorWriter
-from services.common.events.windows import HostWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from services.common.days.names import OpenNames
@@ -34,6 +33,11 @@ class Decoded:
     positions: NDArray[np.int64]
 
 
+if TYPE_CHECKING:
+    History = Callable[[int, int], Iterable[Decoded]]
+    """Gives rows `[first, end)` of the segment again, decoded."""
+
+
 class Sink(Protocol):
     """Writes one thing of a segment. Used by one thread at a time."""
 
@@ -42,12 +46,21 @@ class Sink(Protocol):
         """Rows that are committed and visible."""
         ...
 
-    def prime(self, earlier: Iterable[Decoded]) -> None:
-        """See the rows before `rows` again, in order, without writing them. Called once, before the first `apply`."""
+    @property
+    def due(self) -> int:
+        """How much there is to `settle`."""
+        ...
+
+    def prime(self, history: History) -> None:
+        """See what it has to know of the rows before `rows`. Called once, before the first `apply`."""
         ...
 
     def apply(self, batch: Decoded) -> None:
         """Commit the next rows. `batch.first_row` is `rows`. After an error the sink has to be opened anew."""
+        ...
+
+    def settle(self, is_time_up: Callable[[], bool]) -> None:
+        """Correct what later rows changed, a little at least, until the time is up or nothing is due."""
         ...
 
     def close(self) -> None:
@@ -55,7 +68,19 @@ class Sink(Protocol):
         ...
 
 
-class MetadataSink:
+class _Plain:
+    """A sink whose rows have nothing to do with each other."""
+
+    due = 0
+
+    def prime(self, history: History) -> None:
+        """Need nothing."""
+
+    def settle(self, is_time_up: Callable[[], bool]) -> None:
+        """Have nothing to correct."""
+
+
+class MetadataSink(_Plain):
     """Metadata and columns."""
 
     def __init__(self, disk: Disk, names: OpenNames, embedders: Embedders) -> None:
@@ -68,9 +93,6 @@ class MetadataSink:
         """See `Sink.rows`."""
         return self._writer.rows
 
-    def prime(self, earlier: Iterable[Decoded]) -> None:
-        """Need nothing."""
-
     def apply(self, batch: Decoded) -> None:
         """See `Sink.apply`."""
         self._writer.append(batch.table, batch.narratives, batch.positions)
@@ -80,7 +102,7 @@ class MetadataSink:
         self._writer.close()
 
 
-class AttackSink:
+class AttackSink(_Plain):
     """One vector an event."""
 
     def __init__(self, disk: Disk, names: OpenNames, embedders: Embedders) -> None:
@@ -93,9 +115,6 @@ class AttackSink:
         """See `Sink.rows`."""
         return self._writer.rows
 
-    def prime(self, earlier: Iterable[Decoded]) -> None:
-        """Need nothing."""
-
     def apply(self, batch: Decoded) -> None:
         """See `Sink.apply`."""
         self._writer.append(self._embedder.embed(batch.features.values))
@@ -105,7 +124,7 @@ class AttackSink:
         self._writer.close()
 
 
-class SemanticSink:
+class SemanticSink(_Plain):
     """One vector a distinct narrative of the segment."""
 
     def __init__(self, disk: Disk, names: OpenNames, embedders: Embedders) -> None:
@@ -118,9 +137,6 @@ class SemanticSink:
     def rows(self) -> int:
         """See `Sink.rows`."""
         return self._writer.rows
-
-    def prime(self, earlier: Iterable[Decoded]) -> None:
-        """Need nothing."""
 
     def apply(self, batch: Decoded) -> None:
         """See `Sink.apply`."""
@@ -136,31 +152,33 @@ class SemanticSink:
 
 
 class TemporalSink:
-    """One vector for each host and step that a batch touches: the host's last hour as far as it is known then.
-
-    Sealing computes the hours again from the whole day.
-    """
+    """One vector a source host and step: the hour of that host, corrected when events come late."""
 
     def __init__(self, disk: Disk, names: OpenNames, embedders: Embedders) -> None:
         """Open behind what is committed."""
-        self._embedder = embedders.temporal
-        self._writer = VectorWriter(disk, names, spec_of("temporal", embedders.temporal))
-        self._hosts = HostWindows()
+        self._writer = HourWriter(disk, names, embedders.temporal)
 
     @property
     def rows(self) -> int:
         """See `Sink.rows`."""
         return self._writer.rows
 
-    def prime(self, earlier: Iterable[Decoded]) -> None:
-        """Follow the hosts through rows written before."""
-        for batch in earlier:
-            self._hosts.update(batch.table)
+    @property
+    def due(self) -> int:
+        """See `Sink.due`: vectors that do not show all events yet."""
+        return self._writer.due
+
+    def prime(self, history: History) -> None:
+        """Count the events before."""
+        self._writer.prime(lambda first, end: (batch.table for batch in history(first, end)))
 
     def apply(self, batch: Decoded) -> None:
         """See `Sink.apply`."""
-        windows, codes = self._hosts.update(batch.table)
-        self._writer.append(self._embedder.embed(windows), (codes + self._writer.items).astype(np.uint32))
+        self._writer.append(batch.table)
+
+    def settle(self, is_time_up: Callable[[], bool]) -> None:
+        """See `Sink.settle`."""
+        self._writer.settle(is_time_up)
 
     def close(self) -> None:
         """See `Sink.close`."""

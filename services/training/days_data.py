@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.names import check_layout, read_pointer
 from services.common.days.sealed_reader import SealedReader
+from services.common.days.traffic import column_traffic
 from services.common.errors import AppiaError
 from services.common.events.features import extract
-from services.common.events.windows import Traffic, day_windows
+from services.common.events.windows import day_windows
 from services.training.port import HostWindowRows, LabelledRows
 from services.training.scoring import Rows, Space
 from services.training.split import spread
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
+    from services.common.events.windows import Traffic
 
 NO_VECTOR = np.iinfo(np.uint32).max
 """The code of a row that has no vector in an index, because benign events were sampled."""
@@ -153,15 +155,8 @@ def read_windows(
 
 def _traffic(reader: SealedReader) -> Traffic:
     columns: Any = reader.chunk.columns
-    return Traffic(
-        src=columns["src_ip"],
-        time_ns=columns["time_ns"],
-        bytes=columns["bytes"],
-        packets=columns["packets"],
-        dst=columns["dst_ip"],
-        dst_port=columns["dst_port"],
-        threat=np.maximum(np.maximum(columns["overall"], columns["fast"]), columns["ml"]),
-    )
+    # The same windows as those of the index; hosts keep their numbers, by which their addresses are found.
+    return replace(column_traffic(columns, reader.chunk.addresses), src=columns["src_ip"])
 
 
 def read_labelled(readers: Sequence[SealedReader], chosen: ChosenRows) -> LabelledRows:

@@ -90,6 +90,16 @@ class OpenNames:
         """The segment's number."""
         return int(self.folder.name)
 
+    @property
+    def day(self) -> DayNames:
+        """Folders of the day that the segment is of."""
+        return DayNames(self.folder.parent.parent)
+
+    @property
+    def settled(self) -> Path:
+        """How far the vectors of hours are right: rows of the segment, and rows of the day before it."""
+        return self.folder / "temporal.settled"
+
     def log(self, number: int) -> Path:
         """The n-th log file; a restart always opens a new one."""
         return self.folder / f"events-{number:06d}.log"

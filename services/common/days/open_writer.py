@@ -156,10 +156,11 @@ class VectorWriter:
     Rows may share a vector: `codes` then says which vector a row has. Without codes, row i has vector i.
     """
 
-    def __init__(self, disk: Disk, names: OpenNames, spec: VectorSpec) -> None:
-        """Open the files and cut off what was not committed, or all of it when another model made it."""
+    def __init__(self, disk: Disk, names: OpenNames, spec: VectorSpec, layout: int = 1) -> None:
+        """Open the files and cut off what was not committed, or all of it when another model or layout made it."""
         self.spec = spec
-        described = json.dumps({"model": spec.model_id, "dim": spec.dim, "metric": spec.metric}, indent=1)
+        facts: dict[str, str | int] = {"model": spec.model_id, "dim": spec.dim, "metric": spec.metric}
+        described = json.dumps(facts if layout == 1 else {**facts, "layout": layout}, indent=1)
         model = names.model(spec.index)
         same = model.exists() and model.read_text() == described
         self.rows, self.items = read_counts(names.counts(spec.index)) if same else (0, 0)
@@ -174,6 +175,7 @@ class VectorWriter:
         self._codes = disk.append_to(names.codes(spec.index))
         self._vectors.truncate(self.items * spec.dim * 4)
         self._codes.truncate(min(self._codes.size, self.rows * 4))
+        self._patch = disk.patch(names.vectors(spec.index))
 
     def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint32] | None = None) -> None:
         """Commit the next rows: visible to readers and on disk on return.
@@ -192,7 +194,20 @@ class VectorWriter:
         self.rows += len(vectors) if codes is None else len(codes)
         self._counts.write(self.rows, self.items)
 
+    def rewrite(self, items: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Replace vectors (m, dim) that are there, by number. Readers see it at once; not durable before `sync`.
+
+        A reader that looks at that moment may find some numbers of a vector as they were and some as they are now.
+        """
+        size = self.spec.dim * 4
+        for item, vector in zip(items.tolist(), np.asarray(vectors, "<f4"), strict=True):
+            self._patch.write(item * size, vector.tobytes())
+
+    def sync(self) -> None:
+        """Block until rewritten vectors are on disk."""
+        self._patch.sync()
+
     def close(self) -> None:
         """Close the files."""
-        for file in (self._vectors, self._codes, self._counts):
+        for file in (self._vectors, self._codes, self._counts, self._patch):
             file.close()

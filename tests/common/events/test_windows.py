@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,71 +11,50 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.events.table import EventTable
+from services.common.events.sketch import FULL
 from services.common.events.windows import (
     CHANNELS,
-    MOST_DISTINCT,
     STEP_NS,
     STEPS,
-    DayWindows,
-    HostWindows,
+    STEPS_A_DAY,
+    Cells,
+    MemorySpace,
     Traffic,
-    WindowLimits,
     day_windows,
+    host_keys,
     threat_of,
 )
 
-DAY_START = 17_500 * 1536  # a step at midnight UTC
+DAY_START = 17_500 * STEPS_A_DAY  # a step at midnight UTC
 DAY_NS = 86_400 * 10**9
 
 
 def flow(host: int, step: int, **fields: Any) -> dict[str, Any]:
     plain = {"peer": 1, "port": 443, "bytes": 100.0, "packets": 2.0, "threat": 0.5, "within": 0}
-    return {"host": f"10.0.0.{host}", "step": DAY_START + step, **plain, **fields}
+    return {"host": host, "step": DAY_START + step, **plain, **fields}
 
 
-def table_of(flows: list[dict[str, Any]]) -> EventTable:
-    count = len(flows)
-    empty = [""] * count
-    zeros = np.zeros(count, np.float32)
-    return EventTable(
-        payloads=[b""] * count,
-        event_id=empty,
-        node=empty,
-        time_ns=np.array([f["step"] * STEP_NS + f["within"] for f in flows], np.int64),
-        src_ip=[f["host"] for f in flows],
-        dst_ip=[f"8.8.{f['peer'] >> 8}.{f['peer'] & 255}" for f in flows],
-        src_port=np.zeros(count, np.uint16),
-        dst_port=np.array([f["port"] for f in flows], np.uint16),
-        protocol=np.zeros(count, np.uint8),
-        category=empty,
-        klass=empty,
-        label=empty,
-        overall=np.array([f["threat"] for f in flows], np.float32),
-        fast=zeros,
-        ml=zeros,
-        divergence=zeros,
-        source=np.zeros(count, np.uint8),
-        fast_triggered=np.zeros(count, np.bool_),
-        fast_reason=empty,
-        tags=empty,
-        packets=np.array([f["packets"] for f in flows], np.float64),
-        bytes=np.array([f["bytes"] for f in flows], np.float64),
+def traffic_of(flows: list[dict[str, Any]]) -> Traffic:
+    def column(make: Any, dtype: Any) -> np.ndarray:
+        return np.array([make(f) for f in flows], dtype)
+
+    return Traffic(
+        src=column(lambda f: f["host"], np.uint64),
+        time_ns=column(lambda f: f["step"] * STEP_NS + f["within"], np.int64),
+        bytes=column(lambda f: f["bytes"], np.float64),
+        packets=column(lambda f: f["packets"], np.float64),
+        dst=column(lambda f: f["peer"], np.uint64),
+        dst_port=column(lambda f: f["port"], np.uint16),
+        threat=column(lambda f: f["threat"], np.float32),
     )
 
 
-def day_of(flows: list[dict[str, Any]]) -> tuple[list[str], DayWindows]:
-    table = table_of(flows)
-    hosts, src = np.unique(np.array(table.src_ip, np.str_), return_inverse=True)
-    _, dst = np.unique(np.array(table.dst_ip, np.str_), return_inverse=True)
-    threat = threat_of(table)
-    traffic = Traffic(
-        src.astype(np.uint32), table.time_ns, table.bytes, table.packets, dst, table.dst_port, threat
-    )
-    return hosts.tolist(), day_windows(traffic)
+def state_of(cells: Cells) -> np.ndarray:
+    """Everything that is known of the cells, in order of their keys."""
+    return cells._cells[cells.in_order()]
 
 
-def counted(flows: list[dict[str, Any]], host: str, step: int) -> np.ndarray:
+def counted(flows: list[dict[str, Any]], host: int, step: int) -> np.ndarray:
     """Make one window the slow and obvious way."""
     window = np.zeros((STEPS, len(CHANNELS)), np.float32)
     for place in range(STEPS):
@@ -108,7 +89,7 @@ FLOWS = st.lists(
 
 def test_the_grid_divides_the_day() -> None:
     """1536 steps make exactly one UTC day, so a day always begins on a step."""
-    assert 1536 * STEP_NS == DAY_NS
+    assert STEPS_A_DAY * STEP_NS == DAY_NS
     assert (DAY_START * STEP_NS) % DAY_NS == 0
 
 
@@ -116,171 +97,147 @@ def test_the_grid_divides_the_day() -> None:
 @given(FLOWS)
 def test_a_day_counts_what_a_plain_count_counts(flows: list[dict[str, Any]]) -> None:
     """Every window of a day, and the window every event points to, equal the slow count."""
-    hosts, day = day_of(flows)
+    day = day_windows(traffic_of(flows))
     windows = np.concatenate([np.zeros((0, STEPS, 6), np.float32), *day.blocks(7)])
-    assert len(windows) == len(day)
+    assert len(windows) == len(day) == len({(f["host"], f["step"]) for f in flows})
     for code, one in zip(day.codes, flows, strict=True):
-        assert hosts[day.hosts[code]] == one["host"]
-        assert day.steps[code] == one["step"]
+        assert (day.hosts[code], day.steps[code]) == (one["host"], one["step"])
     for window, host, step in zip(windows, day.hosts, day.steps, strict=True):
-        np.testing.assert_array_equal(window, counted(flows, hosts[host], step))
+        np.testing.assert_array_equal(window, counted(flows, host, step))
 
 
-@settings(max_examples=60, deadline=None)
-@given(FLOWS)
-def test_step_by_step_gives_the_windows_of_the_day(flows: list[dict[str, Any]]) -> None:
-    """Fed in time order, one batch per step, the open day gives each window as the finished day does."""
-    hosts, day = day_of(flows)
-    finished = dict(
-        zip(
-            zip(day.hosts.tolist(), day.steps.tolist(), strict=True),
-            (w for b in day.blocks() for w in b),
-            strict=True,
-        )
-    )
-    seen = 0
-    live = HostWindows()
-    for step in sorted({f["step"] for f in flows}):
-        batch = [f for f in flows if f["step"] == step]
-        windows, codes = live.update(table_of(batch))
-        seen += len(windows)
-        for code, one in zip(codes, batch, strict=True):
-            np.testing.assert_array_equal(windows[code], finished[hosts.index(one["host"]), step])
-    assert seen == len(finished)
+@settings(max_examples=80, deadline=None)
+@given(FLOWS, st.randoms(use_true_random=False), st.lists(st.integers(1, 9), min_size=1))
+def test_any_order_and_any_batches_give_the_same_bits(
+    flows: list[dict[str, Any]], random: Any, sizes: list[int]
+) -> None:
+    """Shuffled and cut up, events make cells and windows that equal those of one update, to the last bit."""
+    at_once = Cells(MemorySpace())
+    at_once.update(traffic_of(flows))
+    shuffled = random.sample(flows, len(flows))
+    bit_by_bit, codes, size = Cells(MemorySpace()), [], cycle(sizes)
+    rest = shuffled
+    while rest:
+        count = next(size)
+        codes += bit_by_bit.update(traffic_of(rest[:count])).tolist()
+        rest = rest[count:]
+    assert state_of(bit_by_bit).tobytes() == state_of(at_once).tobytes()
+    windows = bit_by_bit.windows(np.array(codes, np.int64))
+    day = day_windows(traffic_of(shuffled))
+    everything = np.concatenate([np.zeros((0, STEPS, 6), np.float32), *day.blocks()])
+    assert windows.tobytes() == everything[day.codes].tobytes()
 
 
 @settings(max_examples=40, deadline=None)
-@given(FLOWS, st.randoms(use_true_random=False))
-def test_disorder_within_the_bound_changes_nothing_in_the_end(
-    flows: list[dict[str, Any]], random: Any
+@given(FLOWS, st.integers(0, 40))
+def test_an_event_changes_the_windows_that_show_it_and_no_others(
+    flows: list[dict[str, Any]], split: int
 ) -> None:
-    """However events of one hour are ordered and cut into batches, the last window is the right one."""
-    flows = [f for f in flows if f["step"] <= DAY_START + STEPS]
-    random.shuffle(flows)
-    live = HostWindows()
-    for first in range(0, len(flows), 5):
-        live.update(table_of(flows[first : first + 5]))
-    for host in {f["host"] for f in flows}:
-        probe = flow(0, STEPS, bytes=1.0, packets=1.0, peer=4, port=22, threat=0.0) | {"host": host}
-        flows.append(probe)
-        windows, _ = live.update(table_of([probe]))
-        np.testing.assert_array_equal(windows[0], counted(flows, host, probe["step"]))
+    """`showing` names every cell whose window is another after more events, so that none stays wrong."""
+    cells = Cells(MemorySpace())
+    cells.update(traffic_of(flows[:split]))
+    before = cells.windows(np.arange(len(cells)))
+    touched = np.unique(cells.update(traffic_of(flows[split:])))
+    after = cells.windows(np.arange(len(before)))
+    changed = np.flatnonzero((before != after).any(axis=(1, 2)))
+    shown = np.unique(cells.showing(touched))
+    assert set(changed.tolist()) <= set(shown.tolist())
+    for cell in shown:
+        window = cells.windows(np.array([cell]))[0]
+        assert any(
+            np.array_equal(window[-1 - age], cells.windows(touched)[n, -1])
+            for n in range(len(touched))
+            for age in range(STEPS)
+        )
 
 
-@settings(max_examples=30, deadline=None)
-@given(FLOWS)
-def test_replaying_the_batches_rebuilds_the_state(flows: list[dict[str, Any]]) -> None:
-    """After a restart the same batches lead to the same next window."""
-    batches = [table_of(flows[first : first + 6]) for first in range(0, len(flows), 6)]
-    one, other = HostWindows(), HostWindows()
-    for batch in batches:
-        one.update(batch)
-    for batch in batches:
-        other.update(batch)
-    probe = table_of([flow(1, 151), flow(2, 151)])
-    np.testing.assert_array_equal(one.update(probe)[0], other.update(probe)[0])
-    assert one.items == other.items
+def test_real_sums_do_not_depend_on_their_order() -> None:
+    """Bytes that a 64-bit float cannot add exactly add up the same from the front and from the back."""
+    flows = [flow(1, 0, bytes=float(size)) for size in (2**54, 1, 1, 2**39, 3, 2**24 + 1)]
+    one, other = Cells(MemorySpace()), Cells(MemorySpace())
+    one.update(traffic_of(flows))
+    for late in reversed(flows):
+        other.update(traffic_of([late]))
+    assert state_of(one).tobytes() == state_of(other).tobytes()
+    assert int(state_of(one)["sums"][0, 1]) == 2**40 + 1 + 1 + 2**39 + 3 + 2**24
 
 
 def test_events_of_one_host_and_step_share_a_window() -> None:
     """Two events in one step have one window; the same step of another host has its own."""
-    windows, codes = HostWindows().update(table_of([flow(1, 0), flow(2, 0), flow(1, 0, peer=2)]))
-    assert windows.shape == (2, STEPS, len(CHANNELS))
-    assert windows.dtype == np.float32
-    assert codes.tolist() == [0, 1, 0]
+    cells = Cells(MemorySpace())
+    numbers = cells.update(traffic_of([flow(1, 0), flow(2, 0), flow(1, 0, peer=2)]))
+    assert numbers[0] == numbers[2] != numbers[1]
+    assert len(cells) == 2
+    windows = cells.windows(numbers[:1])
+    assert (windows.shape, windows.dtype) == ((1, STEPS, len(CHANNELS)), np.float32)
     assert windows[0, -1].tolist() == [2, 200, 4, 2, 1, 0.5]
+
+
+def test_no_events_have_no_windows() -> None:
+    """No events, no windows, live or for a day."""
+    cells = Cells(MemorySpace())
+    assert cells.update(traffic_of([])).shape == (0,)
+    assert cells.windows(np.empty(0, np.int64)).shape == (0, STEPS, len(CHANNELS))
+    day = day_windows(traffic_of([]))
+    assert (len(day), list(day.blocks())) == (0, [])
+
+
+@pytest.mark.parametrize("gap", [1, STEPS - 1])
+def test_the_day_before_is_not_seen(gap: int) -> None:
+    """Also where events of several days are counted together, a window ends at its midnight."""
+    day = day_windows(traffic_of([flow(1, -gap), flow(1, 0), flow(1, 1)]))
+    places = {
+        step - DAY_START: np.flatnonzero(window.any(axis=1)).tolist()
+        for step, window in zip(day.steps.tolist(), next(day.blocks()), strict=True)
+    }
+    assert places == {-gap: [63], 0: [63], 1: [62, 63]}
+
+
+def test_the_last_step_of_a_day_is_shown_by_itself_alone() -> None:
+    """Nothing after midnight becomes wrong by a late event before it."""
+    cells = Cells(MemorySpace())
+    last, first = cells.update(traffic_of([flow(1, -1), flow(1, 0)])).tolist()
+    assert cells.showing(np.array([last])).tolist() == [last]
+    assert cells.showing(np.array([first])).tolist() == [first]
+
+
+@pytest.mark.parametrize(("count", "error"), [(1, 0.0), (8, 0.15), (100, 0.1), (1000, 0.15), (3000, 0.4)])
+def test_peers_and_ports_are_counted_about(count: int, error: float) -> None:
+    """Of a host that talks to many, the number of peers and ports is an estimate, and never more than a full sketch."""
+    scan = [flow(1, 0, peer=7 * number, port=number) for number in range(count)]
+    (window,) = next(day_windows(traffic_of(scan + scan)).blocks())
+    for counted_as in window[-1, 3:5]:
+        assert abs(counted_as / count - 1) <= error
+        assert counted_as <= FULL
+
+
+def test_equal_addresses_are_one_host_in_any_table() -> None:
+    """The number of an address does not depend on where it stands; addresses that differ in a bit have others."""
+    random = np.random.default_rng(1)
+    addresses = random.integers(0, 256, (500, 16), np.uint8)
+    addresses[1] = addresses[0]
+    addresses[1, 3] ^= 1
+    keys = host_keys(addresses)
+    assert len(set(keys.tolist())) == 500
+    assert host_keys(addresses[7:8])[0] == keys[7]
+    assert host_keys(np.empty((0, 16), np.uint8)).shape == (0,)
 
 
 def test_the_threat_is_the_highest_of_the_scores() -> None:
     """A flow that only the fast detector scores has that score as its threat."""
-    table = table_of([flow(1, 0, threat=0.25)])
-    table.fast[0] = 0.75
-    assert threat_of(table).tolist() == [0.75]
-
-
-def test_an_empty_batch_has_no_windows() -> None:
-    """No events, no windows, live or for a day."""
-    windows, codes = HostWindows().update(table_of([]))
-    assert windows.shape == (0, STEPS, len(CHANNELS))
-    assert codes.shape == (0,)
-    _, day = day_of([])
-    assert (len(day), list(day.blocks())) == (0, [])
-
-
-def test_the_day_before_is_not_seen() -> None:
-    """A day is made from its own events, so its first window has only its own step."""
-    _, day = day_of([flow(1, 0)])
-    (block,) = day.blocks()
-    assert np.flatnonzero(block[0].any(axis=1)).tolist() == [STEPS - 1]
-
-
-def test_distinct_values_are_counted_up_to_a_bound() -> None:
-    """A host that scans everything counts MOST_DISTINCT peers and ports in a step, live and for a day."""
-    scan = [flow(1, 0, peer=number, port=number) for number in range(MOST_DISTINCT + 100)]
-    live = HostWindows()
-    live.update(table_of(scan[:3000]))
-    windows, _ = live.update(table_of(scan[3000:]))
-    _, day = day_of(scan)
-    (block,) = day.blocks()
-    np.testing.assert_array_equal(windows, block)
-    assert windows[0, -1, 3:5].tolist() == [MOST_DISTINCT, MOST_DISTINCT]
-    assert live.items == 1 + 2 * MOST_DISTINCT
-
-
-def test_old_steps_are_forgotten() -> None:
-    """A host keeps its last 64 + late_steps steps and no more, however long it talks."""
-    live = HostWindows(WindowLimits(late_steps=10))
-    for step in range(500):
-        live.update(table_of([flow(1, step)]))
-    assert live.items == 3 * (STEPS + 10)
-
-
-def test_a_late_event_within_the_bound_finds_its_hour() -> None:
-    """An event late_steps behind the newest still sees all 64 steps before it."""
-    live = HostWindows(WindowLimits(late_steps=10))
-    flows = [flow(1, step) for step in range(100)]
-    for one in flows:
-        live.update(table_of([one]))
-    late = flow(1, 89, peer=9)
-    windows, _ = live.update(table_of([late]))
-    np.testing.assert_array_equal(windows[0], counted([*flows, late], late["host"], late["step"]))
-
-
-def test_an_event_later_than_that_still_gets_a_window() -> None:
-    """Beyond the bound the window holds what is still known, at least the event itself."""
-    live = HostWindows(WindowLimits(late_steps=10))
-    live.update(table_of([flow(1, 1000)]))
-    windows, codes = live.update(table_of([flow(1, 5)]))
-    assert codes.tolist() == [0]
-    assert windows[0, -1, 0] == 1
-    assert live.items == 3
-
-
-@pytest.mark.parametrize("limits", [WindowLimits(hosts=3), WindowLimits(items=9)])
-def test_the_host_not_seen_for_longest_is_forgotten_first(limits: WindowLimits) -> None:
-    """Over a limit hosts go, the least recently seen first; those that stay keep their hour."""
-    live = HostWindows(limits)
-    for host in (1, 2, 3, 1, 4):
-        live.update(table_of([flow(host, 0)]))
-    assert live.hosts == 3
-    windows, _ = live.update(table_of([flow(1, 0), flow(2, 0)]))
-    assert windows[:, -1, 0].tolist() == [3, 1]
-
-
-def test_places_of_forgotten_cells_are_used_again() -> None:
-    """What an earlier host left behind never shows in another host's window."""
-    live = HostWindows(WindowLimits(hosts=1))
-    for host in range(1, 200):
-        windows, _ = live.update(table_of([flow(host, 0, bytes=float(host))]))
-        assert windows[0, -1].tolist() == [1, host, 2, 1, 1, 0.5]
-    assert live.hosts == 1
+    scores = {name: np.zeros(2, np.float32) for name in ("overall", "fast", "ml")}
+    scores["overall"][:], scores["fast"][0], scores["ml"][1] = 0.25, 0.75, 0.5
+    table: Any = SimpleNamespace(**scores)
+    assert threat_of(table).tolist() == [0.75, 0.5]
 
 
 def test_more_cells_than_were_reserved() -> None:
-    """The store grows with the hosts."""
-    flows = [flow(host, 0) | {"host": f"host-{host}"} for host in range(5000)]
-    live = HostWindows()
-    windows, codes = live.update(table_of(flows))
-    assert len(windows) == 5000
-    assert sorted(codes.tolist()) == list(range(5000))
-    assert live.hosts == 5000
+    """The space grows with the hosts, and what was counted before stays."""
+    flows = [flow(host, 0, bytes=float(host)) for host in range(20_000)]
+    cells = Cells(MemorySpace())
+    numbers = np.concatenate(
+        [cells.update(traffic_of(flows[first : first + 500])) for first in range(0, 20_000, 500)]
+    )
+    assert len(cells) == len(set(numbers.tolist())) == 20_000
+    assert cells.windows(numbers)[:, -1, 1].tolist() == list(range(20_000))
+    assert cells.update(traffic_of(flows)).tolist() == numbers.tolist()
