@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
-    from services.common.events.windows import Traffic
 
 NO_VECTOR = np.iinfo(np.uint32).max
 """The code of a row that has no vector in an index, because benign events were sampled."""
@@ -132,31 +131,16 @@ def read_windows(
     readers: Sequence[SealedReader], chosen: ChosenRows
 ) -> tuple[HostWindowRows, NDArray[np.int64]]:
     """The windows of the chosen events, made from all events of their days, and the window of each, int64 (n,)."""
-    hosts: dict[bytes, int] = {}
     parts, codes, known = [], [np.empty(0, np.int64)], 0
     for reader, rows in zip(readers, chosen.by_day, strict=True):
-        windows = day_windows(_traffic(reader))
+        windows = day_windows(column_traffic(reader.chunk.columns, reader.chunk.addresses))
         used, here = np.unique(windows.codes[rows], return_inverse=True)
-        values, first = [], 0
-        for block in windows.blocks():
-            inside = used[np.searchsorted(used, first) : np.searchsorted(used, first + len(block))]
-            values.append(block[inside - first])
-            first += len(block)
-        numbers = [
-            hosts.setdefault(key, len(hosts))
-            for key in map(bytes, reader.chunk.addresses[windows.hosts[used]])
-        ]
-        parts.append((np.concatenate(values), np.array(numbers, np.int64), windows.steps[used]))
+        values = windows.cells.windows(windows.order[used])
+        parts.append((values, windows.hosts[used].astype(np.int64), windows.steps[used]))
         codes.append(here + known)
         known += len(used)
-    values_of_all, numbers_of_all, steps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return HostWindowRows(values_of_all, numbers_of_all, steps), np.concatenate(codes)
-
-
-def _traffic(reader: SealedReader) -> Traffic:
-    columns: Any = reader.chunk.columns
-    # The same windows as those of the index; hosts keep their numbers, by which their addresses are found.
-    return replace(column_traffic(columns, reader.chunk.addresses), src=columns["src_ip"])
+    values_of_all, hosts, steps = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return HostWindowRows(values_of_all, hosts, steps), np.concatenate(codes)
 
 
 def read_labelled(readers: Sequence[SealedReader], chosen: ChosenRows) -> LabelledRows:

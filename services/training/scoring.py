@@ -26,7 +26,7 @@ K = 5
 FUSED_DEPTH = 51
 """Rows that each index names for a fused answer of five, as in `services/rag/searcher.py`."""
 _EXTRA = 16  # as in services/common/days/vectors.py: faiss rounds, so a few more are asked for
-_QUERIES = 512
+_QUERIES = 128
 
 
 @dataclass(frozen=True)
