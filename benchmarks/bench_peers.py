@@ -27,7 +27,7 @@ from benchmarks.peers_reader import load_peers
 from services.common.days import embed_chunk
 from services.common.days.distinct import Embedded
 from services.common.days.embedders import Embedders
-from services.common.days.names import EVENT_INDICES, StateNames, claim_layout, day_of
+from services.common.days.names import ENTITY, EVENT_INDICES, StateNames, claim_layout, day_of
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
@@ -68,6 +68,14 @@ class Given:
     def spec(self) -> VectorSpec:
         """What its vectors are."""
         return VectorSpec(self.name, self.model_id, self.dim, self.metric)
+
+
+class NoHosts(Given):
+    """Embeds hosts as nothing: this benchmark asks for events only."""
+
+    def embed(self, profiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A zero a host."""
+        return np.zeros((len(profiles), 1), np.float32)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -162,6 +170,7 @@ def _event(meta: dict[str, Any], row: int) -> bytes:
 def _seal(disk: Disk, day: DayNames, vectors: dict[str, NDArray[np.float32]]) -> None:
     """Seal as the sealer does, with given vectors in place of those it would compute."""
     embedders: Any = {name: Given(name, found.shape[1]) for name, found in vectors.items()}
+    embedders[ENTITY] = NoHosts(ENTITY, 1)
     given = {name: _embedded(found) for name, found in vectors.items()}
     with patch.dict(embed_chunk.EMBED, given):
         sealer = Sealer(disk, load_vocabulary(), Embedders(**embedders), lambda *_: None)

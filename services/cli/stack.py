@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from services.cli.child import Service
 from services.cli.run_settings import to_toml
 from services.cli.running import IngesterAt, ReplicaAt, Running
-from services.common.days.names import EVENT_INDICES
+from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
@@ -63,7 +63,7 @@ def prepare_models(store_folder: Path, names: StateNames) -> None:
         AppiaError: a model is in neither, or damaged.
     """
     store, own = ModelStore(store_folder), ModelStore(names.models)
-    for index in EVENT_INDICES:
+    for index in INDICES:
         wanted, have = _active(store, index), _active(own, index)
         if not wanted and not have:
             raise AppiaError(

@@ -10,6 +10,7 @@ from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
 from services.common.embedding.store import ModelStore
 from services.common.events.features import SCHEMA_HASH
+from services.common.events.profiles import profiles_schema_hash
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def ingester_embedders(state: StateNames, threads: int) -> tuple[Embedders, Narr
     Raises:
         AppiaError: a model is missing, was changed, or was made for another input.
     """
-    attack, texts, temporal = _load(state, threads)
+    attack, texts, temporal, entity = _load(state, threads)
     cache = NarrativeCache(state.cache, texts, CacheSettings())
-    return Embedders(attack, cache, temporal), cache
+    return Embedders(attack, cache, temporal, entity), cache
 
 
 def sealing_embedders(state: StateNames, threads: int) -> Embedders:
@@ -33,17 +34,17 @@ def sealing_embedders(state: StateNames, threads: int) -> Embedders:
     Raises:
         AppiaError: as `ingester_embedders`.
     """
-    attack, texts, temporal = _load(state, threads)
-    return Embedders(
-        attack, ReadThrough(NarrativeReader(state.cache, texts.model_id, texts.dim), texts), temporal
-    )
+    attack, texts, temporal, entity = _load(state, threads)
+    semantic = ReadThrough(NarrativeReader(state.cache, texts.model_id, texts.dim), texts)
+    return Embedders(attack, semantic, temporal, entity)
 
 
-def _load(state: StateNames, threads: int) -> tuple[OnnxArrays, OnnxTexts, OnnxArrays]:
+def _load(state: StateNames, threads: int) -> tuple[OnnxArrays, OnnxTexts, OnnxArrays, OnnxArrays]:
     store, settings = ModelStore(state.models), OnnxSettings(threads=threads)
     windows_hash = windows_schema_hash(CHANNELS, STEPS, STEP_NS)
     return (
         OnnxArrays(store.load("attack"), "features", SCHEMA_HASH, settings),
         OnnxTexts(store.load("semantic"), settings),
         OnnxArrays(store.load("temporal"), "windows", windows_hash, settings),
+        OnnxArrays(store.load("entity"), "profiles", profiles_schema_hash(), settings),
     )

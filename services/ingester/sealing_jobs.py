@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.names import EVENT_INDICES, day_of, day_start_ns, parse_day, read_pointer
+from services.common.days.names import INDICES, day_of, day_start_ns, parse_day, read_pointer
 from services.common.errors import AppiaError
 from services.ingester.indexer import Finish
 
@@ -181,7 +181,7 @@ class SealingJobs:
         if current is None:
             return False
         generation = names.generation(current)
-        return any(read_pointer(generation.index_current(name)) is None for name in EVENT_INDICES)
+        return any(read_pointer(generation.index_current(name)) is None for name in INDICES)
 
     def _seal(self, job: Job) -> None:
         try:

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.common.days.names import EVENT_INDICES, read_pointer
+from services.common.days.names import INDICES, read_pointer
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.sealed_reader import SealedReader
 from services.common.errors import AppiaError
@@ -177,7 +177,7 @@ def _follow(known: DayFiles, listed: tuple[int, ...], through: int = 0) -> tuple
 def _index_stamps(known: DayFiles) -> list[object]:
     if known.reader is None:
         return []
-    return [_stamp(known.reader.names.index_current(name)) for name in EVENT_INDICES]
+    return [_stamp(known.reader.names.index_current(name)) for name in INDICES]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -107,7 +107,10 @@ def reports() -> Reports:
 @pytest.fixture
 def embedders() -> Embedders:
     return Embedders(
-        SmallModel("attack", 8, "l2"), SmallModel("semantic", 16, "cosine"), SmallModel("temporal", 12, "l2")
+        SmallModel("attack", 8, "l2"),
+        SmallModel("semantic", 16, "cosine"),
+        SmallModel("temporal", 12, "l2"),
+        SmallModel("entity", 6, "l2"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The three models that a day's indices are made with."""
+"""The models that a day's indices are made with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedders:
-    """The three models of a day's indices."""
+    """The models of a day's indices."""
 
     attack: RowEmbedder
     semantic: TextEmbedder
     temporal: WindowEmbedder
+    entity: RowEmbedder  # of the profiles of hosts
 
     def named(self, index: str) -> Embedder:
         """The embedder of an index."""

@@ -9,7 +9,9 @@ import numpy as np
 
 from services.common.days.embed_chunk import EMBED
 from services.common.days.embedders import spec_of
+from services.common.days.entity_builder import build_entity_index
 from services.common.days.manifest import MANIFEST, Manifest, digest_file, digest_folder
+from services.common.days.names import ENTITY
 from services.common.days.sealed_reader import ROWS
 from services.common.days.vector_files import write_vectors
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 def build_index(folder: Path, chunk: Chunk, index: str, embedders: Embedders, progress: Progress) -> Manifest:
     """Write one version of `index` over `chunk` into the empty `folder`. Blocks; an error leaves the chunk as it is."""
+    if index == ENTITY:
+        return build_entity_index(folder, chunk, embedders.entity, progress)
     embedded = EMBED[index](chunk, embedders, progress)
     spec = spec_of(index, embedders.named(index))
     facts = write_vectors(folder, embedded.vectors, spec)

@@ -8,8 +8,9 @@ import faiss
 import numpy as np
 
 from services.common.days.chunk import METADATA, open_chunk
+from services.common.days.entity_index import EntityIndex, map_hosts
 from services.common.days.manifest import check_artifacts, read_manifest
-from services.common.days.names import EVENT_INDICES, read_pointer
+from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.open_writer import VectorSpec
 from services.common.days.store import SegmentEvents
 from services.common.days.vectors import Accelerator, Postings, VectorIndex
@@ -53,6 +54,12 @@ def open_index(folder: Path) -> VectorIndex:
     return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner)
 
 
+def open_entity_index(folder: Path) -> EntityIndex:
+    """Check and map one version of the index of hosts. Raises as `open_index`."""
+    vectors = open_index(folder)
+    return EntityIndex(map_hosts(folder), vectors)
+
+
 def flat_vectors(path: Path, items: int, dim: int) -> tuple[NDArray[np.float32], object]:
     """The vectors of a flat faiss file as float32 (items, dim), mapped, and the object that owns the mapping.
 
@@ -83,6 +90,7 @@ class SealedReader:
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
         self._versions: dict[str, int] = {}
         self._indices: dict[str, VectorIndex] = {}
+        self._hosts: EntityIndex | None = None
         self._missing: dict[str, str] = {}
         self._view: SegmentView | None = None
 
@@ -94,7 +102,7 @@ class SealedReader:
     def view(self) -> SegmentView:
         """The generation with the indices that are published now; the same object while that stays so."""
         changed = self._view is None
-        for name in EVENT_INDICES:
+        for name in INDICES:
             changed |= self._follow(name)
         if changed or self._view is None:
             self._view = self._make_view()
@@ -110,7 +118,7 @@ class SealedReader:
                 return False
             else:
                 self._versions[name] = version
-                self._indices[name] = open_index(self.names.index_version(name, version))
+                self._open(name, self.names.index_version(name, version))
                 self._missing.pop(name, None)
                 return True
         except AppiaError as error:
@@ -118,6 +126,12 @@ class SealedReader:
         changed = self._missing.get(name) != fault
         self._missing[name] = fault
         return changed
+
+    def _open(self, name: str, folder: Path) -> None:
+        if name == ENTITY:
+            self._hosts = open_entity_index(folder)
+        else:
+            self._indices[name] = open_index(folder)
 
     def _make_view(self) -> SegmentView:
         return SegmentView(
@@ -131,6 +145,7 @@ class SealedReader:
             texts=self.chunk.texts,
             indices=dict(self._indices),
             events=self._events,
+            hosts=self._hosts,
             missing=dict(self._missing),
         )
 

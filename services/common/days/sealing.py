@@ -20,7 +20,7 @@ from services.common.days.chunk_builder import (
 from services.common.days.generations import retire, sealed_through
 from services.common.days.index_builder import build_index
 from services.common.days.names import (
-    EVENT_INDICES,
+    INDICES,
     DayNames,
     GenerationNames,
     number_name,
@@ -79,7 +79,7 @@ class Sealer:
             staged.chunk, plan, sources, ChunkTools(self.disk, self.vocabulary, self.progress)
         )
         chunk = open_chunk(staged.chunk)
-        failed = self._build_indices(staged, chunk, EVENT_INDICES)
+        failed = self._build_indices(staged, chunk, INDICES)
         chunk.log.close()
         self.disk.publish(names.staging, names.generation(generation).folder)
         self.disk.write_file(names.current, f"{number_name(generation)}\n".encode())
@@ -92,7 +92,7 @@ class Sealer:
         if current is None:
             return None
         generation = names.generation(current)
-        lacking = [name for name in EVENT_INDICES if read_pointer(generation.index_current(name)) is None]
+        lacking = [name for name in INDICES if read_pointer(generation.index_current(name)) is None]
         if not lacking:
             return None
         chunk = open_chunk(generation.chunk)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from services.common.days.entity_index import EntityIndex
     from services.common.days.metadata import EventFields
     from services.common.days.vectors import VectorIndex
 
@@ -49,4 +50,5 @@ class SegmentView:
     texts: Sequence[str]
     indices: Mapping[str, VectorIndex]
     events: EventStore
+    hosts: EntityIndex | None = None  # only of a sealed generation
     missing: Mapping[str, str] = field(default_factory=dict)  # index -> why it is not there

@@ -40,6 +40,16 @@ class _Script:
 
 _SCRIPTS = {
     "attack": _Script("models.build_attack", ("models/build_attack.py", *_TRAFFIC)),
+    "entity": _Script(
+        "models.build_entity",
+        (
+            "models/build_entity.py",
+            "models/synthetic_hosts.py",
+            "services/common/days/columns.py",
+            "services/common/days/day_hosts.py",
+            *_TRAFFIC,
+        ),
+    ),
     "semantic": _Script(
         "models.build_semantic",
         (

@@ -54,7 +54,7 @@ VERDICTS = ("benign", "suspicious", "malicious")
 SCORES = ("threat", "divergence", "fast_triggered")  # means
 HOURS = 24
 
-_GROUPS = (
+_SIDE_GROUPS = (
     VOLUMES,
     REACH,
     PACE,
@@ -63,13 +63,18 @@ _GROUPS = (
     (*VERDICTS, *SCORES, "highest_threat"),
 )
 OWN = (
-    *(f"{side}.{name}" for side in SIDES for group in _GROUPS for name in group),
+    *(f"{side}.{name}" for side in SIDES for group in _SIDE_GROUPS for name in group),
     *(f"hour.{hour:02d}" for hour in range(HOURS)),
 )
 """The numbers of a host itself, in order."""
 PROFILE = (*OWN, *(f"peer.{name}" for name in OWN))
 """All numbers of a profile: the host's own, then those of its peers."""
 COLUMN = {name: column for column, name in enumerate(PROFILE)}
+GROUPS: tuple[tuple[int, ...], ...] = (
+    *(tuple(COLUMN[f"{side}.{name}"] for name in group) for side in SIDES for group in _SIDE_GROUPS),
+    tuple(range(len(OWN) - HOURS, len(OWN))),
+)
+"""The columns of `OWN` that belong together, such as the shares of services; each column is in one group."""
 
 _MINUTE_NS, _MINUTES, _HOUR_MINUTES = 60_000_000_000, 1440, 60
 _PORT_COUNT = 65_536

@@ -71,7 +71,10 @@ def state(tmp_path: Path, disk: Disk) -> StateNames:
 @pytest.fixture
 def embedders() -> Embedders:
     return Embedders(
-        Projection("attack", 8, "l2"), Projection("semantic", 16, "cosine"), Projection("temporal", 12, "l2")
+        Projection("attack", 8, "l2"),
+        Projection("semantic", 16, "cosine"),
+        Projection("temporal", 12, "l2"),
+        Projection("entity", 6, "l2"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -220,9 +221,7 @@ def test_a_day_serves_with_the_indices_that_could_be_built(
     """One failing index is named and left out; it is added later without touching the rest."""
     day = state.day(DAY)
     write_segment(day.segment(1), make_payloads(60))
-    broken = type(sealer.embedders)(
-        _Broken(sealer.embedders.attack, 99), sealer.embedders.semantic, sealer.embedders.temporal
-    )
+    broken = replace(sealer.embedders, attack=_Broken(sealer.embedders.attack, 99))
     report = type(sealer)(**{**vars(sealer), "embedders": broken}).seal(day, 1)
     assert set(report.failed) == {"attack"}
     assert "no model" in report.failed["attack"]
@@ -246,9 +245,7 @@ def test_an_index_is_tried_again_before_it_is_given_up(
     """A failure that passes costs nothing but time."""
     day = state.day(DAY)
     write_segment(day.segment(1), make_payloads(60))
-    shaky = type(sealer.embedders)(
-        sealer.embedders.attack, sealer.embedders.semantic, _Broken(sealer.embedders.temporal, 1)
-    )
+    shaky = replace(sealer.embedders, temporal=_Broken(sealer.embedders.temporal, 1))
     assert type(sealer)(**{**vars(sealer), "embedders": shaky}).seal(day, 1).failed == {}
 
 
