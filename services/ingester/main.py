@@ -41,7 +41,8 @@ from services.ingester.models import ingester_embedders
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Frames, Receiver, ReceiverTools, Room
 from services.ingester.recovery import Recovery
-from services.ingester.sealing_jobs import SealingJobs, SealingTools
+from services.ingester.reindexing import describe_indices
+from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
 from services.ingester.watch import FolderWatch, WatchTools
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.common.embedding.cache import NarrativeCache
+    from services.common.rpc import Deadline
+    from services.common.rpc_server import Handler
 
 KIND = "ingester"
 _M_ARENA_MAX = -8  # malloc.h of glibc
@@ -189,7 +192,7 @@ def _build(
         log.warning(event, **facts)
 
     ring = read_key_ring(settings.keys)
-    embedders, cache = ingester_embedders(state, settings.model_threads)
+    embedders, cache = ingester_embedders(state, settings.models, settings.model_threads)
     dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns)
     recovered = Recovery(disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence)).recover(
         state
@@ -213,7 +216,7 @@ def _build(
         state, recovered, indexing, IndexerTools(disk, narrator, embedders, time.monotonic, report)
     )
     sealing = SealingJobs(
-        state, settings, SealingTools(intake, receiver, indexing, time.time_ns, time.monotonic, report)
+        state, settings, SealingTools(intake, receiver, indexing, disk, time.time_ns, time.monotonic, report)
     )
     artifact_opener = V1Opener(ring.opening_seeds(), settings.artifact_channel)
     watch = FolderWatch(
@@ -225,6 +228,8 @@ def _build(
         "status": lambda _args, _deadline: parts[0].status(),
         "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
         "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
+        "indices": lambda args, _deadline: describe_indices(state, settings.models, args),
+        **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
     }
     control = RpcServer(context, RpcSettings(settings.control, workers=2), handlers, log)
     entry = Entry(
@@ -233,6 +238,13 @@ def _build(
     heartbeat = Heartbeat(open_registry(settings.registry, state.root), entry, lambda: entry.info)
     parts.append(Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, log))
     return parts[0]
+
+
+def _index_handler(sealing: SealingJobs, kind: str) -> Handler:
+    def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
+        return {"job": sealing.request_index(kind, str(args.get("day", "")), str(args.get("index", "")))}
+
+    return queue
 
 
 def _announce(ingester: Ingester) -> None:

@@ -1,4 +1,6 @@
-"""Seals one day in a process of its own: the ingester's memory stays flat, and no fault of faiss takes it down.
+"""Seals one day, or makes one index of it anew, in a process of its own.
+
+So the ingester's memory stays flat, and no fault of faiss takes it down.
 
 Prints one JSON object a line: {"step", "done", "total"} while it works, then {"report": {...}} or {"error": "..."}.
 """
@@ -17,7 +19,11 @@ from typing import TYPE_CHECKING
 
 import faiss
 
-from services.common.days.names import StateNames
+from services.common.days.chosen_models import ChosenModels
+from services.common.days.index_builder import IndexTools
+from services.common.days.names import INDICES, StateNames
+from services.common.days.policies import parse_policies
+from services.common.days.reindex import Reindexer
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.errors import AppiaError
@@ -26,6 +32,10 @@ from services.ingester.models import sealing_embedders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from services.common.days.names import DayNames
+    from services.common.days.reindex import ReindexReport
+    from services.common.days.sealing import SealReport
 
 NICENESS = 10
 _PROGRESS_EVERY_S = 0.25
@@ -55,37 +65,53 @@ class Lines:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Seal the day named on the command line, or build the indices that it lacks."""
+    """Seal the day named on the command line, build the indices that it lacks, or make one of them anew."""
     parser = argparse.ArgumentParser(description="Seal one day; started by the ingester.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--day", required=True)
     parser.add_argument(
         "--through", type=int, help="the last open segment to take in; without it, build missing indices"
     )
+    parser.add_argument(
+        "--reindex", choices=INDICES, help="make this index anew with the model that is active"
+    )
     parser.add_argument("--compression", default="balanced")
+    parser.add_argument("--policies", type=parse_policies, default={}, help="of the indices, JSON")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--semantic-model", default="semantic")
+    parser.add_argument("--temporal-model", default="temporal")
     options = parser.parse_args(argv)
     os.nice(NICENESS)
     faiss.omp_set_num_threads(1)
     lines = Lines()
     state = StateNames(options.state)
+    chosen = ChosenModels(options.semantic_model, options.temporal_model)
     try:
-        sealer = Sealer(
-            disk=Disk(),
-            vocabulary=load_vocabulary(),
-            embedders=sealing_embedders(state, options.threads),
-            progress=lines.progress,
-            compression=options.compression,
-        )
-        names = state.day(options.day)
-        report = (
-            sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
+        embedders = sealing_embedders(state, chosen, options.threads)
+        report = _work(
+            options, state.day(options.day), IndexTools(embedders, lines.progress, options.policies)
         )
     except (AppiaError, OSError) as error:
         lines.write({"error": str(error)})
         return 1
     lines.write({"report": None if report is None else asdict(report)})
     return 0
+
+
+def _work(
+    options: argparse.Namespace, names: DayNames, tools: IndexTools
+) -> SealReport | ReindexReport | None:
+    if options.reindex:
+        return Reindexer(Disk(), tools).build(names, options.reindex)
+    sealer = Sealer(
+        disk=Disk(),
+        vocabulary=load_vocabulary(),
+        embedders=tools.embedders,
+        progress=tools.progress,
+        compression=options.compression,
+        policies=tools.policies,
+    )
+    return sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
 
 
 if __name__ == "__main__":

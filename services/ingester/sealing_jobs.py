@@ -1,4 +1,8 @@
-"""Which day is sealed when: on request, when it is over and quiet, and again later where an index failed."""
+"""Which day is sealed when: on request, when it is over and quiet, and again later where an index failed.
+
+Making an index anew, and serving one or another version of it, take turns with it: one thread does all of them, so
+nobody changes a day while it is sealed.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.names import INDICES, day_of, day_start_ns, parse_day, read_pointer
-from services.common.errors import AppiaError
+from services.common.days.policies import tell_policies
+from services.common.days.versions import activate, roll_back, served_generation
+from services.common.errors import AppiaError, UsageError
 from services.ingester.indexer import Finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.common.days.names import StateNames
+    from services.common.durable import Disk
     from services.ingester.intake import Intake, SegmentKey
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
@@ -31,12 +38,18 @@ _FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 3600.0
 _NS = 1_000_000_000
 
 
+SEAL, REINDEX, ACTIVATE, ROLL_BACK = "seal", "reindex", "activate", "rollback"
+_SWITCHES = {ACTIVATE: activate, ROLL_BACK: roll_back}
+
+
 @dataclass
 class Job:
-    """One sealing, as a client may ask about it."""
+    """One piece of work on a day, as a client may ask about it."""
 
     job: str
     day: str
+    kind: str = SEAL
+    index: str = ""  # where the work is on one
     state: str = "queued"  # queued, running, done, failed
     step: str = ""
     done: int = 0
@@ -53,11 +66,12 @@ class _Retry:
 
 @dataclass(frozen=True)
 class SealingTools:
-    """What sealing works with."""
+    """What the work on days needs."""
 
     intake: Intake
     receiver: Receiver
     indexing: ByteQueue
+    disk: Disk
     clock: Callable[[], int]  # nanoseconds since 1970
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]
@@ -93,9 +107,30 @@ class SealingJobs:
             what = "is sealed already and has no new events" if sealed else "has no events"
             raise AppiaError(f"Day {day} {what}; `appia days` shows the days there are.")
         with self._wake:
-            waiting = next((job for job in self._waiting if job.day == day), None)
+            waiting = next((job for job in self._waiting if (job.kind, job.day) == (SEAL, day)), None)
             if waiting is None:
                 waiting = self._add(Job(f"seal-{next(self._numbers)}", day))
+            self._wake.notify_all()
+            return waiting.job
+
+    def request_index(self, kind: str, day: str, index: str) -> str:
+        """Queue work on one index of a sealed day (`REINDEX`, `ACTIVATE` or `ROLL_BACK`) and give the job's name.
+
+        The same work that waits already keeps its job.
+
+        Raises:
+            UsageError: `day` is no day, `index` no index.
+            AppiaError: the day is not sealed.
+        """
+        day = parse_day(day)
+        if index not in INDICES:
+            raise UsageError(f"There is no index {index[:80]!r}; there are: {', '.join(INDICES)}.")
+        served_generation(self._state.day(day))
+        with self._wake:
+            wanted = (kind, day, index)
+            waiting = next((j for j in self._waiting if (j.kind, j.day, j.index) == wanted), None)
+            if waiting is None:
+                waiting = self._add(Job(f"{kind}-{next(self._numbers)}", day, kind, index))
             self._wake.notify_all()
             return waiting.job
 
@@ -119,10 +154,12 @@ class SealingJobs:
                 if self._stopped:
                     return
                 job = self._waiting.popleft() if self._waiting else None
-            if job is not None:
+            if job is None:
+                self._look()
+            elif job.kind == SEAL:
                 self._seal(job)
             else:
-                self._look()
+                self._work_on_index(job)
 
     def stop(self) -> None:
         """End `run`; a sealing that is going on is broken off, and nothing of it is published."""
@@ -200,8 +237,29 @@ class SealingJobs:
                 return
         self._work(job, upto.number)
 
+    def _work_on_index(self, job: Job) -> None:
+        if job.kind == REINDEX:
+            self._run_sealer(job, "--reindex", job.index)
+        else:
+            job.state = "running"
+            try:
+                job.report = asdict(
+                    _SWITCHES[job.kind](self._state.day(job.day), job.index, self._tools.disk)
+                )
+            except (AppiaError, OSError) as error:
+                job.error = str(error)
+            job.state = "failed" if job.error else "done"
+        event = f"{job.kind}_failed" if job.error else f"{job.kind}_done"
+        facts = {"day": job.day, "index": job.index, **(job.report or {})}
+        self._tools.report(event, {**facts, "error": job.error} if job.error else facts)
+
     def _work(self, job: Job, through: int | None) -> None:
-        """Run the sealer and follow its lines."""
+        self._run_sealer(job, *(() if through is None else ("--through", str(through))))
+        failed = job.error or (job.report or {}).get("failed")
+        self._note_outcome(job, failed=bool(failed))
+
+    def _run_sealer(self, job: Job, *what: str) -> None:
+        """Run the sealer process and follow its lines; blocks until it ends."""
         job.state = "running"
         command = [
             sys.executable,
@@ -218,11 +276,16 @@ class SealingJobs:
         command += [
             "--compression",
             self._settings.compression,
+            "--policies",
+            tell_policies(self._settings.policies),
             "--threads",
             str(self._settings.model_threads),
+            "--semantic-model",
+            self._settings.semantic_model,
+            "--temporal-model",
+            self._settings.temporal_model,
         ]
-        if through is not None:
-            command += ["--through", str(through)]
+        command += what
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             self._process = process
             for line in process.stdout or ():
@@ -231,8 +294,6 @@ class SealingJobs:
         if job.report is None and not job.error:
             job.error = f"The sealer of {job.day} ended with status {process.returncode} without a word."
         job.state = "failed" if job.error else "done"
-        failed = job.error or (job.report or {}).get("failed")
-        self._note_outcome(job, failed=bool(failed))
 
     def _note_outcome(self, job: Job, *, failed: bool) -> None:
         if not failed:

@@ -14,6 +14,7 @@ from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
 from services.common.days.verify import verify_day
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.events.vocabulary import load_vocabulary
 from services.ingester import sealing_jobs as jobs_module
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from services.common.days.embedders import Embedders
     from services.common.days.names import StateNames
-    from services.common.durable import Disk
 
 DAY, YESTERDAY = "2026-01-22", "2026-01-21"
 NOON = 1_769_040_000 + 43_200
@@ -52,7 +52,7 @@ class Sealing:
         self.opened = opened
         self.queue = ByteQueue(1 << 20)
         settings = IngesterSettings(state=state.root, keys=state.keys, seal_after_quiet_s=600.0)
-        tools = SealingTools(opened.intake, Between(), self.queue, clock.ns, clock.monotonic, reports)  # type: ignore[arg-type]
+        tools = SealingTools(opened.intake, Between(), self.queue, Disk(), clock.ns, clock.monotonic, reports)  # type: ignore[arg-type]
         self.jobs = SealingJobs(state, settings, tools)
         self._threads = [threading.Thread(target=self.jobs.run), threading.Thread(target=self._let_go)]
         for thread in self._threads:

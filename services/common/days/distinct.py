@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Distinct vectors, float32 (items, dim), and for each row the number of its vector, uint32 (rows,)."""
+    """Distinct vectors, float32 (items, dim), and for each row the number of its vector, uint32 (rows,).
+
+    A row that has none has `vectors.NO_VECTOR`.
+    """
 
     vectors: NDArray[np.float32]
     codes: NDArray[np.uint32]
@@ -28,6 +31,10 @@ class DistinctVectors:
         self._known: dict[bytes, int] = {}
         self._parts: list[NDArray[np.float32]] = [np.empty((0, dim), np.float32)]
 
+    def __len__(self) -> int:
+        """Count the distinct vectors."""
+        return len(self._known)
+
     def add(self, vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
         """The number of each vector (n, dim), uint32 (n,)."""
         known, codes, new = self._known, np.empty(len(vectors), np.uint32), []
@@ -40,6 +47,11 @@ class DistinctVectors:
             codes[i] = code
         self._parts.append(vectors[new])
         return codes
+
+    @property
+    def newest(self) -> NDArray[np.float32]:
+        """Those of the last `add` that were new, float32 (m, dim)."""
+        return self._parts[-1]
 
     def vectors(self) -> NDArray[np.float32]:
         """All distinct vectors, float32 (items, dim)."""

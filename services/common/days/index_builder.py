@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from services.common.days.embed_chunk import EMBED
 from services.common.days.embedders import spec_of
 from services.common.days.entity_builder import build_entity_index
-from services.common.days.manifest import MANIFEST, Manifest, digest_file, digest_folder
+from services.common.days.manifest import INDEX_FORMAT, MANIFEST, Manifest, digest_file, digest_folder
 from services.common.days.names import ENTITY
-from services.common.days.sealed_reader import ROWS
+from services.common.days.policies import IndexPolicy
+from services.common.days.sampling import sample_benign
 from services.common.days.vector_files import write_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from services.common.days.chunk import Chunk
     from services.common.days.chunk_builder import Progress
     from services.common.days.distinct import Embedded
     from services.common.days.embedders import Embedders
+    from services.common.days.open_writer import VectorSpec
 
 
-def build_index(folder: Path, chunk: Chunk, index: str, embedders: Embedders, progress: Progress) -> Manifest:
+@dataclass(frozen=True)
+class IndexTools:
+    """What indices are built with."""
+
+    embedders: Embedders
+    progress: Progress
+    policies: Mapping[str, IndexPolicy] = field(default_factory=dict)  # by index; others are kept whole
+
+    def policy(self, index: str) -> IndexPolicy:
+        """How an index is made smaller."""
+        return self.policies.get(index, IndexPolicy())
+
+
+def build_index(folder: Path, chunk: Chunk, index: str, tools: IndexTools) -> Manifest:
     """Write one version of `index` over `chunk` into the empty `folder`. Blocks; an error leaves the chunk as it is."""
+    policy = tools.policy(index)
     if index == ENTITY:
-        return build_entity_index(folder, chunk, embedders.entity, progress)
-    embedded = EMBED[index](chunk, embedders, progress)
-    spec = spec_of(index, embedders.named(index))
-    facts = write_vectors(folder, embedded.vectors, spec)
-    _write_rows(folder / ROWS, embedded)
+        return build_entity_index(folder, chunk, tools.embedders.entity, tools.progress, policy.compression)
+    embedded = EMBED[index](chunk, tools.embedders, tools.progress)
+    return write_index(folder, chunk, spec_of(index, tools.embedders.named(index)), embedded, policy)
+
+
+def write_index(
+    folder: Path, chunk: Chunk, spec: VectorSpec, embedded: Embedded, policy: IndexPolicy
+) -> Manifest:
+    """Write one version of an index over `chunk` into the empty `folder`, from vectors that are there already."""
+    kept = sample_benign(embedded, chunk, policy.benign_sample_rate)
+    facts = write_vectors(folder, kept, spec, policy.compression)
     manifest = Manifest(
         kind="index",
         day=chunk.manifest.day,
@@ -39,22 +61,17 @@ def build_index(folder: Path, chunk: Chunk, index: str, embedders: Embedders, pr
         rows=chunk.rows,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         artifacts=digest_folder(folder),
+        format=INDEX_FORMAT,
+        min_reader=INDEX_FORMAT,
         facts={
-            "index": index,
+            "index": spec.index,
             "model": spec.model_id,
             "dim": spec.dim,
             "metric": spec.metric,
-            "items": len(embedded.vectors),
+            "benign_sample_rate": policy.benign_sample_rate,
             "chunk": digest_file(chunk.folder / MANIFEST).sha256,
             **facts,
         },
     )
     (folder / MANIFEST).write_bytes(manifest.to_json())
     return manifest
-
-
-def _write_rows(path: Path, embedded: Embedded) -> None:
-    """The vector of each row, then the rows ordered by vector, then where each vector's rows begin; all uint32."""
-    order = np.argsort(embedded.codes, kind="stable").astype("<u4")
-    starts = np.searchsorted(embedded.codes[order], np.arange(len(embedded.vectors) + 1)).astype("<u4")
-    np.concatenate((embedded.codes.astype("<u4"), order, starts)).tofile(path)

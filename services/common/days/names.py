@@ -176,6 +176,10 @@ class GenerationNames:
         """Folder of one version of an index."""
         return self.folder / name / number_name(version)
 
+    def index_work(self, name: str) -> Path:
+        """Folder in which another version of an index is being made; it outlives who makes it."""
+        return self.folder / name / "reindex"
+
     def index_current(self, name: str) -> Path:
         """Pointer to the version of an index that is served."""
         return self.folder / name / "CURRENT"

@@ -1,0 +1,123 @@
+"""Versions of an index of a sealed generation: which is served, which was before, and which waits to be served.
+
+`<index>/CURRENT` names the served one. At most one older version is kept, to go back to, and at most one newer, which
+somebody has to look at before it is served. Changing between them is replacing CURRENT; replicas follow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.common.days.manifest import read_manifest
+from services.common.days.names import number_name, numbered, read_pointer
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from services.common.days.names import DayNames, GenerationNames
+    from services.common.durable import Disk
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Numbers of the versions of an index; None for one that there is not."""
+
+    served: int | None
+    before: int | None = None
+    waiting: int | None = None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Which version of an index is served now, and which was until now."""
+
+    day: str
+    index: str
+    version: int
+    model: str
+    before: int
+    before_model: str
+
+
+def served_generation(names: DayNames) -> GenerationNames:
+    """The served generation of a day.
+
+    Raises:
+        AppiaError: the day is not sealed.
+    """
+    current = read_pointer(names.current)
+    if current is None:
+        raise AppiaError(f"Day {names.day} is not sealed: `appia seal {names.day}` makes its indices anew.")
+    return names.generation(current)
+
+
+def versions_of(generation: GenerationNames, index: str) -> Versions:
+    """The versions of an index. Raises `AppiaError` where CURRENT is damaged."""
+    served = read_pointer(generation.index_current(index))
+    if served is None:
+        return Versions(None)
+    numbers = numbered(generation.index(index))
+    return Versions(
+        served,
+        before=max((number for number in numbers if number < served), default=None),
+        waiting=max((number for number in numbers if number > served), default=None),
+    )
+
+
+def model_of(generation: GenerationNames, index: str, version: int) -> str:
+    """The id of the model that made a version. Raises `AppiaError` where its manifest is damaged."""
+    return str(read_manifest(generation.index_version(index, version)).facts["model"])
+
+
+def activate(names: DayNames, index: str, disk: Disk) -> Switch:
+    """Serve the version that waits. Older ones than that served before are removed.
+
+    Raises:
+        AppiaError: none waits, or the day is not sealed.
+    """
+    generation = served_generation(names)
+    found = versions_of(generation, index)
+    if found.served is None or found.waiting is None:
+        raise AppiaError(
+            f"No other version of {index} of {names.day} waits: `appia reindex {names.day} --index {index}` makes one."
+        )
+    switch = _switch(names.day, generation, index, (found.served, found.waiting))
+    _point(generation, index, found.waiting, disk)
+    for number in numbered(generation.index(index)):
+        if number < found.served:
+            disk.remove(generation.index_version(index, number))
+    return switch
+
+
+def roll_back(names: DayNames, index: str, disk: Disk) -> Switch:
+    """Serve the version before; the one served until now waits from then on.
+
+    Raises:
+        AppiaError: there is none before, or the day is not sealed.
+    """
+    generation = served_generation(names)
+    found = versions_of(generation, index)
+    if found.served is None or found.before is None:
+        raise AppiaError(f"There is no earlier version of {index} of {names.day} to go back to.")
+    switch = _switch(names.day, generation, index, (found.served, found.before))
+    _point(generation, index, found.before, disk)
+    drop_waiting(generation, index, found.served, disk)
+    return switch
+
+
+def drop_waiting(generation: GenerationNames, index: str, keep: int, disk: Disk) -> None:
+    """Remove all versions that wait but `keep`."""
+    served = read_pointer(generation.index_current(index))
+    for number in numbered(generation.index(index)):
+        if served is not None and number > served and number != keep:
+            disk.remove(generation.index_version(index, number))
+
+
+def _switch(day: str, generation: GenerationNames, index: str, versions: tuple[int, int]) -> Switch:
+    before, after = versions
+    before_model, model = (model_of(generation, index, version) for version in versions)
+    return Switch(day, index, after, model, before, before_model)
+
+
+def _point(generation: GenerationNames, index: str, version: int, disk: Disk) -> None:
+    disk.write_file(generation.index_current(index), f"{number_name(version)}\n".encode())
