@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.distinct import Embedded
 from services.common.days.entity_index import embed_hosts, write_hosts
-from services.common.days.manifest import MANIFEST, Manifest, digest_file, digest_folder
+from services.common.days.manifest import INDEX_FORMAT, MANIFEST, Manifest, digest_file, digest_folder
 from services.common.days.names import ENTITY
 from services.common.days.vector_files import write_vectors
 
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
 
     from services.common.days.chunk import Chunk
     from services.common.days.chunk_builder import Progress
+    from services.common.days.policies import Compression
     from services.common.embedding.port import RowEmbedder
 
 
-def build_entity_index(folder: Path, chunk: Chunk, embedder: RowEmbedder, progress: Progress) -> Manifest:
+def build_entity_index(
+    folder: Path, chunk: Chunk, embedder: RowEmbedder, progress: Progress, compression: Compression = "fast"
+) -> Manifest:
     """Write one version of the index over `chunk` into the empty `folder`. Blocks as `embed_hosts`."""
     found = embed_hosts([chunk], embedder)
     spec, hosts = found.vectors.spec, found.hosts
-    facts = write_vectors(folder, np.asarray(found.vectors.vectors), spec)
+    embedded = Embedded(np.asarray(found.vectors.vectors), np.arange(len(hosts), dtype=np.uint32))
+    facts = write_vectors(folder, embedded, spec, compression)
     write_hosts(folder, hosts)
     progress(ENTITY, chunk.rows, chunk.rows)
     manifest = Manifest(
@@ -34,12 +39,13 @@ def build_entity_index(folder: Path, chunk: Chunk, embedder: RowEmbedder, progre
         rows=len(hosts),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         artifacts=digest_folder(folder),
+        format=INDEX_FORMAT,
+        min_reader=INDEX_FORMAT,
         facts={
             "index": ENTITY,
             "model": spec.model_id,
             "dim": spec.dim,
             "metric": spec.metric,
-            "items": len(hosts),
             "left_out": hosts.left_out,
             "chunk": digest_file(chunk.folder / MANIFEST).sha256,
             **facts,

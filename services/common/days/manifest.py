@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-FORMAT = 1
+FORMAT, INDEX_FORMAT = 1, 2
+"""The newest formats of a chunk and of an index."""
 MANIFEST = "manifest.json"
 
 
@@ -73,9 +74,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise AppiaError(
             f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again"
         ) from None
-    if manifest.min_reader > FORMAT:
+    known = INDEX_FORMAT if manifest.kind == "index" else FORMAT
+    if manifest.min_reader > known:
         raise AppiaError(
-            f"{path} needs a reader of format {manifest.min_reader}, this release knows {FORMAT}: install a newer appia"
+            f"{path} needs a reader of format {manifest.min_reader}, this release knows {known}: install a newer appia"
         )
     return manifest
 

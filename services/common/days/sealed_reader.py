@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import faiss
-import numpy as np
+from typing import TYPE_CHECKING
 
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
 from services.common.days.manifest import check_artifacts, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
-from services.common.days.open_writer import VectorSpec
 from services.common.days.store import SegmentEvents
-from services.common.days.vectors import Accelerator, Postings, VectorIndex
+from services.common.days.vector_files import map_vectors
 from services.common.days.view import SegmentView
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from services.common.days.names import GenerationNames
-
-FLAT, IVF, ROWS = "vectors.faiss", "ivf.faiss", "rows.bin"
+    from services.common.days.vectors import VectorIndex
 
 
 def open_index(folder: Path) -> VectorIndex:
-    """Check and map one version of an index. Nothing is copied: faiss maps its files by `IO_FLAG_MMAP_IFC`.
+    """Check and map one version of an index. Nothing is copied.
 
     Raises:
         AppiaError: a file is missing or was changed.
@@ -37,42 +30,13 @@ def open_index(folder: Path) -> VectorIndex:
     faults = check_artifacts(folder, manifest)
     if faults:
         raise AppiaError("; ".join(faults))
-    facts = manifest.facts
-    spec = VectorSpec(facts["index"], facts["model"], facts["dim"], facts["metric"])
-    vectors, owner = flat_vectors(folder / FLAT, facts["items"], spec.dim)
-    accelerator = None
-    if IVF in manifest.artifacts:
-        ivf = faiss.read_index(str(folder / IVF), faiss.IO_FLAG_MMAP_IFC)
-        accelerator = Accelerator(ivf, facts["nprobe"])
-    codes = postings = None
-    if ROWS in manifest.artifacts:
-        raw = np.asarray(
-            np.memmap(folder / ROWS, "<u4", "r", shape=(2 * manifest.rows + facts["items"] + 1,))
-        )
-        codes, order, starts = np.split(raw, [manifest.rows, 2 * manifest.rows])
-        postings = Postings(order, starts)
-    return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner)
+    return map_vectors(folder, manifest)
 
 
 def open_entity_index(folder: Path) -> EntityIndex:
     """Check and map one version of the index of hosts. Raises as `open_index`."""
     vectors = open_index(folder)
     return EntityIndex(map_hosts(folder), vectors)
-
-
-def flat_vectors(path: Path, items: int, dim: int) -> tuple[NDArray[np.float32], object]:
-    """The vectors of a flat faiss file as float32 (items, dim), mapped, and the object that owns the mapping.
-
-    Raises:
-        AppiaError: the file holds another number of vectors or other dimensions.
-    """
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    if (index.ntotal, index.d) != (items, dim):
-        raise AppiaError(f"{path} has {index.ntotal} x {index.d} numbers and should have {items} x {dim}")
-    if not items:
-        return np.empty((0, dim), np.float32), index
-    stored: Any = index  # faiss types what it reads as the base class
-    return faiss.rev_swig_ptr(stored.get_xb(), items * dim).reshape(items, dim), index
 
 
 class SealedReader:

@@ -18,7 +18,7 @@ from services.common.days.chunk_builder import (
     sealed_source,
 )
 from services.common.days.generations import retire, sealed_through
-from services.common.days.index_builder import build_index
+from services.common.days.index_builder import IndexTools, build_index
 from services.common.days.names import (
     INDICES,
     DayNames,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from services.common.days.chunk import Chunk
     from services.common.days.embedders import Embedders
+    from services.common.days.policies import IndexPolicy
     from services.common.durable import Disk
     from services.common.events.vocabulary import Vocabulary
 
@@ -57,6 +58,7 @@ class Sealer:
     embedders: Embedders
     progress: Progress
     compression: str = "balanced"
+    policies: Mapping[str, IndexPolicy] = field(default_factory=dict)  # by index; others are kept whole
     retry_after_s: Sequence[float] = (0.5, 2.0)
     sleep: Callable[[float], None] = time.sleep
 
@@ -131,6 +133,6 @@ class Sealer:
         staged = generation.index(name) / f"staging-{number_name(version)}"
         self.disk.remove(staged)
         self.disk.make_folder(staged)
-        build_index(staged, chunk, name, self.embedders, self.progress)
+        build_index(staged, chunk, name, IndexTools(self.embedders, self.progress, self.policies))
         self.disk.publish(staged, generation.index_version(name, version))
         self.disk.write_file(generation.index_current(name), f"{number_name(version)}\n".encode())

@@ -1,4 +1,7 @@
-"""Writes the distinct vectors of a sealed index to faiss files, with an IVF index beside them where it pays."""
+"""The vectors of a sealed index as files: written once in the form that was chosen, then checked and mapped.
+
+docs/formats.md says what each file holds.
+"""
 
 from __future__ import annotations
 
@@ -7,67 +10,164 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
-from services.common.days.sealed_reader import FLAT, IVF
-from services.common.days.vectors import Accelerator, VectorIndex
+from services.common.days.compression import choose_form
+from services.common.days.encodings import EncodedVectors, stored_encoding
+from services.common.days.open_writer import VectorSpec
+from services.common.days.vector_lists import FaissLists, Lists
+from services.common.days.vectors import NO_VECTOR, Postings, VectorIndex
+from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from services.common.days.open_writer import VectorSpec
+    from services.common.days.compression import Form
+    from services.common.days.distinct import Embedded
+    from services.common.days.manifest import Manifest
+    from services.common.days.policies import Compression
+    from services.common.days.vectors import Accelerator, Vectors
 
-EXACT_UP_TO = 5_000
-"""Up to so many distinct vectors exact search takes a tenth of a millisecond, and no approximate index is built."""
-WANTED_RECALL = 0.995
-_PROBES = (4, 8, 16, 32, 64, 128, 256)
-
-
-def write_vectors(folder: Path, vectors: NDArray[np.float32], spec: VectorSpec) -> dict[str, Any]:
-    """Write the vectors (items, dim) into `folder`; gives the facts that the manifest states about the files."""
-    metric = faiss.METRIC_INNER_PRODUCT if spec.metric == "cosine" else faiss.METRIC_L2
-    flat = faiss.IndexFlat(spec.dim, metric)
-    flat.add(vectors)
-    faiss.write_index(flat, str(folder / FLAT))
-    if len(vectors) <= EXACT_UP_TO:
-        return {"kind": "flat"}
-    del flat
-    ivf = _train_ivf(vectors, metric)
-    nprobe, recall = _calibrate(ivf, vectors, spec)
-    faiss.write_index(ivf, str(folder / IVF))
-    return {"kind": "ivf-fp16", "nlist": ivf.nlist, "nprobe": nprobe, "recall_at_10": recall}
+FLAT, RECORDS, CODEBOOK, LISTS, ROWS = (
+    "vectors.faiss",
+    "vectors.bin",
+    "codebook.bin",
+    "lists.bin",
+    "rows.bin",
+)
+IVF = "ivf.faiss"
+"""Beside `FLAT` in days of format 1; no longer written."""
 
 
-def _train_ivf(vectors: NDArray[np.float32], metric: int) -> Any:
-    dim = vectors.shape[1]
-    nlist = 2 ** round(np.log2(np.sqrt(len(vectors))))
-    quantizer = faiss.IndexFlat(dim, metric)
-    ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, nlist, faiss.ScalarQuantizer.QT_fp16, metric)
-    ivf.cp.seed = 1234
-    ivf.cp.min_points_per_centroid = 1
-    sample = np.random.default_rng(0).choice(len(vectors), min(len(vectors), 64 * nlist), replace=False)
-    ivf.train(vectors[np.sort(sample)])
-    ivf.add(vectors)
-    return ivf
+def write_vectors(
+    folder: Path, embedded: Embedded, spec: VectorSpec, compression: Compression = "fast"
+) -> dict[str, Any]:
+    """Write the vectors into `folder` in the form that `compression` gives, and which row has which.
+
+    Gives the facts that the manifest states about the files. Blocks as `choose_form`.
+    """
+    form = choose_form(embedded.vectors, spec, compression)
+    if isinstance(form.vectors, EncodedVectors):
+        form.vectors.records.tofile(folder / RECORDS)
+        if form.vectors.encoding.codebook is not None:
+            form.vectors.encoding.codebook.astype("<f4").tofile(folder / CODEBOOK)
+    else:
+        metric = faiss.METRIC_INNER_PRODUCT if spec.metric == "cosine" else faiss.METRIC_L2
+        flat = faiss.IndexFlat(spec.dim, metric)
+        flat.add(np.asarray(form.vectors))
+        faiss.write_index(flat, str(folder / FLAT))
+    if form.lists is not None:
+        _write_lists(folder / LISTS, form.lists)
+    _write_rows(folder / ROWS, embedded.codes, form.order)
+    return {
+        "items": len(form.order),
+        "rows_with_vector": int(np.count_nonzero(embedded.codes != NO_VECTOR)),
+        **_facts(form, compression),
+    }
 
 
-def _calibrate(ivf: Any, vectors: NDArray[np.float32], spec: VectorSpec) -> tuple[int, float]:
-    """The fewest lists that reach the wanted recall@10 on vectors of the day, and the recall they reach."""
-    chosen = np.random.default_rng(1).choice(len(vectors), 200, replace=False)
-    exact = VectorIndex(spec, len(vectors), vectors)
-    wanted = [exact.distinct(query, 10) for query in vectors[chosen]]
-    nprobe, recall = 1, 0.0
-    for nprobe in [p for p in _PROBES if p < ivf.nlist] + [ivf.nlist]:
-        fast = VectorIndex(spec, len(vectors), vectors, accelerator=Accelerator(ivf, nprobe))
-        found = [fast.distinct(query, 10) for query in vectors[chosen]]
-        recall = float(np.mean([_share(a, b) for a, b in zip(wanted, found, strict=True)]))
-        if recall >= WANTED_RECALL:
-            break
-    return nprobe, round(recall, 4)
+def _facts(form: Form, compression: Compression) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": form.kind,
+        "wanted": compression,
+        "recall_at_10": form.recall,
+        "bytes_per_vector": form.bytes_per_vector,
+    }
+    if form.lists is not None:
+        facts |= {"nlist": len(form.lists.centers), "nprobe": form.lists.nprobe}
+    if form.passed_over:
+        facts["passed_over"] = list(form.passed_over)
+    return facts
 
 
-def _share(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """How many of the wanted distances were found; equal distances are equally good."""
-    return (
-        float(np.mean(found[: len(wanted)] <= wanted[: len(found)] * 1.00001 + 1e-6)) if len(found) else 0.0
-    )
+def _write_lists(path: Path, lists: Lists) -> None:
+    """Where each list begins, uint32, and the end; then the centres, float32."""
+    with path.open("wb") as file:
+        lists.starts.astype("<u4").tofile(file)
+        lists.centers.astype("<f4").tofile(file)
+
+
+def _write_rows(path: Path, given: NDArray[np.uint32], stored: NDArray[np.int64]) -> None:
+    """The vector of each row, then the rows ordered by vector, then where each vector's rows begin; all uint32.
+
+    Args:
+        path: of the file.
+        given: the number of each row's vector or `NO_VECTOR`, as embedded (rows,).
+        stored: the vectors in the order in which they are stored (items,).
+    """
+    numbers = np.full(len(stored) + 1, NO_VECTOR, "<u4")
+    numbers[stored] = np.arange(len(stored))
+    codes = numbers[np.minimum(given, len(stored))]
+    order = np.argsort(codes, kind="stable").astype("<u4")
+    starts = np.searchsorted(codes[order], np.arange(len(stored) + 1)).astype("<u4")
+    np.concatenate((codes, order, starts)).tofile(path)
+
+
+def map_vectors(folder: Path, manifest: Manifest) -> VectorIndex:
+    """Map the vectors that a manifest describes, whose files were checked against it. Nothing is copied.
+
+    Raises:
+        AppiaError: a file does not hold what the manifest says.
+    """
+    facts = manifest.facts
+    spec = VectorSpec(facts["index"], facts["model"], facts["dim"], facts["metric"])
+    items: int = facts["items"]
+    accelerator: Accelerator | None = None
+    lists = None
+    owner: object = None
+    if LISTS in manifest.artifacts:
+        accelerator = lists = _map_lists(folder / LISTS, (facts["nlist"], spec.dim), facts["nprobe"])
+    if IVF in manifest.artifacts:
+        ivf = faiss.read_index(str(folder / IVF), faiss.IO_FLAG_MMAP_IFC)
+        accelerator = FaissLists(ivf, facts["nprobe"])
+    vectors: Vectors
+    if RECORDS in manifest.artifacts:
+        vectors = _map_records(folder, facts["kind"], spec, (items, lists))
+    else:
+        vectors, owner = _map_flat(folder / FLAT, items, spec.dim)
+    codes, postings = None, None
+    if ROWS in manifest.artifacts:
+        raw = _mapped(folder / ROWS, "<u4", (2 * manifest.rows + items + 1,))
+        codes, order, starts = np.split(raw, [manifest.rows, 2 * manifest.rows])
+        postings = Postings(order, starts)
+    return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner)
+
+
+def _map_lists(path: Path, shape: tuple[int, int], nprobe: int) -> Lists:
+    count, dim = shape
+    raw = _mapped(path, "<u4", (count + 1 + count * dim,))
+    return Lists(raw[count + 1 :].view("<f4").reshape(shape), raw[: count + 1], nprobe)
+
+
+def _map_records(folder: Path, kind: str, spec: VectorSpec, stored: tuple[int, Lists | None]) -> Vectors:
+    items, lists = stored
+    if lists is None:
+        raise AppiaError(f"{folder} has vectors of kind {kind} without {LISTS}: run `appia verify`")
+    path = folder / CODEBOOK
+    try:
+        encoding = stored_encoding(kind, spec.dim, np.fromfile(path, "<f4") if path.exists() else None)
+    except ValueError as error:
+        raise AppiaError(f"{folder} cannot be read: {error}; run `appia verify`") from None
+    records = _mapped(folder / RECORDS, encoding.dtype, (items,))
+    return EncodedVectors(records, encoding, lists, spec.metric == "cosine")
+
+
+def _map_flat(path: Path, items: int, dim: int) -> tuple[NDArray[np.float32], object]:
+    """The vectors of a flat faiss file as float32 (items, dim), and the object that owns the mapping."""
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    if (index.ntotal, index.d) != (items, dim):
+        raise AppiaError(f"{path} has {index.ntotal} x {index.d} numbers and should have {items} x {dim}")
+    if not items:
+        return np.empty((0, dim), np.float32), index
+    stored: Any = index  # faiss types what it reads as the base class
+    return faiss.rev_swig_ptr(stored.get_xb(), items * dim).reshape(items, dim), index
+
+
+def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if path.stat().st_size != wanted:
+        raise AppiaError(
+            f"{path} has {path.stat().st_size} bytes and should have {wanted}: run `appia verify`"
+        )
+    # A plain array over the mapping: slices of numpy's own memmap type cost several times as much.
+    return np.asarray(np.memmap(path, dtype, "r", shape=shape))

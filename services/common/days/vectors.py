@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import faiss
 import numpy as np
@@ -16,14 +16,30 @@ if TYPE_CHECKING:
 GATHER_BLOCK = 65_536
 GATHER_UP_TO = 4096
 """Up to so many vectors that pass a filter are compared one by one; the approximate index is asked for among more."""
-WIDEN = 8
-"""How many times as many lists are looked into when those nearest to the query hold too little that passes."""
+NO_VECTOR = np.iinfo(np.uint32).max
+"""The vector number of a row that has none: a benign event that sampling left out."""
 EXTRA = 16
 """So many more than k are asked of faiss, whose distances |a|^2 - 2ab + |b|^2 are rounded and may swap neighbours."""
 SORT_UP_TO = 4096
 """Rows of the vectors found that are sorted at once; with more, each vector's rows are looked at alone."""
 REFINE = 4
-"""How many times k the approximate index is asked for, before the exact distances decide."""
+"""How many times k the accelerator is asked for, before the exact distances decide."""
+
+
+class Vectors(Protocol):
+    """Distinct vectors of an index, float32 (items, dim): an array, or what reads like one. Immutable; any thread."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, which: Any, /) -> Any:
+        """One vector (dim,) by number, or several (n, dim) by slice or array of numbers; may be copied or mapped."""
+        ...
+
+    def __array__(self) -> NDArray[Any]:
+        """All of them; blocks while they are decoded, where they are kept in a smaller form."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,12 +50,20 @@ class Postings:
     starts: NDArray[np.uint32]
 
 
-@dataclass(frozen=True)
-class Accelerator:
-    """An approximate index (IVF) over the same vectors, and how many lists it has to look into."""
+class Accelerator(Protocol):
+    """Names the vectors that may be near, so that not all have to be compared. Immutable; any thread."""
 
-    index: Any  # faiss.IndexIVF; faiss has no types
-    nprobe: int
+    def candidates(
+        self, query: NDArray[np.float32], wanted: int, passing: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Numbers of vectors near `query` (dim,), in no order: at least `wanted`, where so many there are.
+
+        Args:
+            query: float32 (dim,).
+            wanted: how many at least.
+            passing: (items,), which vectors to choose from; None for all.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,22 +86,26 @@ class VectorIndex:
     """One index of one segment as it was committed at one moment. Immutable; safe for several threads.
 
     `vectors` is float32 (items, dim), usually a mapped file; `codes` gives each of `rows` rows the number of its
-    vector, and is None where row i has vector i.
+    vector or `NO_VECTOR`, and is None where row i has vector i.
     """
 
     spec: VectorSpec
     rows: int
-    vectors: NDArray[np.float32]
+    vectors: Vectors
     codes: NDArray[np.uint32] | None = None
     postings: Postings | None = None
     accelerator: Accelerator | None = None
     owner: object = None  # keeps a mapping alive that `vectors` shows
 
     def vector(self, row: int) -> NDArray[np.float32]:
-        """The vector of a row, float32 (dim,). Raises `IndexError` where the index does not have the row yet."""
-        if row >= self.rows:
-            raise IndexError(f"row {row} is not in index {self.spec.index}, which has {self.rows}")
-        return np.array(self.vectors[row if self.codes is None else self.codes[row]])
+        """The vector of a row, float32 (dim,). Raises `IndexError` where the row has none (yet)."""
+        if not self.has(row):
+            raise IndexError(f"row {row} has no vector in index {self.spec.index} of {self.rows} rows")
+        return np.array(self.vectors[row if self.codes is None else int(self.codes[row])])
+
+    def has(self, row: int) -> bool:
+        """Whether a row has a vector: it may lie behind what was written, or have been left out by sampling."""
+        return row < self.rows and (self.codes is None or bool(self.codes[row] != NO_VECTOR))
 
     def search(
         self, query: NDArray[np.float32], k: int, near: Nearness, selected: NDArray[np.int64] | None = None
@@ -101,16 +129,18 @@ class VectorIndex:
         ids, distances = self._nearest(query, k, selected)
         return self._expand(ids, distances, k, (near, mask))
 
-    def distinct(self, query: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-        """The distances of the k nearest distinct vectors to `query` (dim,), ascending."""
-        return self._nearest(query, k, None)[1]
+    def distinct(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The numbers and distances of the k nearest distinct vectors to `query` (dim,), the nearest first."""
+        return self._nearest(query, k, None)
 
     def distances(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The exact distance of each row from `query` (dim,), float32 (len(rows),); infinite where not indexed."""
         known = rows < self.rows
         result = np.full(len(rows), np.inf, np.float32)
-        chosen = rows[known]
-        ids = chosen if self.codes is None else self.codes[chosen]
+        ids = rows[known] if self.codes is None else self.codes[rows[known]]
+        if self.codes is not None:
+            known[known] = ids != NO_VECTOR
+            ids = ids[ids != NO_VECTOR]
         result[known] = self._measure(query, np.asarray(self.vectors[ids]))
         return result
 
@@ -123,28 +153,29 @@ class VectorIndex:
         self, query: NDArray[np.float32], k: int, selected: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Distinct vectors, nearest first, and their distances."""
-        if selected is None:
-            if self.accelerator is not None:
-                return self._approximate(query, k, None)
-            return self._exact(query, k, None)
-        # A mask takes a tenth of the time of sorting the codes.
-        passing = np.zeros(len(self.vectors), bool)
-        passing[selected if self.codes is None else self.codes[selected]] = True
-        if self.accelerator is not None and np.count_nonzero(passing) > GATHER_UP_TO:
-            return self._approximate(query, k, passing)
-        return self._exact(query, k, np.flatnonzero(passing))
+        passing = None if selected is None else self._passing(selected)
+        count = len(self.vectors) if passing is None else int(np.count_nonzero(passing))
+        if self.accelerator is not None and (passing is None or count > GATHER_UP_TO):
+            wanted = min(max(REFINE * k, 64), count)
+            return self._exact(query, k, self.accelerator.candidates(query, wanted, passing))
+        return self._exact(query, k, None if passing is None else np.flatnonzero(passing))
+
+    def _passing(self, selected: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which vectors one of the selected rows has; a mask takes a tenth of the time of sorting the codes."""
+        passing = np.zeros(len(self.vectors) + 1, bool)  # one more for the rows that have none
+        codes = selected if self.codes is None else np.minimum(self.codes[selected], len(self.vectors))
+        passing[codes] = True
+        return passing[:-1]
 
     def _exact(
         self, query: NDArray[np.float32], k: int, ids: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if ids is None:
-            found_ids, _ = self._knn(query, k, np.asarray(self.vectors))
-            return self._refine(query, k, found_ids)
-        found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        for start in range(0, len(ids), GATHER_BLOCK):
-            part = ids[start : start + GATHER_BLOCK]
+        """The k nearest of the vectors `ids`, of all where that is None, by comparison with each."""
+        found = [(np.empty(0, np.int64), np.empty(0, np.float32))]
+        for start in range(0, len(self.vectors) if ids is None else len(ids), GATHER_BLOCK):
+            part = slice(start, start + GATHER_BLOCK) if ids is None else ids[start : start + GATHER_BLOCK]
             places, distances = self._knn(query, k, np.asarray(self.vectors[part]))
-            found.append((part[places], distances))
+            found.append((places + start if isinstance(part, slice) else part[places], distances))
         return self._refine(query, k, _merge(found, k + EXTRA)[0])
 
     def _knn(
@@ -158,30 +189,6 @@ class VectorIndex:
         if self.spec.metric == "cosine":
             return np.asarray(np.maximum(1.0 - values, 0.0), np.float32)
         return np.asarray(np.sqrt(np.maximum(values, 0.0)), np.float32)
-
-    def _approximate(
-        self, query: NDArray[np.float32], k: int, passing: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ask the accelerator for more than k, then let exact distances decide.
-
-        What passes a filter may lie far from the query: more lists are looked into until enough is found.
-        """
-        if self.accelerator is None:
-            raise ValueError(f"index {self.spec.index} has no accelerator")
-        wanted = min(max(REFINE * k, 64), len(self.vectors))
-        parameters: Any = faiss.SearchParametersIVF()
-        parameters.nprobe = self.accelerator.nprobe
-        if passing is not None:
-            bitmap = np.packbits(passing, bitorder="little")
-            # faiss types the C++ signature, not that of its wrapper
-            make_selector: Any = faiss.IDSelectorBitmap
-            parameters.sel = make_selector(bitmap)
-        while True:
-            _, found = self.accelerator.index.search(query[None], wanted, params=parameters)
-            candidates = found[0][found[0] >= 0]
-            if len(candidates) >= wanted or parameters.nprobe >= self.accelerator.index.nlist:
-                return self._refine(query, k, candidates)
-            parameters.nprobe = min(parameters.nprobe * WIDEN, self.accelerator.index.nlist)
 
     def _refine(
         self, query: NDArray[np.float32], k: int, candidates: NDArray[np.int64]

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
 
 from services.common.days.open_writer import VectorSpec
-from services.common.days.vectors import Accelerator, Nearness, VectorIndex
+from services.common.days.vector_lists import FaissLists, make_lists
+from services.common.days.vectors import Nearness, VectorIndex
 
 ITEMS, CLUSTERS, DIM = 20_000, 100, 16
 
 
-@pytest.fixture(scope="module")
-def clustered() -> tuple[VectorIndex, np.ndarray]:
-    """Vectors in clusters far apart behind an index that looks into two of its lists, and the cluster of each."""
+@pytest.fixture(scope="module", params=["lists", "faiss"])
+def clustered(request: pytest.FixtureRequest) -> tuple[VectorIndex, np.ndarray]:
+    """Vectors in clusters far apart behind lists of which two are looked into, and the cluster of each."""
     rng = np.random.default_rng(5)
     cluster = rng.integers(0, CLUSTERS, ITEMS)
     vectors = (100 * rng.normal(size=(CLUSTERS, DIM))[cluster] + rng.normal(size=(ITEMS, DIM))).astype(
         np.float32
     )
+    spec = VectorSpec("attack", "attack@0", DIM, "l2")
+    if request.param == "lists":
+        lists, order = make_lists(vectors)
+        accelerator = replace(lists, nprobe=2)
+        return VectorIndex(spec, ITEMS, vectors[order], accelerator=accelerator), cluster[order]
     ivf = faiss.IndexIVFFlat(faiss.IndexFlatL2(DIM), DIM, CLUSTERS)
     ivf.train(vectors)
     ivf.add(vectors)
-    spec = VectorSpec("attack", "attack@0", DIM, "l2")
-    return VectorIndex(spec, ITEMS, vectors, accelerator=Accelerator(ivf, 2)), cluster
+    return VectorIndex(spec, ITEMS, vectors, accelerator=FaissLists(ivf, 2)), cluster
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.25, 0.01])

@@ -1,0 +1,173 @@
+"""In which form the vectors of a sealed index are kept: the smallest of a policy that still finds the neighbours.
+
+Each form is tried on the day's own vectors and measured against exact search over the 32-bit floats.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+
+from services.common.days.encodings import FP16, PQ, SQ8, EncodedVectors, train_encoding
+from services.common.days.vector_lists import make_lists
+from services.common.days.vectors import VectorIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from services.common.days.open_writer import VectorSpec
+    from services.common.days.policies import Compression
+    from services.common.days.vector_lists import Lists
+    from services.common.days.vectors import Vectors
+
+FP32 = "fp32"
+LADDER: Mapping[str, tuple[str, ...]] = {
+    "fast": (FP32,),
+    "balanced": (SQ8, FP16, FP32),
+    "maximum": (PQ, SQ8, FP16, FP32),
+}
+"""The forms that a policy tries, in this order; the first that is good enough is taken."""
+
+EXACT_UP_TO = 20_000
+"""Up to so many distinct vectors an exact search takes a tenth of a millisecond, and no lists are made for fp32."""
+SMALL = 1_000
+"""Fewer vectors are kept as fp32: their centres alone would take a large part of what is saved."""
+WORTH = 0.8
+"""A smaller form has to take at most this share of the bytes of fp32."""
+LEAST_RECALL = 0.99
+WANTED_RECALL = 0.995
+"""Of what exact search over the same form finds, the lists that are looked into have to find so much."""
+K = 10
+_ASKED = 200
+_CLOSE = 1e-5
+_PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form that was chosen for some vectors, and why.
+
+    `vectors` is in the order in which they are to be stored: its number i is the given number `order[i]`.
+    """
+
+    kind: str  # "fp32" or one of `encodings.KINDS`
+    vectors: Vectors  # float32 array or EncodedVectors
+    order: NDArray[np.int64]
+    lists: Lists | None
+    recall: float  # recall@10 against exact search over fp32
+    bytes_per_vector: float
+    passed_over: tuple[str, ...]  # why forms before it in the ladder were not taken, one phrase each
+
+
+def choose_form(vectors: NDArray[np.float32], spec: VectorSpec, compression: Compression) -> Form:
+    """Find the form of a policy for the distinct vectors (items, dim) of a day.
+
+    Blocks for seconds with a hundred thousand vectors. The same vectors give the same form.
+    """
+    items = len(vectors)
+    ladder = LADDER[compression]
+    passed_over: list[str] = []
+    if items < SMALL and ladder != (FP32,):
+        passed_over.append(f"{items} vectors are too few to make smaller")
+        ladder = (FP32,)
+    if ladder == (FP32,) and items <= EXACT_UP_TO:
+        return _plain(vectors, np.arange(items), tuple(passed_over))
+    lists, order = make_lists(vectors)
+    trial = _Trial(vectors[order], spec, lists)
+    for kind in ladder:
+        found = trial.attempt(kind)
+        if isinstance(found, str):
+            passed_over.append(f"{kind}: {found}")
+        else:
+            return replace(found, order=order, passed_over=tuple(passed_over))
+    return _plain(vectors, np.arange(items), tuple(passed_over))
+
+
+def _plain(vectors: NDArray[np.float32], order: NDArray[np.int64], passed_over: tuple[str, ...]) -> Form:
+    return Form(FP32, vectors, order, None, 1.0, 4.0 * vectors.shape[1], passed_over)
+
+
+class _Trial:
+    """Tries forms on the vectors of a day, which are in the order of `lists`."""
+
+    def __init__(self, vectors: NDArray[np.float32], spec: VectorSpec, lists: Lists) -> None:
+        self._vectors, self._spec, self._lists = vectors, spec, lists
+        self._asked = np.random.default_rng(1).choice(len(vectors), min(_ASKED, len(vectors)), replace=False)
+        self._limits = self._exact_limits()
+
+    def attempt(self, kind: str) -> Form | str:
+        """The form of this kind, or why it is no good."""
+        if kind == FP32:
+            return self._fp32()
+        differences = self._vectors - self._lists.centers[self._lists.of(np.arange(len(self._vectors)))]
+        encoding = train_encoding(kind, differences)
+        if encoding is None:
+            return f"does not fit {len(self._vectors)} vectors of {self._spec.dim} numbers"
+        extra = 0 if encoding.codebook is None else encoding.codebook.nbytes
+        size = encoding.dtype.itemsize + (self._lists.centers.nbytes + extra) / len(self._vectors)
+        if size > WORTH * 4 * self._spec.dim:
+            return f"takes {size:.0f} of {4 * self._spec.dim} bytes a vector"
+        kept = EncodedVectors(
+            encoding.encode(differences), encoding, self._lists, self._spec.metric == "cosine"
+        )
+        del differences
+        decoded = np.asarray(kept)
+        best = self._recall(decoded, None)
+        if best < LEAST_RECALL:
+            return f"recall@{K} {best:.4f}"
+        lists, recall = self._fewest_lists(decoded, best)
+        vectors = replace(kept, lists=lists)
+        return Form(kind, vectors, np.empty(0, np.int64), lists, recall, round(size, 1), ())
+
+    def _fp32(self) -> Form:
+        dim = self._spec.dim
+        if len(self._vectors) <= EXACT_UP_TO:
+            return _plain(self._vectors, np.empty(0, np.int64), ())
+        lists, recall = self._fewest_lists(self._vectors, 1.0)
+        size = 4.0 * dim + lists.centers.nbytes / len(self._vectors)
+        return Form(FP32, self._vectors, np.empty(0, np.int64), lists, recall, round(size, 1), ())
+
+    def _fewest_lists(self, vectors: NDArray[np.float32], best: float) -> tuple[Lists, float]:
+        """The fewest lists to look into that find what can be found, and the recall they reach."""
+        wanted = max(LEAST_RECALL, best * WANTED_RECALL)
+        count = len(self._lists.centers)
+        for nprobe in (*(probes for probes in _PROBES if probes < count), count):
+            lists = replace(self._lists, nprobe=nprobe)
+            recall = self._recall(vectors, lists)
+            if recall >= wanted:
+                break
+        return lists, recall
+
+    def _exact_limits(self) -> NDArray[np.float32]:
+        """How far the K-th nearest is from each vector asked about, itself left out, float32 (asked,)."""
+        wanted = min(K + 1, len(self._vectors))
+        metric = faiss.METRIC_INNER_PRODUCT if self._spec.metric == "cosine" else faiss.METRIC_L2
+        _, near = faiss.knn(self._vectors[self._asked], self._vectors, wanted, metric=metric)
+        limits = [
+            np.sort(self._distances(mine, theirs[theirs != mine]))[:K].max(initial=0.0)
+            for mine, theirs in zip(self._asked.tolist(), near, strict=True)
+        ]
+        return np.array(limits, np.float32)
+
+    def _recall(self, vectors: NDArray[np.float32], lists: Lists | None) -> float:
+        """The share of the K neighbours that are as near, by the 32-bit floats, as those of exact search."""
+        index = VectorIndex(self._spec, len(vectors), vectors, accelerator=lists)
+        shares = []
+        for mine, limit in zip(self._asked.tolist(), self._limits.tolist(), strict=True):
+            found, _ = index.distinct(vectors[mine], K + 1)
+            distances = self._distances(mine, found[found != mine][:K])
+            near = np.count_nonzero(distances <= limit * (1 + _CLOSE) + _CLOSE)
+            shares.append(near / max(min(K, len(vectors) - 1), 1))
+        return math.floor(float(np.mean(shares)) * 10_000) / 10_000
+
+    def _distances(self, mine: int, theirs: NDArray[Any]) -> NDArray[np.float32]:
+        query, vectors = self._vectors[mine], self._vectors[theirs]
+        if self._spec.metric == "cosine":
+            return np.asarray(np.maximum(1.0 - vectors @ query, 0.0), np.float32)
+        return np.asarray(np.linalg.norm(vectors - query, axis=1), np.float32)

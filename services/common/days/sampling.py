@@ -1,0 +1,66 @@
+"""Leaves the vectors of some clearly benign events out of a sealed index, for small machines.
+
+What is malicious, or was never judged, keeps its vectors whole. The events themselves all stay in the day.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.common.days.chunk_builder import iterate_blocks
+from services.common.days.distinct import Embedded
+from services.common.days.identity import identities
+from services.common.days.vectors import NO_VECTOR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from services.common.days.chunk import Chunk
+
+_BENIGN = ("benign", "normal", "background")
+_SUSPICIOUS_SCORE = 0.5
+
+
+def sample_benign(embedded: Embedded, chunk: Chunk, rate: float) -> Embedded:
+    """The vectors that stay when `rate` (0 to 1) of the clearly benign events of a chunk are chosen to have one.
+
+    An event that was not chosen keeps its vector where another event keeps it. Blocks about 3 microseconds an event.
+
+    Raises:
+        AppiaError: a block of the chunk is damaged.
+    """
+    if rate >= 1:
+        return embedded
+    stays = np.zeros(len(embedded.vectors), bool)
+    stays[embedded.codes[chosen_rows(chunk, rate)]] = True
+    numbers = np.full(len(stays), NO_VECTOR, np.uint32)
+    numbers[stays] = np.arange(np.count_nonzero(stays), dtype=np.uint32)
+    return Embedded(embedded.vectors[stays], numbers[embedded.codes])
+
+
+def chosen_rows(chunk: Chunk, rate: float) -> NDArray[np.bool_]:
+    """Which events have a vector of their own, bool (rows,): all but those benign ones that the rate leaves out.
+
+    An event's identity, a part of a SHA-256, decides. So the same events are chosen for every index and generation,
+    and a higher rate chooses those of a lower one and more.
+    """
+    below = np.uint64(min(int(rate * 2**64), 2**64 - 1))
+    by_identity = [identities(events)["high"] < below for events in iterate_blocks(chunk)]
+    return np.asarray(~_clearly_benign(chunk) | np.concatenate([np.empty(0, bool), *by_identity]))
+
+
+def _clearly_benign(chunk: Chunk) -> NDArray[np.bool_]:
+    """Judged benign, with nothing that speaks against it: no detector, score, category or label. bool (rows,)."""
+    columns = chunk.columns
+    words = np.array([text.strip().lower() in _BENIGN for text in chunk.texts], bool)
+    silent = np.array([not text.strip() for text in chunk.texts], bool) | words
+    scores = np.stack([np.asarray(columns[name], np.float32) for name in ("overall", "fast", "ml")])
+    return np.asarray(
+        words[columns["class"]]
+        & silent[columns["category"]]
+        & silent[columns["label"]]
+        & (columns["fast_triggered"] == np.uint8(0))
+        & (scores < _SUSPICIOUS_SCORE).all(axis=0)
+    )
