@@ -13,13 +13,16 @@ from services.cli.running import IngesterAt, ReplicaAt, Running
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
+from services.common.settings import load_settings
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
+from services.ingester.settings import IngesterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from services.cli.ports import PortBook
+    from services.common.days.chosen_models import ChosenModels
     from services.common.days.names import StateNames
     from services.common.durable import Disk
 
@@ -53,8 +56,8 @@ def prepare_keys(names: StateNames) -> bool:
     return True
 
 
-def prepare_models(store_folder: Path, names: StateNames) -> None:
-    """Make the active models of the store those of the state directory, which keeps copies of its own.
+def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) -> None:
+    """Make the active ones of the chosen models those of the state directory, which keeps copies of its own.
 
     A store without models is of no matter when the state directory has its own: it may be on a machine
     on which nothing is built.
@@ -64,14 +67,25 @@ def prepare_models(store_folder: Path, names: StateNames) -> None:
     """
     store, own = ModelStore(store_folder), ModelStore(names.models)
     for index in INDICES:
-        wanted, have = _active(store, index), _active(own, index)
+        name = chosen.name_of(index)
+        wanted, have = _active(store, name), _active(own, name)
         if not wanted and not have:
+            make = "run `appia models build`" if name == index else f"the setting {index}_model asks for it"
             raise AppiaError(
-                f"there is no {index} model in {store_folder}: run `appia models build`, "
+                f"there is no {name} model in {store_folder}: {make}, "
                 "or name the folder that has the models with --models"
             )
         if wanted and wanted != have:
-            copy_active(store, own, (index,))
+            copy_active(store, own, (name,))
+
+
+def chosen_models(names: StateNames) -> ChosenModels:
+    """The models that the ingester's settings, as `make_services` wrote them, and the environment choose.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    return load_settings(IngesterSettings, names.run / f"{INGESTER}.toml").models
 
 
 def _active(store: ModelStore, name: str) -> str:

@@ -132,17 +132,17 @@ def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
 
 
 def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threading.Event) -> None:
+    from services.cli import stack  # noqa: PLC0415 - as above
     from services.cli.ports import PortBook  # noqa: PLC0415 - as above
-    from services.cli.stack import make_services, prepare_keys, prepare_models  # noqa: PLC0415 - as above
     from services.cli.supervisor import Supervisor, Surroundings  # noqa: PLC0415 - as above
 
     names, disk = options.names, announcer.disk
-    prepare_models(store, names)
-    if prepare_keys(names):
+    if stack.prepare_keys(names):
         say(f"made a new key in {names.keys}; machines that send here need a copy of that folder")
     disk.make_folder(names.inbox)
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
-    services = make_services(options, ports, disk)
+    services = stack.make_services(options, ports, disk)
+    stack.prepare_models(store, names, stack.chosen_models(names))
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
 
 

@@ -14,37 +14,42 @@ from services.common.events.profiles import profiles_schema_hash
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
+    from services.common.days.chosen_models import ChosenModels
     from services.common.days.names import StateNames
 
 
-def ingester_embedders(state: StateNames, threads: int) -> tuple[Embedders, NarrativeCache]:
-    """The active models, the semantic one behind the narrative cache, which the caller closes.
+def ingester_embedders(
+    state: StateNames, chosen: ChosenModels, threads: int
+) -> tuple[Embedders, NarrativeCache]:
+    """The active ones of the chosen models, the semantic one behind the narrative cache, which the caller closes.
 
     Raises:
         AppiaError: a model is missing, was changed, or was made for another input.
     """
-    attack, texts, temporal, entity = _load(state, threads)
+    attack, texts, temporal, entity = _load(state, chosen, threads)
     cache = NarrativeCache(state.cache, texts, CacheSettings())
     return Embedders(attack, cache, temporal, entity), cache
 
 
-def sealing_embedders(state: StateNames, threads: int) -> Embedders:
-    """The active models for a sealer, which only reads the narrative cache.
+def sealing_embedders(state: StateNames, chosen: ChosenModels, threads: int) -> Embedders:
+    """The active ones of the chosen models for a sealer, which only reads the narrative cache.
 
     Raises:
         AppiaError: as `ingester_embedders`.
     """
-    attack, texts, temporal, entity = _load(state, threads)
+    attack, texts, temporal, entity = _load(state, chosen, threads)
     semantic = ReadThrough(NarrativeReader(state.cache, texts.model_id, texts.dim), texts)
     return Embedders(attack, semantic, temporal, entity)
 
 
-def _load(state: StateNames, threads: int) -> tuple[OnnxArrays, OnnxTexts, OnnxArrays, OnnxArrays]:
+def _load(
+    state: StateNames, chosen: ChosenModels, threads: int
+) -> tuple[OnnxArrays, OnnxTexts, OnnxArrays, OnnxArrays]:
     store, settings = ModelStore(state.models), OnnxSettings(threads=threads)
     windows_hash = windows_schema_hash(CHANNELS, STEPS, STEP_NS)
     return (
         OnnxArrays(store.load("attack"), "features", SCHEMA_HASH, settings),
-        OnnxTexts(store.load("semantic"), settings),
-        OnnxArrays(store.load("temporal"), "windows", windows_hash, settings),
+        OnnxTexts(store.load(chosen.name_of("semantic")), settings),
+        OnnxArrays(store.load(chosen.name_of("temporal")), "windows", windows_hash, settings),
         OnnxArrays(store.load("entity"), "profiles", profiles_schema_hash(), settings),
     )

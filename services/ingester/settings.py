@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from services.common.days.chosen_models import ChosenModels
+from services.common.days.policies import Compression, IndexPolicy
+from services.common.embedding.manifest import ModelName
 from services.common.settings import ServiceSettings, service_config
 from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, RAG_ARTIFACTS
 
@@ -57,6 +60,36 @@ class IngesterSettings(ServiceSettings):
     compression: Literal["fast", "balanced", "maximum"] = Field(
         "balanced", description="how a sealed day's events are compressed: fast, balanced or maximum"
     )
+    vectors_attack: Compression = Field(
+        "fast", description="form of the attack vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_semantic: Compression = Field(
+        "fast", description="form of the semantic vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_temporal: Compression = Field(
+        "fast", description="form of the temporal vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_entity: Compression = Field(
+        "fast", description="form of the entity vectors of a sealed day: fast, balanced or maximum"
+    )
+    benign_sample_rate_attack: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of clearly benign events that a sealed day's attack index has vectors of",
+    )
+    benign_sample_rate_semantic: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of clearly benign events that a sealed day's semantic index has vectors of",
+    )
+    benign_sample_rate_temporal: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of clearly benign events that a sealed day's temporal index has vectors of",
+    )
     queue_bytes: int = Field(
         2 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
     )
@@ -65,3 +98,24 @@ class IngesterSettings(ServiceSettings):
         92.0, gt=0, le=100, description="disk use at which intake pauses, percent"
     )
     model_threads: int = Field(1, ge=1, le=64, description="threads of one model, 1 to 64")
+    semantic_model: ModelName = Field(
+        "semantic", description="name of the model of the semantic index, as in `appia models list`"
+    )
+    temporal_model: ModelName = Field(
+        "temporal", description="name of the model of the temporal index, as in `appia models list`"
+    )
+
+    @property
+    def models(self) -> ChosenModels:
+        """The model of each index."""
+        return ChosenModels(semantic=self.semantic_model, temporal=self.temporal_model)
+
+    @property
+    def policies(self) -> dict[str, IndexPolicy]:
+        """How each sealed index is made smaller."""
+        return {
+            "attack": IndexPolicy(self.vectors_attack, self.benign_sample_rate_attack),
+            "semantic": IndexPolicy(self.vectors_semantic, self.benign_sample_rate_semantic),
+            "temporal": IndexPolicy(self.vectors_temporal, self.benign_sample_rate_temporal),
+            "entity": IndexPolicy(self.vectors_entity),
+        }
