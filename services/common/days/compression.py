@@ -41,10 +41,11 @@ SMALL = 1_000
 WORTH = 0.8
 """A smaller form has to take at most this share of the bytes of fp32."""
 LEAST_RECALL = 0.99
-WANTED_RECALL = 0.995
+"""What a smaller form has to reach, two standard errors of its measurement left aside."""
+OF_EXACT = 0.999
 """Of what exact search over the same form finds, the lists that are looked into have to find so much."""
 K = 10
-_ASKED = 200
+_ASKED = 500
 _CLOSE = 1e-5
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -118,9 +119,9 @@ class _Trial:
         )
         del differences
         decoded = np.asarray(kept)
-        best = self._recall(decoded, None)
-        if best < LEAST_RECALL:
-            return f"recall@{K} {best:.4f}"
+        best, error = self._recall(decoded, None)
+        if best - 2 * error < LEAST_RECALL:
+            return f"recall@{K} {best:.4f} (standard error {error:.4f})"
         lists, recall = self._fewest_lists(decoded, best)
         vectors = replace(kept, lists=lists)
         return Form(kind, vectors, np.empty(0, np.int64), lists, recall, round(size, 1), ())
@@ -135,12 +136,11 @@ class _Trial:
 
     def _fewest_lists(self, vectors: NDArray[np.float32], best: float) -> tuple[Lists, float]:
         """The fewest lists to look into that find what can be found, and the recall they reach."""
-        wanted = max(LEAST_RECALL, best * WANTED_RECALL)
         count = len(self._lists.centers)
         for nprobe in (*(probes for probes in _PROBES if probes < count), count):
             lists = replace(self._lists, nprobe=nprobe)
-            recall = self._recall(vectors, lists)
-            if recall >= wanted:
+            recall, error = self._recall(vectors, lists)
+            if recall >= best * OF_EXACT and recall - 2 * error >= LEAST_RECALL:
                 break
         return lists, recall
 
@@ -155,8 +155,8 @@ class _Trial:
         ]
         return np.array(limits, np.float32)
 
-    def _recall(self, vectors: NDArray[np.float32], lists: Lists | None) -> float:
-        """The share of the K neighbours that are as near, by the 32-bit floats, as those of exact search."""
+    def _recall(self, vectors: NDArray[np.float32], lists: Lists | None) -> tuple[float, float]:
+        """The share of K neighbours that are, by the 32-bit floats, as near as those of exact search; its error."""
         index = VectorIndex(self._spec, len(vectors), vectors, accelerator=lists)
         shares = []
         for mine, limit in zip(self._asked.tolist(), self._limits.tolist(), strict=True):
@@ -164,10 +164,15 @@ class _Trial:
             distances = self._distances(mine, found[found != mine][:K])
             near = np.count_nonzero(distances <= limit * (1 + _CLOSE) + _CLOSE)
             shares.append(near / max(min(K, len(vectors) - 1), 1))
-        return math.floor(float(np.mean(shares)) * 10_000) / 10_000
+        return _down(float(np.mean(shares))), float(np.std(shares) / np.sqrt(len(shares)))
 
     def _distances(self, mine: int, theirs: NDArray[Any]) -> NDArray[np.float32]:
         query, vectors = self._vectors[mine], self._vectors[theirs]
         if self._spec.metric == "cosine":
             return np.asarray(np.maximum(1.0 - vectors @ query, 0.0), np.float32)
         return np.asarray(np.linalg.norm(vectors - query, axis=1), np.float32)
+
+
+def _down(value: float) -> float:
+    """Four digits, rounded down, so that what is told was reached."""
+    return math.floor(value * 10_000) / 10_000
