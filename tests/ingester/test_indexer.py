@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from services.common.days.names import EVENT_INDICES
+from services.common.days.open_hours import AT_ONCE
 from services.common.days.open_reader import OpenSegmentReader
+from services.common.days.traffic import TableTraffic
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.parse import parse_event
+from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
+from services.common.events.windows import day_windows
 from services.ingester.indexer import SINKS, Finish, Indexer, IndexerTools
 from services.ingester.intake import SegmentKey
 from services.ingester.queue import ByteQueue
@@ -168,8 +172,77 @@ def test_an_index_that_fails_catches_up_and_the_others_do_not_wait(  # noqa: PLR
     again.feed(other_day[20:40])
     again.feed(other_day[40:])
     again.stop()
-    if broken != "temporal":  # an hour's vector depends on when its batch came
-        assert np.allclose(_vectors(view(), broken), _vectors(view("2026-01-21"), broken), atol=1e-5)
+    assert np.allclose(_vectors(view(), broken), _vectors(view("2026-01-21"), broken), atol=1e-5)
+
+
+def test_late_events_correct_the_hours_when_nothing_comes(
+    run: Callable[[], Running],
+    view: Callable[..., SegmentView],
+    make_event: Callable[..., bytes],
+    embedders: Embedders,
+    eventually: Callable[..., None],
+) -> None:
+    """Fed backwards over two days, every hour is in the end as if the events had come in order."""
+    names = [f"n{i}" for i in range(120)]
+    days = {DAY: NOON, "2026-01-21": NOON - 86_400}
+    backwards = {
+        day: [make_event(name, seconds - 30 * i) for i, name in enumerate(names)]
+        for day, seconds in days.items()
+    }
+    running = run()
+    for first in range(0, 120, 10):
+        for events in backwards.values():
+            running.feed(events[first : first + 10])
+    eventually(
+        "all is indexed", lambda: all((view(day).rows, view(day).missing) == (120, {}) for day in days)
+    )
+    eventually("all is corrected", lambda: running.indexer.due() == 0)
+    for day, events in backwards.items():
+        traffic = TableTraffic().of(tabulate([parse_event(event) for event in events], events))
+        windows = day_windows(traffic)
+        wanted = np.concatenate([embedders.temporal.embed(block) for block in windows.blocks()])[
+            windows.codes
+        ]
+        np.testing.assert_allclose(_vectors(view(day), "temporal"), wanted, rtol=0, atol=1e-4)
+    running.stop()
+
+
+@pytest.mark.parametrize(("pause_s", "slices"), [(0.0, 1), (0.2, 2), (100.0, 4)])
+def test_corrections_take_a_share_of_the_time_while_events_come(  # noqa: PLR0917 - fixtures
+    start: Callable[[], Any],
+    make_indexer: Callable[..., Indexer],
+    make_events: Callable[..., list[bytes]],
+    embedders: Embedders,
+    clock: Any,
+    pause_s: float,
+    slices: int,
+) -> None:
+    """They end with a quarter of the time since the last ones, or a tenth of a second; some are always made."""
+    opened = start()
+    indexer = make_indexer(opened.recovered, ByteQueue(1 << 20), clock.monotonic)
+    model: Any = embedders.temporal
+    embed, sizes = model.embed, []
+
+    def slow(windows: Any) -> Any:
+        clock.seconds += 0.00025 * len(windows)
+        sizes.append(len(windows))
+        return embed(windows)
+
+    def take(events: list[bytes]) -> None:
+        opened.intake.add(events, backfill=True, origin="")
+        for item in opened.intake.commit():
+            indexer._take([item])
+
+    take([event for i in range(800) for event in make_events(1, f"n{i}", NOON - 50 * i)])
+    (segment,) = indexer._segments.values()
+    (writer,) = [sink._sink._writer for sink in segment.sinks if sink.name == "temporal"]  # type: ignore[union-attr]
+    writer._due[: writer._writer.items] = True
+    model.embed = slow
+    clock.seconds += pause_s
+    take(make_events(1, "late", NOON - 41_000))
+    assert sizes == [1] + slices * [AT_ONCE]
+    indexer._pool.shutdown()
+    segment.close()
 
 
 def test_the_pauses_between_tries_grow(  # noqa: PLR0917 - fixtures

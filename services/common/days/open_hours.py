@@ -64,7 +64,7 @@ class HourWriter:
         self._cells = Cells(self._scratch)
         self._traffic = TableTraffic()
         self._base = 0  # rows of the day before the segment
-        self._noted = 0  # rows up to which the file says that all is right
+        self._noted = self.rows  # rows up to which there is nothing to note
         self._item = np.empty(0, np.int32)  # of each cell the number of its vector; -1 where it has none
         self._cell = np.empty(0, np.int64)  # of each vector its cell
         self._due = np.empty(0, np.bool_)  # of each vector whether it has to be made again
@@ -94,9 +94,10 @@ class HourWriter:
                 self._cells.update(block)
         known = self._count_own(decoded)
         settled, base = read_counts(self._names.settled)
-        self._noted = settled if (settled <= self.rows and base == self._base) else 0
-        self._settled.write(self._noted, self._base)
-        self._mark(np.unique(known[self._noted :]))
+        right = settled if (settled <= self.rows and base == self._base) else 0
+        self._settled.write(right, self._base)
+        self._mark(np.unique(known[right:]))
+        self._noted = right
 
     def _count_own(self, decoded: Callable[[int, int], Iterable[EventTable]]) -> NDArray[np.int64]:
         """The cell of each committed row; also finds out which vector each cell has."""
