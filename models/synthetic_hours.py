@@ -74,6 +74,13 @@ def episode(steps: int, random: Random) -> Series:
     return activity
 
 
+def rarely(steps: int, random: Random) -> Series:
+    """One to three moments in all, as of most addresses that a network ever hears from."""
+    activity = np.zeros(steps)
+    activity[random.integers(0, steps, random.integers(1, 4))] = 1
+    return activity
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """A pattern in time, and bounds of what an active step holds."""
@@ -95,6 +102,8 @@ BEHAVIOURS = (
     Behaviour("name server", steady, (20, 600), (2, 4), (60, 140), peers=(2, 6)),
     Behaviour("updates", bursts, (2, 20), (50, 3000), (500, 1400), peers=(1, 6), ports=(1, 2)),
     Behaviour("idle", drip, (1, 3), (1, 8), (50, 200), peers=(1, 5), ports=(1, 3)),
+    Behaviour("visitor", rarely, (1, 6), (4, 100), (60, 1000), ports=(1, 2)),
+    Behaviour("knock", rarely, (1, 3), (1, 3), (40, 80), peers=(1, 3), ports=(1, 3), seen=0.3),
     Behaviour("beacon", periodic, (1, 4), (3, 20), (60, 300), peers=(1, 2), seen=0.4),
     Behaviour("flood", episode, (100, 30_000), (1, 6), (40, 120), ports=(1, 2), seen=0.8),
     Behaviour("web flood", episode, (50, 5000), (5, 25), (100, 1000), seen=0.8),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NAME = "temporal"
 VERSION = "2"
 FEWEST_WINDOWS = 64
-TEACHING_STEPS = 600
+TEACHING_STEPS = 400
 """Batches; later ones change little."""
 BATCH = 512
 REACH = 3

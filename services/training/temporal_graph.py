@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,43 +32,41 @@ def encoder_graph(encoder: Encoder, shape: tuple[int, int]) -> bytes:
 
 
 def _describe(graph: GraphBuilder, shape: tuple[int, int]) -> str:
+    """(n, c), span after span, as `temporal_net.describe`."""
     steps, channels = shape
     windows = graph.node("Clip", "values", graph.scalar("none", 0.0), graph.scalar("largest", LARGEST))
-    by_channel = graph.node("Transpose", windows, perm=[0, 2, 1])
     spans = graph.constant("spans", _spans(steps))
-    totals = graph.node("MatMul", by_channel, spans)  # (n, channels, spans)
-    events = _slice(graph, by_channel, 1, EVENTS, EVENTS + 1)
+    totals = graph.node("MatMul", spans, windows)  # (n, spans, channels)
+    events = _slice(graph, windows, 2, EVENTS, EVENTS + 1)
     active = graph.node("Cast", graph.node("Greater", events, graph.scalar("silence", 0.0)), to=FLOAT)
-    counts = graph.node("MatMul", active, spans)  # (n, 1, spans)
-    one = graph.scalar("one", 1.0)
-    means = graph.node("Div", totals, graph.node("Max", counts, one))
+    counts = graph.node("MatMul", spans, active)  # (n, spans, 1)
+    means = graph.node("Div", totals, graph.node("Max", counts, graph.scalar("one", 1.0)))
     logs = _log1p(graph, totals)
     per_event = graph.node(
         "Sub",
-        _slice(graph, logs, 1, PER_EVENT.start, PER_EVENT.stop),
-        _slice(graph, logs, 1, EVENTS, EVENTS + 1),
+        _slice(graph, logs, 2, PER_EVENT.start, PER_EVENT.stop),
+        _slice(graph, logs, 2, EVENTS, EVENTS + 1),
     )
-    told = [_log1p(graph, means), _log1p(graph, _maxima(graph, by_channel, steps)), _log1p(graph, counts)]
-    joined = graph.node("Concat", *told, per_event, axis=1)
-    by_span = graph.node("Transpose", joined, perm=[0, 2, 1])  # span after span, as in `describe`
+    told = [_log1p(graph, means), _log1p(graph, _maxima(graph, windows, steps)), _log1p(graph, counts)]
+    joined = graph.node("Concat", *told, per_event, axis=2)
     width = len(SPANS) * (2 * channels + 1 + PER_EVENT.stop - PER_EVENT.start)
-    return graph.node("Reshape", by_span, graph.ints("flat", -1, width))
+    return graph.node("Reshape", joined, graph.ints("flat", -1, width))
 
 
 def _spans(steps: int) -> NDArray[np.float32]:
-    """(steps, spans): 1 where a step belongs to a span."""
-    return np.stack([np.arange(steps) >= steps - span for span in SPANS], axis=1).astype(np.float32)
+    """(spans, steps): 1 where a step belongs to a span."""
+    return np.stack([np.arange(steps) >= steps - span for span in SPANS]).astype(np.float32)
 
 
-def _maxima(graph: GraphBuilder, by_channel: str, steps: int) -> str:
-    """The largest step of each channel in each span, (n, channels, spans); a span is the one before and some more."""
-    last = graph.ints("over_steps", 2)
+def _maxima(graph: GraphBuilder, windows: str, steps: int) -> str:
+    """The largest step of each channel in each span, (n, spans, channels); a span is the one before and some more."""
+    over_steps = graph.ints("over_steps", 1)
     found: list[str] = []
-    for before, span in zip((0, *SPANS), SPANS, strict=False):
-        new = _slice(graph, by_channel, 2, steps - span, steps - before)
-        largest = graph.node("ReduceMax", new, last, keepdims=1)
+    for before, span in itertools.pairwise((0, *SPANS)):
+        new = _slice(graph, windows, 1, steps - span, steps - before)
+        largest = graph.node("ReduceMax", new, over_steps, keepdims=1)
         found.append(graph.node("Max", found[-1], largest) if found else largest)
-    return graph.node("Concat", *found, axis=2)
+    return graph.node("Concat", *found, axis=1)
 
 
 def _slice(graph: GraphBuilder, value: str, axis: int, start: int, stop: int) -> str:

@@ -37,7 +37,7 @@ LIMIT = 8.0
 LEAST_DEVIATION = 0.25
 LINEAR_DIM = LEARNED_DIM = 64
 DIM = LINEAR_DIM + LEARNED_DIM
-LEARNED = 2.0
+LEARNED = 0.5
 """The length of the learned half; the linear one has a mean squared length of 1 over what it was fitted on."""
 HIDDEN = 256
 
