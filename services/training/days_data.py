@@ -12,6 +12,7 @@ from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.names import check_layout, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.traffic import column_traffic
+from services.common.days.vectors import NO_VECTOR
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.windows import day_windows
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
-
-NO_VECTOR = np.iinfo(np.uint32).max
-"""The code of a row that has no vector in an index, because benign events were sampled."""
 
 
 @dataclass(frozen=True)
