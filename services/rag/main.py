@@ -20,6 +20,7 @@ import zmq
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
+from services.common.events.spanish import load_glossary
 from services.common.logs import make_logger
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
@@ -98,9 +99,10 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
+    glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries = Queries(StoredModels(settings.models or StateNames(settings.state).models))
     replica = Replica(settings.name, os.getpid(), version("appia"), time.monotonic())
-    return Operations(catalog, Searcher(queries, weights), replica)
+    return Operations(catalog, Searcher(queries, weights, glossary), replica)
 
 
 def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:

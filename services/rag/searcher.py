@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.events.spanish import Glossary
     from services.rag.catalog import Snapshot
     from services.rag.events import Place
     from services.rag.nearest import Hits
@@ -40,6 +41,8 @@ class Searcher:
 
     queries: Queries
     weights: FusionWeights
+    glossary: Glossary | None = None
+    """Puts questions into the English of the narratives; without one they are asked as they are."""
 
     def similar(self, snapshot: Snapshot, event_id: str, index: str, bounds: Bounds) -> dict[str, Any]:
         """The events most like the one with `event_id`: {"event", "hits", "receipt"}.
@@ -65,7 +68,10 @@ class Searcher:
         return {"event": read_events([place])[0], "hits": hits, "receipt": scope.receipt()}
 
     def search(self, snapshot: Snapshot, text: str, bounds: Bounds) -> dict[str, Any]:
-        """The events whose narratives are nearest in meaning to `text`, newest first: {"hits", "receipt"}.
+        """The events whose narratives are nearest in meaning to `text`, newest first.
+
+        Gives {"hits", "understood", "receipt"}; `understood` are the words that were searched for, where the glossary
+        made other ones of the text, else None.
 
         Raises:
             UsageError: the text is empty or too long.
@@ -76,9 +82,14 @@ class Searcher:
         if not 0 < len(text) <= MAX_TEXT:
             raise UsageError(f"The text to search for must have 1 to {MAX_TEXT} characters, not {len(text)}.")
         scope = Scope(snapshot, bounds, (SEMANTIC,))
-        queries = self.queries.of_text(scope, SEMANTIC, text)
+        words = self.glossary.english(text) if self.glossary else text
+        queries = self.queries.of_text(scope, SEMANTIC, words)
         found = nearest(scope, SEMANTIC, queries, (bounds.k, _NEWEST_FIRST_NS))
-        return {"hits": _show_one(scope, SEMANTIC, found), "receipt": scope.receipt()}
+        return {
+            "hits": _show_one(scope, SEMANTIC, found),
+            "understood": None if words == text else words,
+            "receipt": scope.receipt(),
+        }
 
     def _vectors_of(
         self, scope: Scope, place: Place, event_id: str, wanted: Sequence[str]

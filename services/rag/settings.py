@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -49,4 +50,9 @@ class RagSettings(ServiceSettings):
     )
     weight_temporal: float = Field(
         1.0, ge=0, le=1000, description="weight of the temporal index in fused answers, 0 to 1000"
+    )
+    question_glossary: Literal["spanish", "none"] = Field(
+        "spanish",
+        description="`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "
+        "for a model of many languages",
     )
