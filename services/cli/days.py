@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.jobs import finish, ingester_of, step_shown
 from services.cli.options import JsonOption, StateOption, required_state
 from services.cli.output import counted, print_json, print_lines
-from services.common.errors import AppiaError, UsageError
+from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from services.common.days.verify import DayCheck
-    from services.common.rpc_client import RpcClient
-
-ANSWER_SECONDS = 10.0
-POLL_SECONDS = 0.1
 
 DayArgument = Annotated[str, typer.Argument(metavar="DAY", help="UTC day, YYYY-MM-DD. No default.")]
 
@@ -37,19 +29,11 @@ def seal(*, day: DayArgument, state: StateOption = None, as_json: JsonOption = F
 
     Days that are over are sealed by themselves after a while; events that come later make a new generation.
     """
-    from services.cli.running import read_running  # noqa: PLC0415 - `appia --help` starts quicker without it
-    from services.common.days.names import parse_day  # noqa: PLC0415 - as above
+    from services.common.days.names import parse_day  # noqa: PLC0415 - `appia --help` starts quicker without it
 
     day = parse_day(day)
-    running = read_running(required_state(state))
-    with _connected(running.ingester.control) as ingester, _step_shown() as show:
-        job = _call(ingester, "seal", {"day": day})["job"]
-        while True:
-            status = _call(ingester, "seal_status", {"job": job})
-            if status["state"] in ("done", "failed"):
-                break
-            show(status)
-            time.sleep(POLL_SECONDS)
+    with ingester_of(required_state(state)) as ingester, step_shown() as show:
+        status = finish(ingester, "seal", {"day": day}, show)
     if status["state"] == "failed":
         raise AppiaError(f"day {day} was not sealed: {status['error'] or 'the ingester does not say why'}")
     report = status["report"] or {}
@@ -57,47 +41,6 @@ def seal(*, day: DayArgument, state: StateOption = None, as_json: JsonOption = F
         print_json(report)
     else:
         _print_report(day, report)
-
-
-@contextlib.contextmanager
-def _connected(endpoint: str) -> Iterator[RpcClient]:
-    import zmq  # noqa: PLC0415 - as above
-
-    from services.common.rpc_client import RpcClient  # noqa: PLC0415 - as above
-
-    with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint)) as client:
-        yield client
-
-
-def _call(client: RpcClient, op: str, arguments: dict[str, str]) -> dict[str, Any]:
-    from services.common.rpc_client import RpcRefused  # noqa: PLC0415 - as above
-
-    try:
-        answer: dict[str, Any] = client.call(op, arguments, ANSWER_SECONDS)
-    except RpcRefused as refused:
-        if refused.code == "usage":
-            raise UsageError(str(refused)) from None
-        raise
-    return answer
-
-
-@contextlib.contextmanager
-def _step_shown() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that shows a job's step: on standard error, and only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _status: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where somebody looks
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("waiting", total=None)
-
-        def show(status: dict[str, Any]) -> None:
-            text = status["step"] or status["state"]
-            bar.update(task, description=text, completed=status["done"], total=status["total"] or None)
-
-        yield show
 
 
 def _print_report(day: str, report: dict[str, Any]) -> None:
@@ -149,4 +92,5 @@ def _print_checks(checks: list[DayCheck]) -> None:
     for check in checks:
         verdict = counted(len(check.faults), "fault") if check.faults else "whole"
         print_lines(f"{check.day}: {verdict}; {counted(check.rows, 'event')}, {counted(check.files, 'file')}")
+        print_lines(*(f"  {index}: {form}" for index, form in check.vectors.items()))
         print_lines(*(f"  {fault}" for fault in check.faults))

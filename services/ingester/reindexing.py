@@ -29,8 +29,10 @@ def describe_indices(state: StateNames, chosen: ChosenModels, args: Mapping[str,
         AppiaError: a day that was named is not sealed, or a model is not there.
     """
     days, index = args.get("days") or [], args.get("index") or ""
-    if not isinstance(days, list) or index not in ("", *INDICES):
-        raise UsageError(f"'days' must be a list, 'index' one of {', '.join(INDICES)}.")
+    if not isinstance(days, list):
+        raise UsageError("The argument 'days' must be a list.")
+    if index not in ("", *INDICES):
+        raise UsageError(f"There is no index {str(index)[:80]!r}; there are: {', '.join(INDICES)}.")
     named = [parse_day(str(day)) for day in days]
     for day in named:
         served_generation(state.day(day))

@@ -116,7 +116,7 @@ class SealingJobs:
     def request_index(self, kind: str, day: str, index: str) -> str:
         """Queue work on one index of a sealed day (`REINDEX`, `ACTIVATE` or `ROLL_BACK`) and give the job's name.
 
-        The same work that waits already keeps its job.
+        The same work that waits or is being done keeps its job.
 
         Raises:
             UsageError: `day` is no day, `index` no index.
@@ -128,11 +128,11 @@ class SealingJobs:
         served_generation(self._state.day(day))
         with self._wake:
             wanted = (kind, day, index)
-            waiting = next((j for j in self._waiting if (j.kind, j.day, j.index) == wanted), None)
-            if waiting is None:
-                waiting = self._add(Job(f"{kind}-{next(self._numbers)}", day, kind, index))
+            known = [job for job in self._jobs.values() if (job.kind, job.day, job.index) == wanted]
+            under_way = next((job for job in known if job.state in ("queued", "running")), None)
+            job = under_way or self._add(Job(f"{kind}-{next(self._numbers)}", day, kind, index))
             self._wake.notify_all()
-            return waiting.job
+            return job.job
 
     def status(self, job: str) -> dict[str, Any]:
         """How a job is doing, as plain values.

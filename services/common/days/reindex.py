@@ -25,7 +25,7 @@ from services.common.days.names import ENTITY, numbered
 from services.common.days.overlap import OVERLAP, RowFacts, compare
 from services.common.days.sealed_reader import open_entity_index, open_index
 from services.common.days.units import UNITS
-from services.common.days.versions import drop_waiting, served_generation, versions_of
+from services.common.days.versions import drop_waiting, model_of, served_generation, versions_of
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class Reindexer:
     tools: IndexTools
 
     def build(self, names: DayNames, index: str) -> ReindexReport:
-        """Make the version of `index` that this model gives; blocks until it is published and waits.
+        """Make the version of `index` that its model gives; blocks until it is published and waits.
+
+        One of this model that waits already is left as it is: 0 units then.
 
         Raises:
             AppiaError: the day is not sealed, lacks the index, or its files are damaged; what serves is untouched.
@@ -76,6 +78,10 @@ class Reindexer:
         served = versions_of(generation, index).served
         if served is None:
             raise AppiaError(f"Day {names.day} has no index {index} yet: the ingester builds it by itself.")
+        model = self.tools.embedders.named(index).model_id
+        waiting = versions_of(generation, index).waiting
+        if waiting is not None and model_of(generation, index, waiting) == model:
+            return ReindexReport(names.day, index, generation.number, waiting, model, units=0, kept=0)
         version = max(numbered(generation.index(index))) + 1
         chunk = open_chunk(generation.chunk)
         with closing(chunk.log):
@@ -88,7 +94,6 @@ class Reindexer:
         self.disk.publish(staged, generation.index_version(index, version))
         drop_waiting(generation, index, version, self.disk)
         self.disk.remove(generation.index_work(index))
-        model = self.tools.embedders.named(index).model_id
         return ReindexReport(names.day, index, generation.number, version, model, units, kept)
 
     def _write(self, staged: Path, generation: GenerationNames, chunk: Chunk, index: str) -> tuple[int, int]:
