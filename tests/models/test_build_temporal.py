@@ -1,51 +1,38 @@
-"""The temporal model is defined whatever the sample holds, and keeps distances between windows."""
+"""The shipped temporal model is made from what may be given out, small, and whole."""
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 import pytest
 
-from models.build_temporal import DIM, fit
-
-SHAPE = (64, 6)
-
-
-def sample(count: int = 40) -> np.ndarray:
-    random = np.random.default_rng(8)
-    windows = np.zeros((count, *SHAPE), np.float32)
-    windows[:, -5:] = random.lognormal(3, 1, (count, 5, 6))
-    windows[..., 5] = 0
-    return windows
+from models.build_temporal import make, together
+from services.common.embedding.inspection import refuse_unsafe_model
+from services.common.embedding.manifest import MODEL_FILE
+from services.training import temporal
+from services.training.port import HostWindowRows
 
 
-@pytest.mark.parametrize("windows", [sample(), sample(1), np.zeros((3, *SHAPE), np.float32)])
-def test_any_sample_gives_128_orthogonal_components(windows: np.ndarray) -> None:
-    """Even one window, or windows of silence, leave no component undefined."""
-    if not windows.any():
-        windows[0, -1, 0] = 1
-    axes = fit(windows)[0].projection
-    np.testing.assert_allclose(axes.T @ axes, np.eye(DIM), atol=1e-9)
+def hours(hosts: list[int]) -> HostWindowRows:
+    return HostWindowRows(np.ones((len(hosts), 64, 6), np.float32), np.array(hosts), np.arange(len(hosts)))
 
 
-def test_the_same_sample_gives_the_same_bytes() -> None:
-    assert fit(sample())[0].to_onnx() == fit(sample())[0].to_onnx()
+def test_making_it_gives_a_small_graph_that_the_store_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few lessons; the figures say what it was taught by and that the graph does what torch does."""
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    monkeypatch.setattr(temporal, "TEACHING_STEPS", 2)
+    made = make(argparse.Namespace())
+    graph = made.files[MODEL_FILE]
+    refuse_unsafe_model(graph, "temporal")
+    assert len(graph) < 5_000_000
+    assert (made.recipe.name, made.recipe.dim, made.recipe.input.kind) == ("temporal", 128, "windows")
+    assert made.measured["windows"] > 10_000
+    assert made.measured["graph_to_torch_relative_difference"] <= 1e-5
+    assert made.arguments == ("office-day.csv.gz",)
 
 
-def test_silence_is_zero() -> None:
-    assert not fit(sample())[0].apply(np.zeros((1, *SHAPE), np.float32)).any()
-
-
-def test_a_channel_that_was_silent_in_the_sample_still_counts() -> None:
-    threat = np.zeros((1, *SHAPE), np.float32)
-    threat[0, 20:40, 5] = 1
-    kept = np.sum(fit(sample())[0].apply(threat) ** 2) / np.sum(np.log1p(threat) ** 2)
-    assert kept > 0.8
-
-
-def test_activity_at_another_time_gives_another_vector() -> None:
-    early, late = np.zeros((1, *SHAPE), np.float32), np.zeros((1, *SHAPE), np.float32)
-    early[0, 5:10, :5] = 20
-    late[0, 50:55, :5] = 20
-    fitted = fit(sample())[0]
-    apart = np.linalg.norm(fitted.apply(early) - fitted.apply(late))
-    assert apart > np.linalg.norm(fitted.apply(early))
+def test_hosts_of_two_sources_stay_different() -> None:
+    joined = together(hours([0, 0, 3]), hours([0, 1]))
+    assert joined.hosts.tolist() == [0, 0, 3, 4, 5]
+    assert len(joined) == 5

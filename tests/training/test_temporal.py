@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.build_temporal import fit
+from models.build_temporal_pca import fit
 from models.synthetic_hours import HostMaker, MadeWindows
 from services.common.embedding.inspection import refuse_unsafe_model
 from services.common.embedding.manifest import MODEL_FILE

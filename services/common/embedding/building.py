@@ -61,7 +61,18 @@ _SCRIPTS = {
             "services/training/sentence_model.py",
         ),
     ),
-    "temporal": _Script("models.build_temporal", ("models/build_temporal.py", *_TRAFFIC)),
+    "temporal": _Script(
+        "models.build_temporal",
+        (
+            "models/build_temporal.py",
+            "models/sample_hours.py",
+            "models/synthetic_hours.py",
+            "services/common/days/traffic.py",
+            "services/training/graph_builder.py",
+            "services/training/temporal*.py",
+            *_TRAFFIC,
+        ),
+    ),
 }
 MODEL_NAMES = tuple(_SCRIPTS)
 
