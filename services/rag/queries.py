@@ -65,7 +65,7 @@ class Queries:
         Blocks for the disk and the models where the event has to be embedded anew.
         """
         own = place.view.indices.get(index)
-        has = own is not None and place.row < own.rows
+        has = own is not None and own.has(place.row)
         found: dict[str, NDArray[np.float32]] = {}
         for model_id in scope.models_of(index):
             if own is not None and has and own.spec.model_id == model_id:

@@ -75,7 +75,7 @@ def choose_form(vectors: NDArray[np.float32], spec: VectorSpec, compression: Com
     ladder = LADDER[compression]
     passed_over: list[str] = []
     if items < SMALL and ladder != (FP32,):
-        passed_over.append(f"{items} vectors are too few to make smaller")
+        passed_over.append(f"smaller forms: {items} vectors are too few")
         ladder = (FP32,)
     if ladder == (FP32,) and items <= EXACT_UP_TO:
         return _plain(vectors, np.arange(items), tuple(passed_over))

@@ -14,6 +14,7 @@ from services.common.days.view import SegmentView
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from services.common.days.names import GenerationNames
@@ -110,10 +111,19 @@ class SealedReader:
             indices=dict(self._indices),
             events=self._events,
             hosts=self._hosts,
-            missing=dict(self._missing),
+            missing={**_left_out(self._indices), **self._missing},
         )
 
     def close(self) -> None:
         """Close the files; views given before may no longer fetch events."""
         self._events.close()
         self.chunk.log.close()
+
+
+def _left_out(indices: Mapping[str, VectorIndex]) -> dict[str, str]:
+    """What is to be said of each index that sampling left rows out of."""
+    return {
+        name: f"{index.rows - index.left_out} of {index.rows} rows: benign events are sampled"
+        for name, index in indices.items()
+        if index.left_out
+    }

@@ -130,7 +130,8 @@ def map_vectors(folder: Path, manifest: Manifest) -> VectorIndex:
         raw = _mapped(folder / ROWS, "<u4", (2 * manifest.rows + items + 1,))
         codes, order, starts = np.split(raw, [manifest.rows, 2 * manifest.rows])
         postings = Postings(order, starts)
-    return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner)
+    left_out = manifest.rows - facts.get("rows_with_vector", manifest.rows)
+    return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner, left_out)
 
 
 def _map_lists(path: Path, shape: tuple[int, int], nprobe: int) -> Lists:

@@ -96,6 +96,7 @@ class VectorIndex:
     postings: Postings | None = None
     accelerator: Accelerator | None = None
     owner: object = None  # keeps a mapping alive that `vectors` shows
+    left_out: int = 0  # rows that sampling left without a vector
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """The vector of a row, float32 (dim,). Raises `IndexError` where the row has none (yet)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.common.days.chunk import EVENTS, METADATA
@@ -13,7 +13,7 @@ from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from services.common.days.manifest import Manifest
@@ -28,11 +28,13 @@ class DayCheck:
     rows: int
     files: int
     faults: tuple[str, ...]
+    vectors: Mapping[str, str] = field(default_factory=dict)  # index -> in which form its vectors are kept
 
 
 def verify_day(names: DayNames) -> DayCheck:
     """Check all of a day that is served. Reads every byte of it; changes nothing; raises nothing for damage."""
     faults: list[str] = []
+    vectors: dict[str, str] = {}
     rows = files = 0
     try:
         current = read_pointer(names.current)
@@ -45,9 +47,11 @@ def verify_day(names: DayNames) -> DayCheck:
             files += len(manifest.artifacts)
             faults += _check_chunk(generation, manifest)
             for index in INDICES:
-                found, count = _check_index(generation, manifest, index)
+                described, found = _check_index(generation, manifest, index)
                 faults += found
-                files += count
+                if described is not None:
+                    files += len(described.artifacts)
+                    vectors[index] = _form(described)
         for number in names.segments():
             if number > through:
                 events, logs, found = _check_segment(names.segment(number))
@@ -55,7 +59,7 @@ def verify_day(names: DayNames) -> DayCheck:
                 faults += found
     except AppiaError as error:
         faults.append(str(error))
-    return DayCheck(names.day, rows, files, tuple(faults))
+    return DayCheck(names.day, rows, files, tuple(faults), vectors)
 
 
 def _check_chunk(generation: GenerationNames, manifest: Manifest) -> Iterator[str]:
@@ -70,10 +74,12 @@ def _check_chunk(generation: GenerationNames, manifest: Manifest) -> Iterator[st
     )
 
 
-def _check_index(generation: GenerationNames, chunk: Manifest, index: str) -> tuple[list[str], int]:
+def _check_index(
+    generation: GenerationNames, chunk: Manifest, index: str
+) -> tuple[Manifest | None, list[str]]:
     version = read_pointer(generation.index_current(index))
     if version is None:
-        return [f"{generation.folder} has no index {index}: the ingester builds it again, see its log"], 0
+        return None, [f"{generation.folder} has no index {index}: the ingester builds it again, see its log"]
     folder: Path = generation.index_version(index, version)
     manifest = read_manifest(folder)
     faults = check_artifacts(folder, manifest)
@@ -81,7 +87,22 @@ def _check_index(generation: GenerationNames, chunk: Manifest, index: str) -> tu
         faults.append(f"{folder} has {manifest.rows} rows, the chunk has {chunk.rows}")
     if manifest.facts.get("chunk") != digest_file(generation.chunk / "manifest.json").sha256:
         faults.append(f"{folder} was built over another chunk")
-    return faults, len(manifest.artifacts)
+    return manifest, faults
+
+
+def _form(manifest: Manifest) -> str:
+    """In which form the vectors of an index are kept, and why, in words."""
+    facts = manifest.facts
+    told = [f"{facts['items']} vectors as {facts['kind']}"]
+    if "bytes_per_vector" in facts:
+        told.append(f"{facts['bytes_per_vector']:g} bytes each")
+    if facts.get("recall_at_10", 1.0) < 1.0:
+        told.append(f"recall@10 {facts['recall_at_10']:g}")
+    with_vector = facts.get("rows_with_vector", manifest.rows)
+    if with_vector < manifest.rows:
+        told.append(f"{with_vector} of {manifest.rows} rows have one")
+    told += [f"{facts['wanted']} passed over {reason}" for reason in facts.get("passed_over", [])]
+    return ", ".join(told)
 
 
 def _check_segment(names: OpenNames) -> tuple[int, int, list[str]]:
