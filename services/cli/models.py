@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli import models_quality
 from services.cli.models_export import export_model
 from services.cli.options import JsonOption, grouped
 from services.cli.output import print_json, print_lines, print_table, say
@@ -29,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
         grouped(export_model)
     )
     models.command("verify", epilog="Example: appia models verify")(verify)
+    models_quality.add_to(models)
     app.add_typer(models, name="models")
 
 
