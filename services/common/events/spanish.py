@@ -38,12 +38,14 @@ class Glossary:
     def english(self, text: str) -> str:
         """A question in English words; one that is not in Spanish comes back as it is.
 
-        Spanish is what has a word that only Spanish has, and of whose words at least half are known.
+        Spanish is what has a word that only Spanish has, and not more unknown words than known ones. Names such as
+        HTTP, and what has a digit, are the same in each language and do not count.
         """
         words = _WORD.findall(text)
         known = [_entry_form(plain_word(word), self.words) for word in words]
         found = [word for word in known if word]
-        if 2 * len(found) < len(words) or not self.proofs.intersection(found):
+        strange = sum(not form and not _is_name(word) for word, form in zip(words, known, strict=True))
+        if strange > len(found) or not self.proofs.intersection(found):
             return text
         return " ".join(part for part in self._parts(words, known) if part) or text
 
@@ -66,6 +68,10 @@ def plain_word(word: str) -> str:
     """A word in small letters and without accents: "Contraseña" becomes "contrasena"."""
     parts = unicodedata.normalize("NFKD", word.casefold())
     return "".join(char for char in parts if not unicodedata.combining(char))
+
+
+def _is_name(word: str) -> bool:
+    return word.isupper() or any(char.isdigit() for char in word)
 
 
 def _entry_form(word: str, words: Container[str]) -> str:
