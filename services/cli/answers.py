@@ -14,6 +14,7 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6",
 """IANA, Assigned Internet Protocol Numbers: those that filters know by name."""
 
 EVENT_COLUMNS = ["time (UTC)", "from", "to", "protocol", "class", "category", ">threat", "event"]
+HOST_COLUMNS = ["host", "day", ">out", ">in", ">peers", "malicious", "last seen (UTC)"]
 MOST_VALUES = 10
 
 
@@ -28,6 +29,20 @@ def show_hits(answer: Mapping[str, Any]) -> None:
         print_lines("No event was found.")
     if answer.get("understood"):
         print_lines(f"understood as: {answer['understood']}")
+    print_lines(receipt_line(answer["receipt"]))
+
+
+def show_hosts(answer: Mapping[str, Any]) -> None:
+    """The host asked about and those like it, best first."""
+    asked = answer["host"]
+    print_lines(f"{asked['address']} on {asked['day']}: {asked['summary']}")
+    hits = answer["hits"]
+    if hits:
+        rows = [[number, f"{hit['score']:.4f}", *_host_cells(hit)] for number, hit in enumerate(hits, 1)]
+        print_table([">#", ">score", *HOST_COLUMNS], rows)
+        print_lines(*(f"{number}: {hit['summary']}" for number, hit in enumerate(hits, 1)))
+    else:
+        print_lines("No other host was found.")
     print_lines(receipt_line(answer["receipt"]))
 
 
@@ -58,10 +73,16 @@ def show_days(answer: Mapping[str, Any]) -> None:
         return
     names = list(days[0]["indices"])
     rows = [
-        [day["day"], day["state"], f"{day['rows']:,}", *(f"{day['indices'][n]['rows']:,}" for n in names)]
+        [
+            day["day"],
+            day["state"],
+            f"{day['rows']:,}",
+            *(f"{day['indices'][n]['rows']:,}" for n in names),
+            f"{day['hosts']['rows']:,}" if day["hosts"] else "on demand",
+        ]
         for day in days
     ]
-    print_table(["day", "state", ">events", *(f">{name}" for name in names)], rows)
+    print_table(["day", "state", ">events", *(f">{name}" for name in names), ">hosts"], rows)
     for day in days:
         print_lines(*(f"{day['day']}: {fault}" for fault in day["faults"]))
 
@@ -101,6 +122,19 @@ def _event_cells(event: Mapping[str, Any]) -> list[object]:
         event["category"],
         f"{event['overall']:.2f}",
         event["event_id"],
+    ]
+
+
+def _host_cells(host: Mapping[str, Any]) -> list[object]:
+    began, received = host["out"], host["in"]
+    return [
+        host["address"],
+        host["day"],
+        f"{began['events']:,}",
+        f"{received['events']:,}",
+        f"{began['peers']:,}+{received['peers']:,}",
+        f"{host['verdicts']['malicious']:.1%}",
+        str(host["last_seen"]).replace("T", " ")[:19],
     ]
 
 

@@ -28,6 +28,7 @@ class Index(StrEnum):
     ATTACK = "attack"
     SEMANTIC = "semantic"
     TEMPORAL = "temporal"
+    ENTITY = "entity"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog='Example: appia search "port scan from outside" --class MALICIOUS -k 20')(
         grouped(search)
     )
-    app.command(epilog="Example: appia similar EVENT_ID --index attack --from 2026-01-01")(grouped(similar))
+    app.command(
+        epilog="Examples: appia similar EVENT_ID --index attack; appia similar IP@DAY --index entity"
+    )(grouped(similar))
     app.command(epilog="Example: appia get EVENT_ID --json")(grouped(get))
     app.command("list", epilog="Example: appia list --class MALICIOUS --src 10.0.0.0/8 --limit 50")(
         grouped(list_events)
@@ -90,15 +93,26 @@ def search(
 
 def similar(
     *,
-    event_id: EventId,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_ID|IP[@DAY]",
+            help="An event's id; with --index entity a host, on its newest day or on DAY. No default.",
+        ),
+    ],
     k: HowMany = 10,
-    index: Annotated[Index, typer.Option(help="One index, or all of them fused.")] = Index.FUSED,
+    index: Annotated[
+        Index, typer.Option(help="One index of events, all of them fused, or entity: hosts of a day.")
+    ] = Index.FUSED,
     asking: Asking,
     only: FilterOptions,
 ) -> None:
-    """Show the events most like one event."""
-    arguments = {"event_id": event_id, "index": index.value, "k": k, "filters": only.request()}
-    _ask(asking, answers.show_hits, "similar", arguments)
+    """Show the events most like one event, or the hosts most like one host."""
+    arguments = {"index": index.value, "k": k, "filters": only.request()}
+    if index is Index.ENTITY:
+        _ask(asking, answers.show_hosts, "similar", {"host": what, **arguments})
+    else:
+        _ask(asking, answers.show_hits, "similar", {"event_id": what, **arguments})
 
 
 def get(*, event_id: EventId, asking: Asking) -> None:

@@ -88,6 +88,7 @@ def _describe_day(day: str, segments: list[Segment], faults: list[str]) -> dict[
         "state": state,
         "rows": sum(segment.view.rows for segment in segments),
         "indices": {name: _describe_index(name, segments) for name in EVENT_INDICES},
+        "hosts": _describe_hosts(segments),
         "faults": faults,
     }
 
@@ -99,6 +100,19 @@ def _describe_index(name: str, segments: Iterable[Segment]) -> dict[str, Any]:
         "generation": max((view.generation for view, _ in present), default=0),
         "model": present[-1][1].spec.model_id if present else None,
     }
+
+
+def _describe_hosts(segments: Iterable[Segment]) -> dict[str, Any] | None:
+    """The sealed index of hosts; None where there is none: those of open segments are found when somebody asks."""
+    for segment in segments:
+        found = segment.view.hosts
+        if found is not None:
+            return {
+                "rows": len(found.hosts),
+                "generation": segment.view.generation,
+                "model": found.vectors.spec.model_id,
+            }
+    return None
 
 
 def count_events(snapshot: Snapshot) -> dict[str, Any]:

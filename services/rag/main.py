@@ -28,6 +28,8 @@ from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.catalog import Catalog
+from services.rag.entities import Entities
+from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
 from services.rag.operations import Operations, Replica
 from services.rag.queries import Queries
@@ -99,10 +101,12 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
+    models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
-    queries = Queries(StoredModels(settings.models or StateNames(settings.state).models))
+    queries = Queries(models)
     replica = Replica(settings.name, os.getpid(), version("appia"), time.monotonic())
-    return Operations(catalog, Searcher(queries, weights, glossary), replica)
+    entities = Entities(models, HostsOnDemand(models))
+    return Operations(catalog, Searcher(queries, weights, glossary), entities, replica)
 
 
 def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:

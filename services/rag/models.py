@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from services.common.days.names import ENTITY
 from services.common.embedding.store import ModelStore
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class StoredModels:
         embedder: WindowEmbedder = self._embedder(model_id, _load_windows)
         return embedder
 
+    def profiles(self, model_id: str) -> RowEmbedder:
+        """The model that embeds profiles of hosts under this id. Raises as `rows`."""
+        embedder: RowEmbedder = self._embedder(model_id, _load_profiles)
+        return embedder
+
+    def active_profiles(self) -> RowEmbedder:
+        """The model that the hosts of new days are embedded with. Raises as `rows`."""
+        return self.profiles(f"{ENTITY}@{self._store.active(ENTITY)[:12]}")
+
     def _embedder(self, model_id: str, load: Callable[[LoadedModel], Any]) -> Any:
         with self._lock:
             if model_id not in self._loaded:
@@ -69,6 +79,13 @@ def _load_rows(model: LoadedModel) -> RowEmbedder:
     from services.common.events.features import SCHEMA_HASH  # noqa: PLC0415 - see above
 
     return OnnxArrays(model, "features", SCHEMA_HASH, OnnxSettings())
+
+
+def _load_profiles(model: LoadedModel) -> RowEmbedder:
+    from services.common.embedding.onnx import OnnxArrays, OnnxSettings  # noqa: PLC0415 - see above
+    from services.common.events.profiles import profiles_schema_hash  # noqa: PLC0415 - see above
+
+    return OnnxArrays(model, "profiles", profiles_schema_hash(), OnnxSettings())
 
 
 def _load_texts(model: LoadedModel) -> TextEmbedder:

@@ -74,7 +74,12 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: tuple[int, int])
         gaps = np.abs(times[near.rows] - moment_ns)
         hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
         found.setdefault(vectors.spec.model_id, []).append(hits)
-    return _merge([_nearest_of(hits, k) for hits in found.values()], k)
+    return merge(found, k)
+
+
+def merge(by_model: Mapping[str, Sequence[Hits]], k: int) -> Hits:
+    """The k nearest of the hits of several models, fairly: by rank, since their distances cannot be compared."""
+    return _merge([_nearest_of(hits, k) for hits in by_model.values()], k)
 
 
 def _nearest_of(several: Sequence[Hits], k: int) -> Hits:

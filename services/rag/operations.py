@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.days.names import ENTITY
 from services.common.errors import AppiaError, UsageError
+from services.common.rpc import NotFound
 from services.rag.arguments import parse_filters
 from services.rag.browser import count_events, describe_days, get_event, list_events
+from services.rag.entities import parse_host
 from services.rag.scope import Bounds, Scope
 from services.rag.searcher import FUSED, SEMANTIC
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from services.common.rpc import Deadline
     from services.common.rpc_server import Handler
     from services.rag.catalog import Catalog, Snapshot
+    from services.rag.entities import Entities
     from services.rag.searcher import Searcher
 
 MAX_K = 1000
@@ -90,10 +94,11 @@ class Arguments:
 class Operations:
     """Answers the requests of a replica. Safe for several threads."""
 
-    def __init__(self, catalog: Catalog, searcher: Searcher, replica: Replica) -> None:
-        """Answer from `catalog` by `searcher`."""
+    def __init__(self, catalog: Catalog, searcher: Searcher, entities: Entities, replica: Replica) -> None:
+        """Answer from `catalog`: about events by `searcher`, about hosts by `entities`."""
         self._catalog = catalog
         self._searcher = searcher
+        self._entities = entities
         self._replica = replica
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -109,11 +114,31 @@ class Operations:
         }
 
     def similar(self, raw: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
-        """Events like one: args event_id, k, index, filters."""
-        args = Arguments(raw, ("event_id", "k", "index", "filters"))
-        event_id, index = args.text("event_id"), args.text("index", FUSED)
+        """Events like one, or hosts like one: args event_id or host, k, index, filters."""
+        args = Arguments(raw, ("event_id", "host", "k", "index", "filters"))
+        index = args.text("index", FUSED)
         bounds = args.bounds("k", DEFAULT_K, deadline)
-        return self._answer(bounds, lambda snapshot, b: self._searcher.similar(snapshot, event_id, index, b))
+        if index == ENTITY:
+            if "event_id" in raw:
+                raise UsageError(f"The index {ENTITY} compares hosts: give 'host', not 'event_id'.")
+            host = args.text("host")
+            return self._answer(bounds, lambda snapshot, b: self._entities.similar(snapshot, host, b))
+        if "host" in raw:
+            raise UsageError(
+                f"Only the index {ENTITY} compares hosts: ask it for 'host', or give 'event_id'."
+            )
+        event_id = args.text("event_id")
+        return self._answer(bounds, lambda snapshot, b: self._similar_event(snapshot, event_id, index, b))
+
+    def _similar_event(self, snapshot: Snapshot, event_id: str, index: str, bounds: Bounds) -> dict[str, Any]:
+        try:
+            return self._searcher.similar(snapshot, event_id, index, bounds)
+        except NotFound:
+            if parse_host(event_id) is None:
+                raise
+            raise UsageError(
+                f"{event_id!r} is the address of a host, not the id of an event: the index {ENTITY} compares hosts."
+            ) from None
 
     def search(self, raw: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
         """Events whose narrative means what a text says: args text, k, index, filters."""

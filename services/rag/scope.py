@@ -83,9 +83,13 @@ class Scope:
         if entry not in self._missing:
             self._missing.append(entry)
 
-    def reasons(self, indices: Sequence[str]) -> list[str]:
-        """Why something of these indices was missed, as far as it is known by now."""
-        return [entry["reason"] for entry in self._missing if entry["index"] in indices]
+    def reasons(self, indices: Sequence[str], day: str | None = None) -> list[str]:
+        """Why something of these indices was missed (on a day), as far as it is known by now."""
+        return [
+            entry["reason"]
+            for entry in self._missing
+            if entry["index"] in indices and day in {None, entry["day"]}
+        ]
 
     def models_of(self, index: str) -> list[str]:
         """The ids of the models that an index of these parts was made by, each once, in the order of the parts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.fusion import FusionWeights, by_score, fuse, similarity
-from services.common.days.names import EVENT_INDICES
+from services.common.days.names import EVENT_INDICES, INDICES
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
@@ -53,9 +53,7 @@ class Searcher:
             RequestError: the deadline has passed.
         """
         if index not in (*EVENT_INDICES, FUSED):
-            raise UsageError(
-                f"There is no index {index[:80]!r}; there are: {', '.join((*EVENT_INDICES, FUSED))}."
-            )
+            raise UsageError(f"There is no index {index[:80]!r}; there are: {', '.join((*INDICES, FUSED))}.")
         wanted = EVENT_INDICES if index == FUSED else (index,)
         place = find_event(snapshot, event_id)
         scope = Scope(snapshot, bounds, wanted)

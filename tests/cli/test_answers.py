@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.cli.answers import receipt_line, show_days, show_hits, show_stats
+from services.cli.answers import receipt_line, show_days, show_hits, show_hosts, show_stats
 
 if TYPE_CHECKING:
     import pytest
@@ -69,6 +69,7 @@ def test_faults_of_days_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "state": "damaged",
         "rows": 0,
         "indices": indices,
+        "hosts": None,
         "faults": ["the chunk differs"],
     }
     show_days({"days": [day]})
@@ -87,3 +88,37 @@ def test_long_counts_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == "classes: -"
     assert lines[2].endswith("c9 1, and 2 more")
     assert lines[3] == "nodes: (none) 1,500"
+
+
+def test_hosts_are_shown_with_what_they_did(capsys: pytest.CaptureFixture[str]) -> None:
+    """The host asked about stands first; each hit has a line of numbers and a line in words, control bytes escaped."""
+    side = {"events": 1200, "bytes": 5, "peers": 3, "ports": 2, "services": {}}
+    host = {
+        "address": "10.0.0.5",
+        "day": "2026-01-22",
+        "last_seen": "2026-01-22T10:11:12.000000Z",
+        "summary": "began 1,200 events",
+        "out": side,
+        "in": side | {"events": 0, "peers": 0},
+        "verdicts": {"benign": 0.5, "suspicious": 0.0, "malicious": 0.25},
+    }
+    hit = host | {"address": "10.0.0.6", "score": 0.75, "summary": "quiet\x1b[2J"}
+    show_hosts({"host": host, "hits": [hit], "receipt": RECEIPT})
+    first, _, row, words, receipt = capsys.readouterr().out.splitlines()
+    assert first == "10.0.0.5 on 2026-01-22: began 1,200 events"
+    assert row.split() == [
+        "1",
+        "0.7500",
+        "10.0.0.6",
+        "2026-01-22",
+        "1,200",
+        "0",
+        "3+0",
+        "25.0%",
+        "2026-01-22",
+        "10:11:12",
+    ]
+    assert words == "1: quiet\\x1b[2J"
+    assert receipt.startswith("searched")
+    show_hosts({"host": host, "hits": [], "receipt": RECEIPT})
+    assert "No other host was found." in capsys.readouterr().out

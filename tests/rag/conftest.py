@@ -27,6 +27,8 @@ from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
 from services.rag.catalog import Catalog
+from services.rag.entities import Entities
+from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.queries import Queries
 
 if TYPE_CHECKING:
@@ -88,7 +90,10 @@ class SmallModels:
                 return embedder
         raise AppiaError(f"The model {model_id} is not here.")
 
-    rows = texts = windows = _named
+    rows = texts = windows = profiles = _named
+
+    def active_profiles(self) -> SmallEmbedder:
+        return [embedder for embedder in self.embedders if embedder.name == "entity"][-1]
 
 
 @dataclass
@@ -247,6 +252,18 @@ def small_queries() -> Callable[..., Queries]:
     def make(world: World, *more: SmallEmbedder) -> Queries:
         own: Any = world.embedders
         return Queries(SmallModels((own.attack, own.semantic, own.temporal, *more)))
+
+    return make
+
+
+@pytest.fixture
+def small_entities() -> Callable[..., Entities]:
+    """Questions about hosts by small embedders: those of a world, and more, of which the last of hosts is active."""
+
+    def make(world: World, *more: SmallEmbedder, monotonic: Callable[[], float] = time.monotonic) -> Entities:
+        own: Any = world.embedders
+        models = SmallModels((own.entity, *more))
+        return Entities(models, HostsOnDemand(models, monotonic))
 
     return make
 

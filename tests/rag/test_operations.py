@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.days.fusion import FusionWeights
-from services.common.errors import AppiaError
+from services.common.errors import AppiaError, UsageError
 from services.common.rpc import Deadline, RequestError
 from services.rag.operations import MAX_K, Operations, Replica
 from services.rag.searcher import Searcher
@@ -26,12 +26,14 @@ SOON = Deadline()
 
 
 @pytest.fixture
-def ask(world: Any, follow: Any, small_queries: Any) -> Mapping[str, Handler]:
+def ask(world: Any, follow: Any, small_queries: Any, small_entities: Any) -> Mapping[str, Handler]:
     """The operations of a replica over a sealed and an open day."""
     world.fill(OLD, 60, sealed=True)
     world.fill(OPEN, 40, sealed=False)
     searcher = Searcher(small_queries(world), FusionWeights())
-    return Operations(follow(world), searcher, Replica("rag-7", 42, "0.0", 0.0)).handlers()
+    return Operations(
+        follow(world), searcher, small_entities(world), Replica("rag-7", 42, "0.0", 0.0)
+    ).handlers()
 
 
 def test_a_whole_event_comes_back(world: Any, ask: Any) -> None:
@@ -48,13 +50,18 @@ def test_a_whole_event_comes_back(world: Any, ask: Any) -> None:
         assert answer["fields"]["narrative"]
 
 
-def test_an_event_that_json_cannot_hold_comes_as_text(world: Any, follow: Any, small_queries: Any) -> None:
+def test_an_event_that_json_cannot_hold_comes_as_text(
+    world: Any, follow: Any, small_queries: Any, small_entities: Any
+) -> None:
     """A time outside the calendar in an attacker's event does not break `get`."""
     (event,) = world.make(OPEN, 1)
     event.network_features.flow_start_time.seconds = 2**62
     world.write(OPEN, [event])
     operations = Operations(
-        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world),
+        Searcher(small_queries(world), FusionWeights()),
+        small_entities(world),
+        Replica("r", 1, "0", 0.0),
     )
     answer = operations.get({"event_id": event.event_id}, SOON)
     assert f"seconds: {2**62}" in answer["event"]["text_format"]
@@ -98,10 +105,13 @@ def test_totals_are_exact(world: Any, ask: Any) -> None:
     assert ask["ping"]({}, SOON)["pid"] == 42
 
 
-def test_an_empty_state_has_totals(world: Any, follow: Any, small_queries: Any) -> None:
+def test_an_empty_state_has_totals(world: Any, follow: Any, small_queries: Any, small_entities: Any) -> None:
     """Without any event the counts are zero and the times absent."""
     operations = Operations(
-        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world),
+        Searcher(small_queries(world), FusionWeights()),
+        small_entities(world),
+        Replica("r", 1, "0", 0.0),
     )
     answer = operations.stats({}, SOON)
     assert (answer["rows"], answer["first_event"], answer["classes"]) == (0, None, {})
@@ -150,7 +160,11 @@ def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
         ("similar", {"event_id": "x", "index": "none"}, "no index 'none'"),
         ("similar", {"event_id": "x", "filters": []}, "'filters' must be a map"),
         ("similar", {"event_id": "x", "filters": {"a": 1}}, "no filter 'a'"),
-        ("similar", {"event_id": "x", "nearest": 1}, "no argument 'nearest'; there are: event_id, k, index"),
+        (
+            "similar",
+            {"event_id": "x", "nearest": 1},
+            "no argument 'nearest'; there are: event_id, host, k, index",
+        ),
         ("search", {"text": None}, "'text' must be a text"),
         ("search", {"text": "x", "index": "attack"}, "'index' must be one of semantic"),
         ("list", {"limit": -1}, "'limit' must be"),
@@ -196,7 +210,7 @@ def test_any_arguments_are_answered_or_refused(ask: Any, op: str, args: dict[str
 
 
 def test_a_day_with_a_damaged_database_does_not_hide_the_others(
-    world: Any, follow: Any, small_queries: Any
+    world: Any, follow: Any, small_queries: Any, small_entities: Any
 ) -> None:
     """Events of sound days are found; for others the sentence names the damaged day."""
     world.fill(OLD, 20, sealed=True)
@@ -205,9 +219,33 @@ def test_a_day_with_a_damaged_database_does_not_hide_the_others(
     database.chmod(0o644)
     database.write_bytes(b"x" * database.stat().st_size)
     operations = Operations(
-        follow(world), Searcher(small_queries(world), FusionWeights()), Replica("r", 1, "0", 0.0)
+        follow(world),
+        Searcher(small_queries(world), FusionWeights()),
+        small_entities(world),
+        Replica("r", 1, "0", 0.0),
     )
     event_id = next(i for i in world.events if OLD in i)
     assert operations.get({"event_id": event_id}, SOON)["day"] == OLD
     with pytest.raises(AppiaError, match=f"database of {OPEN} is damaged"):
         operations.get({"event_id": "unknown"}, SOON)
+
+
+def test_hosts_and_events_are_not_confused(world: Any, ask: Any) -> None:
+    """`similar` takes a host in the index of hosts and an event elsewhere; each mix-up of the two is explained."""
+    answer = ask["similar"]({"host": "10.1.2.3", "index": "entity", "k": 3}, SOON)
+    assert (answer["host"]["address"], answer["host"]["day"], len(answer["hits"])) == ("10.1.2.3", OPEN, 3)
+    event_id = next(iter(world.events))
+    for arguments, sentence in (
+        ({"event_id": event_id, "index": "entity"}, "give 'host', not 'event_id'"),
+        ({"host": event_id, "index": "entity"}, "is no address"),
+        ({"host": "10.1.2.3", "index": "attack"}, "Only the index entity compares hosts"),
+        ({"event_id": "10.1.2.3"}, "the address of a host, not the id of an event"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            ask["similar"](arguments, SOON)
+
+
+def test_days_tell_how_many_hosts_are_sealed(ask: Any) -> None:
+    """`days` counts the hosts of a sealed day and names their model; an open day has none until somebody asks."""
+    days = {day["day"]: day["hosts"] for day in ask["days"]({}, SOON)["days"]}
+    assert days == {OLD: {"rows": 7, "generation": 1, "model": "entity@000000000001"}, OPEN: None}
