@@ -1,4 +1,4 @@
-"""Another version of an index is made beside the one that serves, resumed after kill -9, compared, served, taken back."""
+"""Another version of an index is made beside the one that serves, resumed after kill -9, compared, and served."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.common.days.chunk import open_chunk
 from services.common.days.file_blocks import COUNT, VECTORS, FileBlocks
 from services.common.days.index_builder import IndexTools
 from services.common.days.names import EVENT_INDICES, INDICES, numbered, read_pointer
@@ -83,7 +84,7 @@ def reindexer(disk: Disk, embedders: Embedders, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("index", INDICES)
-def test_a_new_version_waits_until_it_is_served_and_can_be_taken_back(  # noqa: PLR0917 - fixtures
+def test_a_new_version_waits_until_it_is_served_and_can_be_taken_back(
     day: DayNames,
     reindexer: Callable[..., Reindexer],
     disk: Disk,
@@ -119,8 +120,6 @@ def test_a_new_version_waits_until_it_is_served_and_can_be_taken_back(  # noqa: 
 
 
 def _units(day: DayNames, index: str) -> int:
-    from services.common.days.chunk import open_chunk  # noqa: PLC0415
-
     chunk = open_chunk(day.generation(1).chunk)
     columns: Any = chunk.columns
     chunk.log.close()
@@ -161,7 +160,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_another_model_or_chunk_left_is_not_gone_on_from(
-    day: DayNames, reindexer: Callable[..., Reindexer], disk: Disk
+    day: DayNames, reindexer: Callable[..., Reindexer]
 ) -> None:
     """The plan beside the blocks says what they are of; where it differs, all begins again."""
     work = day.generation(1).index_work("attack")
