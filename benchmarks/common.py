@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 WEEK = ROOT.parent / "shared" / "data" / "cicids2017" / "cicids2017-week.csv.gz"
@@ -40,6 +40,7 @@ class Report:
     settings: dict[str, Any]
     figures: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
 
     def add(self, key: str, figure: Any, line: str) -> None:
         """Take in a figure, and print its line at once."""
@@ -50,6 +51,12 @@ class Report:
         """Take in a line without a figure, and print it."""
         self.lines.append(line)
         print(f"  {line}", flush=True)
+
+    def add_table(self, title: str, lines: Iterable[str]) -> None:
+        """Take in a table of Markdown, which stands behind the lines, and print it."""
+        shown = [f"## {title}", "", *lines]
+        self.tables += ["", *shown]
+        print("\n".join(shown), flush=True)
 
     def write(self, out: Path) -> None:
         """Write `out` as JSON and a readable file of the same name beside it, ending in `.md`."""
@@ -71,7 +78,7 @@ class Report:
             + ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
         )
         text = [f"# {self.name}", "", f"`{command}`", "", f"- {facts['date']}, commit {facts['commit']}"]
-        text += [f"- {machine}", f"- {settings}", "", *(f"- {line}" for line in self.lines)]
+        text += [f"- {machine}", f"- {settings}", "", *(f"- {line}" for line in self.lines), *self.tables]
         out.with_suffix(".md").write_text("\n".join(text) + "\n", "utf-8")
         print(f"  written: {_short(out)} and .md", flush=True)
 

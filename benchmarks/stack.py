@@ -48,13 +48,16 @@ def appia(*words: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_stack(state: Path, replicas: int = 1) -> Iterator[Running]:
+def running_stack(state: Path, replicas: int = 1, models: Path | None = None) -> Iterator[Running]:
     """`appia up` on a state directory for as long as the block runs; its threads are named in /proc.
+
+    `models` is a model store to use instead of the user's own.
 
     Raises:
         BenchError: it did not start.
     """
     words = [str(APPIA), "up", "--state", str(state), "--replicas", str(replicas)]
+    words += [] if models is None else ["--models", str(models)]
     state.parent.mkdir(parents=True, exist_ok=True)
     log_path = state.with_suffix(".log")
     with log_path.open("wb") as log:
@@ -114,9 +117,9 @@ class Fed:
 class Feeding:
     """`appia feed` as a child process."""
 
-    def __init__(self, state: Path, source: Path, *more: str) -> None:
-        """Start it; `more` are further options."""
-        words = [str(APPIA), "feed", "--state", str(state), "--format", "cicflowmeter", str(source), "--json"]
+    def __init__(self, state: Path, source: Path, *more: str, form: str = "cicflowmeter") -> None:
+        """Start it on a file of the format `form`; `more` are further options."""
+        words = [str(APPIA), "feed", "--state", str(state), "--format", form, str(source), "--json"]
         self._process = subprocess.Popen([*words, *more], stdout=subprocess.PIPE, text=True)
 
     @property

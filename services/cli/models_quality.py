@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.options import JsonOption, StateOption, grouped, required_state
-from services.cli.output import counted, plain, print_json, print_lines, print_table
+from services.cli.output import counted, print_json, print_lines, print_table
 from services.cli.store_folder import ModelsOption, model_store_folder
 from services.common.errors import UsageError
 
@@ -37,7 +37,6 @@ EventsOption = Annotated[
     typer.Option("--events", min=10, help="Look at so many events at most, of rare classes at all of them."),
 ]
 MOST_EVENTS = 100_000
-_SHARES = 4
 
 
 def add_to(models: typer.Typer) -> None:
@@ -104,8 +103,10 @@ def evaluate(*, options: EvaluateOptions, state: StateOption = None, as_json: Js
         return
     _print_evaluation(found)
     if options.confusion:
+        from services.training.tables import confusion_table  # noqa: PLC0415 - as above
+
         for line in found.lines:
-            _print_confusion(line)
+            print_lines("", f"### {line.name}", "", *confusion_table(line.confusion))
     print_lines(*(f"Drawn: {path}" for path in plots))
 
 
@@ -182,20 +183,6 @@ def _print_lines(lines: Sequence[Line], counts: dict[str, int]) -> None:
         rows.append([name, f"{count:,}", *(f"{line.scores.classes[name]:.3f}" for line in lines)])
     print_table(["", ">asked", *(f">{head}" for head in heads)], rows)
     print_lines(*(f"{line.name}: {line.model}" for line in lines if line.model))
-
-
-def _print_confusion(line: Line) -> None:
-    """Of which classes the neighbours of each class are, as a table of Markdown."""
-    print_lines("", f"### {line.name}", "", "| class | its neighbours are |", "| --- | --- |")
-    for name, shares in line.confusion.items():
-        told = [f"{other} {share:.1%}" for other, share in list(shares.items())[:_SHARES]]
-        rest = sum(list(shares.values())[_SHARES:])
-        told += [f"others {rest:.1%}"] if rest else []
-        print_lines(f"| {_cell(name)} | {', '.join(map(_cell, told))} |")
-
-
-def _cell(text: str) -> str:
-    return plain(text).replace("|", "\\|")
 
 
 @dataclass(frozen=True)
