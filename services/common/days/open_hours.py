@@ -83,7 +83,7 @@ class HourWriter:
     def prime(self, decoded: Callable[[int, int], Iterable[EventTable]]) -> None:
         """Count the rows written before: from columns where these are, else `decoded(first, end)`.
 
-        Blocks for about half a microsecond a row of the day.
+        Blocks for about a microsecond a row of the day.
 
         Raises:
             AppiaError: a sealed generation of the day cannot be read.
