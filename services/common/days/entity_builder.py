@@ -12,6 +12,7 @@ from services.common.days.entity_index import embed_hosts, write_hosts
 from services.common.days.manifest import INDEX_FORMAT, MANIFEST, Manifest, digest_file, digest_folder
 from services.common.days.names import ENTITY
 from services.common.days.vector_files import write_vectors
+from services.common.events.profiles import profiles_schema_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def build_entity_index(
             "dim": spec.dim,
             "metric": spec.metric,
             "left_out": hosts.left_out,
+            "profiles": profiles_schema_hash(),
             "chunk": digest_file(chunk.folder / MANIFEST).sha256,
             **facts,
         },

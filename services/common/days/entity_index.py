@@ -13,7 +13,7 @@ from services.common.days.manifest import read_manifest
 from services.common.days.names import ENTITY
 from services.common.days.vectors import VectorIndex
 from services.common.errors import AppiaError
-from services.common.events.profiles import PROFILE
+from services.common.events.profiles import PROFILE, profiles_schema_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +50,15 @@ def map_hosts(folder: Path) -> DayHosts:
     """Map what `write_hosts` wrote into a folder that has its manifest and was checked against it.
 
     Raises:
-        AppiaError: a file is missing or does not hold as many hosts as the manifest says.
+        AppiaError: a file is missing or does not hold as many hosts as the manifest says, or the profiles have other
+            numbers than those of this release.
     """
     manifest = read_manifest(folder)
+    if manifest.facts.get("profiles") != profiles_schema_hash():
+        raise AppiaError(
+            f"the hosts in {folder} are described by other numbers than this release uses: run "
+            f"`appia reindex {manifest.day} --index {ENTITY}`"
+        )
     count = manifest.rows
     for name, size in ((HOSTS, HOST.itemsize), (PROFILES, 4 * len(PROFILE))):
         if name not in manifest.artifacts or manifest.artifacts[name].bytes != count * size:
