@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "temporal"
 VERSION = "2"
-FEWEST_WINDOWS = 64
+FEWEST_WINDOWS = 32
 TEACHING_STEPS = 400
 """Batches; later ones change little."""
 BATCH = 512

@@ -186,15 +186,15 @@ def test_training_ends_in_time_and_tells_how_far_it_came() -> None:
 def test_too_few_windows_are_refused_with_a_sentence() -> None:
     rows = windows_of(10, 5).rows
     few = HostWindowRows(rows.values[:5], rows.hosts[:5], rows.steps[:5])
-    with pytest.raises(AppiaError, match=r"The days have 5 different hours of hosts; .* needs 64 or more"):
+    with pytest.raises(AppiaError, match=r"The days have 5 different hours of hosts; .* needs 32 or more"):
         temporal.train_temporal(labelled(few), ONE_THREAD, silent)
 
 
 def test_one_host_and_constant_windows_can_be_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing to tell apart gives a model that tells nothing apart, and no number that is none."""
     monkeypatch.setattr(temporal, "TEACHING_STEPS", 3)
-    values = np.ones((64, *SHAPE), np.float32)
-    rows = labelled(HostWindowRows(values, np.zeros(64, np.int64), np.arange(64)))
+    values = np.ones((32, *SHAPE), np.float32)
+    rows = labelled(HostWindowRows(values, np.zeros(32, np.int64), np.arange(32)))
     trained = temporal.train_temporal(rows, ONE_THREAD, silent)
     session = onnxruntime.InferenceSession(trained.files[MODEL_FILE], providers=["CPUExecutionProvider"])
     assert np.isfinite(session.run(None, {"values": windows_of(5, 5).rows.values})[0]).all()
