@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
-from services.common.days.encodings import FP16, PQ, SQ8, EncodedVectors, train_encoding
+from services.common.days.encodings import FP16, PQ, SQ8, EncodedVectors, bytes_taken, train_encoding
 from services.common.days.vector_lists import make_lists
 from services.common.days.vectors import VectorIndex
 
@@ -27,12 +27,8 @@ if TYPE_CHECKING:
     from services.common.days.vectors import Vectors
 
 FP32 = "fp32"
-LADDER: Mapping[str, tuple[str, ...]] = {
-    "fast": (FP32,),
-    "balanced": (SQ8, FP16, FP32),
-    "maximum": (PQ, SQ8, FP16, FP32),
-}
-"""The forms that a policy tries, in this order; the first that is good enough is taken."""
+SMALLER: Mapping[str, tuple[str, ...]] = {"fast": (), "balanced": (SQ8, FP16), "maximum": (PQ, SQ8, FP16)}
+"""The forms that a policy tries, the smallest first; where none is good enough the vectors stay fp32."""
 
 EXACT_UP_TO = 20_000
 """Up to so many distinct vectors an exact search takes a tenth of a millisecond, and no lists are made for fp32."""
@@ -72,26 +68,23 @@ def choose_form(vectors: NDArray[np.float32], spec: VectorSpec, compression: Com
     Blocks for seconds with a hundred thousand vectors. The same vectors give the same form.
     """
     items = len(vectors)
-    ladder = LADDER[compression]
+    smaller = SMALLER[compression]
     passed_over: list[str] = []
-    if items < SMALL and ladder != (FP32,):
+    if items < SMALL and smaller:
         passed_over.append(f"smaller forms: {items} vectors are too few")
-        ladder = (FP32,)
-    if ladder == (FP32,) and items <= EXACT_UP_TO:
-        return _plain(vectors, np.arange(items), tuple(passed_over))
-    lists, order = make_lists(vectors)
-    trial = _Trial(vectors[order], spec, lists)
-    for kind in ladder:
-        found = trial.attempt(kind)
-        if isinstance(found, str):
+        smaller = ()
+    if smaller or items > EXACT_UP_TO:
+        lists, order = make_lists(vectors)
+        trial = _Trial(vectors[order], spec, lists)
+        for kind in sorted(smaller, key=trial.size):
+            found = trial.attempt(kind)
+            if not isinstance(found, str):
+                return replace(found, order=order, passed_over=tuple(passed_over))
             passed_over.append(f"{kind}: {found}")
-        else:
-            return replace(found, order=order, passed_over=tuple(passed_over))
-    return _plain(vectors, np.arange(items), tuple(passed_over))
-
-
-def _plain(vectors: NDArray[np.float32], order: NDArray[np.int64], passed_over: tuple[str, ...]) -> Form:
-    return Form(FP32, vectors, order, None, 1.0, 4.0 * vectors.shape[1], passed_over)
+        if items > EXACT_UP_TO:
+            return replace(trial.whole(), order=order, passed_over=tuple(passed_over))
+    size = 4.0 * vectors.shape[1]
+    return Form(FP32, vectors, np.arange(items), None, 1.0, size, tuple(passed_over))
 
 
 class _Trial:
@@ -102,18 +95,20 @@ class _Trial:
         self._asked = np.random.default_rng(1).choice(len(vectors), min(_ASKED, len(vectors)), replace=False)
         self._limits = self._exact_limits()
 
+    def size(self, kind: str) -> float:
+        """The bytes of a vector in a form, its part of what is kept once among them."""
+        one, once = bytes_taken(kind, self._spec.dim)
+        return one + (once + self._lists.nbytes) / len(self._vectors)
+
     def attempt(self, kind: str) -> Form | str:
         """The form of this kind, or why it is no good."""
-        if kind == FP32:
-            return self._fp32()
+        size = self.size(kind)
+        if size > WORTH * 4 * self._spec.dim:
+            return f"takes {size:.0f} of {4 * self._spec.dim} bytes a vector"
         differences = self._vectors - self._lists.centers[self._lists.of(np.arange(len(self._vectors)))]
         encoding = train_encoding(kind, differences)
         if encoding is None:
             return f"does not fit {len(self._vectors)} vectors of {self._spec.dim} numbers"
-        extra = 0 if encoding.codebook is None else encoding.codebook.nbytes
-        size = encoding.dtype.itemsize + (self._lists.centers.nbytes + extra) / len(self._vectors)
-        if size > WORTH * 4 * self._spec.dim:
-            return f"takes {size:.0f} of {4 * self._spec.dim} bytes a vector"
         kept = EncodedVectors(
             encoding.encode(differences), encoding, self._lists, self._spec.metric == "cosine"
         )
@@ -126,12 +121,10 @@ class _Trial:
         vectors = replace(kept, lists=lists)
         return Form(kind, vectors, np.empty(0, np.int64), lists, recall, round(size, 1), ())
 
-    def _fp32(self) -> Form:
-        dim = self._spec.dim
-        if len(self._vectors) <= EXACT_UP_TO:
-            return _plain(self._vectors, np.empty(0, np.int64), ())
+    def whole(self) -> Form:
+        """The vectors as they are, searched by lists."""
         lists, recall = self._fewest_lists(self._vectors, 1.0)
-        size = 4.0 * dim + lists.centers.nbytes / len(self._vectors)
+        size = 4.0 * self._spec.dim + lists.nbytes / len(self._vectors)
         return Form(FP32, self._vectors, np.empty(0, np.int64), lists, recall, round(size, 1), ())
 
     def _fewest_lists(self, vectors: NDArray[np.float32], best: float) -> tuple[Lists, float]:

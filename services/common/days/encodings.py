@@ -158,6 +158,15 @@ def _steps(differences: NDArray[np.float32], levels: int) -> NDArray[np.float32]
     return np.asarray(largest / levels + _TINY, np.float32)
 
 
+def bytes_taken(kind: str, dim: int) -> tuple[int, int]:
+    """How many bytes a vector takes in a form, and how many its codebook takes once."""
+    if kind == FP16:
+        return 2 * dim, 0
+    if kind == SQ8:
+        return dim + 4, 0
+    return dim // _SUB + dim // 2 + 4, 4 * _WORDS * dim
+
+
 def train_encoding(kind: str, differences: NDArray[np.float32]) -> Encoding | None:
     """The encoding of a kind for differences like these (n, dim); None where their dimension does not fit it.
 

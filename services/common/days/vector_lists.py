@@ -33,6 +33,11 @@ class Lists:
     starts: NDArray[np.uint32]
     nprobe: int
 
+    @property
+    def nbytes(self) -> int:
+        """What the centres and beginnings take."""
+        return self.centers.nbytes + self.starts.nbytes
+
     def candidates(
         self, query: NDArray[np.float32], wanted: int, passing: NDArray[np.bool_] | None
     ) -> NDArray[np.int64]:
