@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from services.cli.output import counted, print_lines, print_table
@@ -83,6 +84,11 @@ def show_days(answer: Mapping[str, Any]) -> None:
         for day in days
     ]
     print_table(["day", "state", ">events", *(f">{name}" for name in names), ">hosts"], rows)
+    for name in names:
+        models = Counter(day["indices"][name]["model"] for day in days if day["indices"][name]["model"])
+        if len(models) > 1:
+            told = ", ".join(f"{model} {counted(count, 'day')}" for model, count in sorted(models.items()))
+            print_lines(f"{name} is of several models: {told}; `appia reindex` brings sealed days up to date")
     for day in days:
         print_lines(*(f"{day['day']}: {fault}" for fault in day["faults"]))
 

@@ -78,6 +78,23 @@ def test_faults_of_days_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "There are no events yet.\n"
 
 
+def test_days_of_different_models_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where an index is of several models, each is told with its days; where it is of one, nothing is said."""
+
+    def day(date: str, attack: str) -> dict[str, object]:
+        models = {"attack": attack, "semantic": "semantic@1"}
+        indices = {name: {"rows": 1, "generation": 1, "model": model} for name, model in models.items()}
+        shown = {"day": date, "state": "sealed", "rows": 1, "indices": indices, "hosts": None, "faults": []}
+        return dict(shown)
+
+    days = [day(f"2026-01-2{n}", "attack@2" if n == 3 else "attack@1") for n in range(1, 4)]
+    show_days({"days": days})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("attack is of several models: attack@1 2 days, attack@2 1 day; `appia reindex`")
+    show_days({"days": days[:2]})
+    assert "several models" not in capsys.readouterr().out
+
+
 def test_long_counts_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """The most frequent ten are named and the rest counted; nothing is a dash."""
     answer = {"rows": 0, "days": {}, "first_event": None, "last_event": None}

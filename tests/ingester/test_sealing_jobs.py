@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.days.chosen_models import ChosenModels
 from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
@@ -20,7 +21,8 @@ from services.common.events.vocabulary import load_vocabulary
 from services.ingester import sealing_jobs as jobs_module
 from services.ingester.indexer import Finish
 from services.ingester.queue import ByteQueue
-from services.ingester.sealing_jobs import SealingJobs, SealingTools
+from services.ingester.reindexing import describe_indices
+from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
 
 if TYPE_CHECKING:
@@ -280,6 +282,83 @@ def test_an_index_whose_publishing_was_cut_short_is_built_again(
     assert report.failed == {}
     assert {read_pointer(generation.index_current(name)) for name in EVENT_INDICES} == {1, 2}
     assert verify_day(state.day(DAY)).faults == ()
+
+
+@pytest.fixture
+def sealed_by_small_models(
+    start: Callable[[], Any],
+    state: StateNames,
+    disk: Disk,
+    embedders: Embedders,
+    make_events: Callable[..., list[bytes]],
+) -> None:
+    """A day that was sealed with other models than those of the store."""
+    opened = start()
+    opened.add(make_events(300))
+    opened.intake.rotate(DAY)
+    Sealer(disk, load_vocabulary(), embedders, lambda _s, _d, _t: None).seal(state.day(DAY), 1)
+
+
+@pytest.mark.usefixtures("models", "sealed_by_small_models")
+def test_an_index_is_made_anew_and_switched_by_jobs(
+    sealing: Callable[[], Sealing],
+    state: StateNames,
+    finished: Callable[[Sealing, str], dict[str, Any]],
+    reports: Any,
+) -> None:
+    """What is described changes with each job: another model is wanted, waits, is served, and was before."""
+
+    def described() -> dict[str, Any]:
+        answer = describe_indices(state, ChosenModels(), {"days": [DAY], "index": "attack"})
+        assert answer["faults"] == []
+        (one,) = answer["indices"]
+        return dict(one)
+
+    old = "attack@000000000000"
+    first = described()
+    new = first["wanted"]
+    assert (first["served"], first["waiting"], first["before"], first["overlap"]) == (old, None, None, None)
+    assert new != old
+    running = sealing()
+    job = running.jobs.request_index(REINDEX, DAY, "attack")
+    assert running.jobs.request_index(REINDEX, DAY, "attack") == job, "it is asked for already"
+    done = finished(running, job)
+    assert (done["error"], done["report"]["units"], done["report"]["model"]) == ("", 300, new)
+    assert (described()["served"], described()["waiting"]) == (old, new)
+    assert described()["overlap"]["asked"] == 200
+    assert finished(running, running.jobs.request_index(ACTIVATE, DAY, "attack"))["error"] == ""
+    assert (described()["served"], described()["before"], described()["waiting"]) == (new, old, None)
+    assert finished(running, running.jobs.request_index(ROLL_BACK, DAY, "attack"))["error"] == ""
+    assert (described()["served"], described()["before"], described()["waiting"]) == (old, None, new)
+    again = finished(running, running.jobs.request_index(ROLL_BACK, DAY, "attack"))
+    assert (again["state"], "no earlier version" in again["error"]) == ("failed", True)
+    told = [event for event, _ in reports.told]
+    assert told == ["reindex_done", "activate_done", "rollback_done", "rollback_failed"]
+
+
+@pytest.mark.usefixtures("models", "sealed_by_small_models")
+def test_a_damaged_index_does_not_hide_the_others(state: StateNames) -> None:
+    """It is named among the faults; unknown days and indices are refused."""
+    manifest = state.day(DAY).generation(1).index_version("attack", 1) / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"{")
+    answer = describe_indices(state, ChosenModels(), {})
+    assert {one["index"] for one in answer["indices"]} == {"semantic", "temporal", "entity"}
+    (fault,) = answer["faults"]
+    assert "manifest.json is no valid manifest" in fault
+    for wrong in ({"days": DAY}, {"index": "x"}, {"days": ["yesterday"]}):
+        with pytest.raises(UsageError):
+            describe_indices(state, ChosenModels(), wrong)
+    with pytest.raises(AppiaError, match="Day 2026-01-01 is not sealed"):
+        describe_indices(state, ChosenModels(), {"days": ["2026-01-01"]})
+
+
+def test_work_on_indices_that_are_not_there_is_refused(sealing: Callable[[], Sealing]) -> None:
+    running = sealing()
+    with pytest.raises(AppiaError, match=f"Day {DAY} is not sealed"):
+        running.jobs.request_index(REINDEX, DAY, "attack")
+    with pytest.raises(UsageError, match="no index 'fused'; there are: attack, semantic, temporal, entity"):
+        running.jobs.request_index(REINDEX, DAY, "fused")
 
 
 def test_the_sealer_process_says_what_it_cannot_do(state: StateNames) -> None:

@@ -82,6 +82,7 @@ class Reindexer:
         waiting = versions_of(generation, index).waiting
         if waiting is not None and model_of(generation, index, waiting) == model:
             return ReindexReport(names.day, index, generation.number, waiting, model, units=0, kept=0)
+        self.disk.clear_going(generation.index(index))
         version = max(numbered(generation.index(index))) + 1
         chunk = open_chunk(generation.chunk)
         with closing(chunk.log):

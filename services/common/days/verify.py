@@ -10,6 +10,7 @@ from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.manifest import check_artifacts, digest_file, read_manifest
 from services.common.days.metadata import check_database
 from services.common.days.names import ENTITY, INDICES, read_pointer
+from services.common.days.versions import versions_of
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class DayCheck:
 
 
 def verify_day(names: DayNames) -> DayCheck:
-    """Check all of a day that is served. Reads every byte of it; changes nothing; raises nothing for damage."""
+    """Check all of a day that is served, and the versions of its indices that could be.
+
+    Reads every byte of it; changes nothing; raises nothing for damage.
+    """
     faults: list[str] = []
     vectors: dict[str, str] = {}
     rows = files = 0
@@ -47,11 +51,11 @@ def verify_day(names: DayNames) -> DayCheck:
             files += len(manifest.artifacts)
             faults += _check_chunk(generation, manifest)
             for index in INDICES:
-                described, found = _check_index(generation, manifest, index)
-                faults += found
-                if described is not None:
-                    files += len(described.artifacts)
-                    vectors[index] = _form(described)
+                checked = _check_index(generation, manifest, index)
+                faults += [fault for _, found in checked for fault in found]
+                files += sum(len(described.artifacts) for described, _ in checked if described)
+                if checked[0][0] is not None:
+                    vectors[index] = _form(checked[0][0])
         for number in names.segments():
             if number > through:
                 events, logs, found = _check_segment(names.segment(number))
@@ -76,14 +80,21 @@ def _check_chunk(generation: GenerationNames, manifest: Manifest) -> Iterator[st
 
 def _check_index(
     generation: GenerationNames, chunk: Manifest, index: str
-) -> tuple[Manifest | None, list[str]]:
-    version = read_pointer(generation.index_current(index))
-    if version is None:
-        return None, [f"{generation.folder} has no index {index}: the ingester builds it again, see its log"]
-    folder: Path = generation.index_version(index, version)
+) -> list[tuple[Manifest | None, list[str]]]:
+    """The manifest of each version of an index and what is wrong with it, the one that is served first."""
+    found = versions_of(generation, index)
+    if found.served is None:
+        return [
+            (None, [f"{generation.folder} has no index {index}: the ingester builds it again, see its log"])
+        ]
+    numbers = [number for number in (found.served, found.before, found.waiting) if number is not None]
+    return [_check_version(generation, chunk, generation.index_version(index, number)) for number in numbers]
+
+
+def _check_version(generation: GenerationNames, chunk: Manifest, folder: Path) -> tuple[Manifest, list[str]]:
     manifest = read_manifest(folder)
     faults = check_artifacts(folder, manifest)
-    if index != ENTITY and manifest.rows != chunk.rows:
+    if manifest.facts["index"] != ENTITY and manifest.rows != chunk.rows:
         faults.append(f"{folder} has {manifest.rows} rows, the chunk has {chunk.rows}")
     if manifest.facts.get("chunk") != digest_file(generation.chunk / "manifest.json").sha256:
         faults.append(f"{folder} was built over another chunk")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.common.days.manifest import read_manifest
+from services.common.days.manifest import check_artifacts, read_manifest
 from services.common.days.names import number_name, numbered, read_pointer
 from services.common.errors import AppiaError
 
@@ -70,10 +70,10 @@ def model_of(generation: GenerationNames, index: str, version: int) -> str:
 
 
 def activate(names: DayNames, index: str, disk: Disk) -> Switch:
-    """Serve the version that waits. Older ones than that served before are removed.
+    """Serve the version that waits. Older ones than that served before are removed. Blocks to read its files whole.
 
     Raises:
-        AppiaError: none waits, or the day is not sealed.
+        AppiaError: none waits, it is damaged, or the day is not sealed.
     """
     generation = served_generation(names)
     found = versions_of(generation, index)
@@ -90,10 +90,10 @@ def activate(names: DayNames, index: str, disk: Disk) -> Switch:
 
 
 def roll_back(names: DayNames, index: str, disk: Disk) -> Switch:
-    """Serve the version before; the one served until now waits from then on.
+    """Serve the version before; the one served until now waits from then on. Blocks to read its files whole.
 
     Raises:
-        AppiaError: there is none before, or the day is not sealed.
+        AppiaError: there is none before, it is damaged, or the day is not sealed.
     """
     generation = served_generation(names)
     found = versions_of(generation, index)
@@ -115,6 +115,10 @@ def drop_waiting(generation: GenerationNames, index: str, keep: int, disk: Disk)
 
 def _switch(day: str, generation: GenerationNames, index: str, versions: tuple[int, int]) -> Switch:
     before, after = versions
+    folder = generation.index_version(index, after)
+    faults = check_artifacts(folder, read_manifest(folder))
+    if faults:
+        raise AppiaError(f"{'; '.join(faults)}: this version is not served.")
     before_model, model = (model_of(generation, index, version) for version in versions)
     return Switch(day, index, after, model, before, before_model)
 

@@ -212,6 +212,24 @@ def test_only_one_version_before_and_one_that_waits_are_kept(
     assert verify_day(day).faults == ()
 
 
+def test_a_damaged_version_is_found_and_not_served(
+    day: DayNames, reindexer: Callable[..., Reindexer], disk: Disk
+) -> None:
+    """`verify` reads the versions that wait or were before too; to serve a damaged one is refused."""
+    generation = day.generation(1)
+    reindexer().build(day, "attack")
+    whole = verify_day(day)
+    assert whole.faults == ()
+    rows = generation.index_version("attack", 2) / "rows.bin"
+    rows.chmod(0o644)
+    rows.write_bytes(bytes(rows.stat().st_size))
+    (fault,) = verify_day(day).faults
+    assert "rows.bin was changed" in fault
+    with pytest.raises(AppiaError, match=r"rows.bin was changed.*not served"):
+        activate(day, "attack", disk)
+    assert read_pointer(generation.index_current("attack")) == 1
+
+
 def test_a_day_that_is_not_sealed_is_refused(
     state: StateNames, day: DayNames, reindexer: Callable[..., Reindexer]
 ) -> None:
