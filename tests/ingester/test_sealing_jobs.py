@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.common.days.chosen_models import ChosenModels
+from services.common.days.manifest import read_manifest
 from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
@@ -367,3 +368,27 @@ def test_the_sealer_process_says_what_it_cannot_do(state: StateNames) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "models" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.usefixtures("models")
+def test_policies_of_the_settings_reach_the_sealed_indices(
+    sealing: Callable[[], Sealing],
+    state: StateNames,
+    make_events: Callable[..., list[bytes]],
+    finished: Callable[[Sealing, str], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each manifest names the form and the share that its index was to have, as the settings say."""
+    monkeypatch.setenv("APPIA_INGESTER_VECTORS_TEMPORAL", "maximum")
+    monkeypatch.setenv("APPIA_INGESTER_BENIGN_SAMPLE_RATE_ATTACK", "0.25")
+    running = sealing()
+    running.opened.add(make_events(20))
+    assert finished(running, running.jobs.request(DAY))["error"] == ""
+    generation = state.day(DAY).generation(1)
+    facts = {index: read_manifest(generation.index_version(index, 1)).facts for index in EVENT_INDICES}
+    assert {index: found["wanted"] for index, found in facts.items()} == {
+        "attack": "fast",
+        "semantic": "fast",
+        "temporal": "maximum",
+    }
+    assert [facts[index]["benign_sample_rate"] for index in EVENT_INDICES] == [0.25, 1.0, 1.0]
