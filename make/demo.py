@@ -169,15 +169,15 @@ def stack_running(demo: Demo) -> Iterator[None]:
                 os.killpg(stack.pid, signal.SIGKILL)
 
 
-def pick_event(demo: Demo) -> str:
-    """The id of an event that was judged malicious; of any event when the user's own traffic has none."""
+def pick_event(demo: Demo) -> tuple[str, str]:
+    """The id and the source of an event that was judged malicious; of any event when the user's own traffic has none."""
     words = [*demo.command("list", "--class", "MALICIOUS"), "--limit", "1"]
     events = ask(words)["events"]
     if not events and demo.own_traffic:
         events = ask([*demo.command("list"), "--limit", "1"])["events"]
     if not events:
         raise DemoError("`appia list` found no event to ask about")
-    return str(events[0]["event_id"])
+    return str(events[0]["event_id"]), str(events[0]["src_ip"])
 
 
 def seal_first_day(demo: Demo) -> str:
@@ -238,9 +238,10 @@ def tour(demo: Demo) -> None:
     run(demo.command("stats"))
     run_question(demo.command("search", QUESTION), may_be_empty=demo.own_traffic)
     run([*demo.command("list", "--class", "MALICIOUS"), "--limit", "5"])
-    event = pick_event(demo)
+    event, host = pick_event(demo)
     run_question(demo.command("similar", event), may_be_empty=demo.own_traffic)
     run_shortened(demo.command("get", event))
+    run_question([*demo.command("similar", host), "--index", "entity"], may_be_empty=demo.own_traffic)
     day = seal_first_day(demo)
     run(demo.command("verify", day))
     run(demo.command("days"))

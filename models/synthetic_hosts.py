@@ -45,8 +45,8 @@ class _Burst:
     every_ns: int = 0  # 0 for random times
 
 
-def day_profiles(seed: int) -> NDArray[np.float32]:
-    """The profiles of the hosts of one day that did anything, float32 (m, len(PROFILE)); same seed, same rows."""
+def day_profiles(seed: int, *, everyone: bool = False) -> NDArray[np.float32]:
+    """The profiles of the hosts that did something on a day, or of all, float32 (m, len(PROFILE)), by the seed."""
     rng = np.random.default_rng(seed)
     tally = HostTally(HOSTS)
     judged = rng.random() < 0.7  # else a sensor without verdicts
@@ -59,7 +59,7 @@ def day_profiles(seed: int) -> NDArray[np.float32]:
             flows = replace(flows, verdict=none, threat=nothing, divergence=nothing)
         seen[flows.src] = seen[flows.dst] = True
         tally.add(flows)
-    return tally.profiles(np.arange(HOSTS) < INSIDE)[seen]
+    return tally.profiles(np.arange(HOSTS) < INSIDE)[seen | everyone]
 
 
 def _bursts(rng: np.random.Generator) -> list[_Burst]:

@@ -39,7 +39,9 @@ def build(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="attack, semantic or temporal. Default: all.", show_default=False
+            metavar="[MODEL]...",
+            help="attack, entity, semantic or temporal. Default: all.",
+            show_default=False,
         ),
     ] = None,
     models: ModelsOption = None,

@@ -80,6 +80,29 @@ def test_each_index_can_be_asked_alone(ask: Ask, index: str) -> None:
 
 
 @pytest.mark.usefixtures("served")
+def test_hosts_are_compared(ask: Ask, appia: Appia, shared_stack: Any) -> None:
+    """A host of the open day is told in words, and hosts like it come; the asked one only with its address."""
+    event = ask("list", "--limit", "1")["events"][0]
+    address, day = event["src_ip"], event["time"][:10]
+    answer = ask("similar", f"{address}@{day}", "--index", "entity", "-k", "5")
+    assert (answer["host"]["address"], answer["host"]["day"]) == (address, day)
+    assert {hit["index"] for hit in answer["hits"]} == {"entity"}
+    assert address not in [hit["address"] for hit in answer["hits"]]
+    assert answer["receipt"]["missing"] == []
+    assert ask("similar", address, "--index", "entity", "--host", "192.0.2.1")["hits"] == []
+    where = ("--state", str(shared_stack.state))
+    for words, sentence in (
+        ((event["event_id"], "--index", "entity"), "is no address: the index entity compares hosts"),
+        ((address,), "is the address of a host, not the id of an event"),
+        ((address, "--index", "entity", "--port", "443"), "can be filtered by days and host, not by port"),
+        (("203.0.113.1", "--index", "entity"), "There is no host 203.0.113.1"),
+    ):
+        assert sentence in appia("similar", *words, *where).stderr
+    shown = appia("similar", address, "--index", "entity", *where).stdout
+    assert f"{address} on {day}: began" in shown
+
+
+@pytest.mark.usefixtures("served")
 def test_every_filter_reaches_the_replica(ask: Ask) -> None:
     """Filters of an event's own values keep it, those of other values leave it out."""
     one = ask("list", "--limit", "1")["events"][0]

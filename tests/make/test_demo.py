@@ -37,7 +37,7 @@ up)
     while :; do sleep 0.05; done ;;
 seal) touch "$state/sealed"; echo "sealed $2" ;;
 days) [ -n "$json" ] && { [ -e "$state/sealed" ] && day=sealed || day=open; printf '{"days": [{"day": "2026-01-22", "state": "%s", "rows": 7, "indices": {"attack": {"rows": 7}}}]}' $day; } ;;
-list) [ -n "$json" ] && echo '{"events": [{"event_id": "e-17"}]}' ;;
+list) [ -n "$json" ] && echo '{"events": [{"event_id": "e-17", "src_ip": "10.0.0.5"}]}' ;;
 similar | search) [ -n "$json" ] && echo "{\\"hits\\": ${HITS:-[1]}}" ;;
 get) seq 1 100 ;;
 *) echo "$1 done" ;;
@@ -90,6 +90,7 @@ def test_a_whole_tour_ends_with_0(drive: Drive, traffic: Path, tmp_path: Path) -
     state = tmp_path / "state"
     assert f"$ appia feed --state {state} --format zeek {traffic}" in done.stdout
     assert f"$ appia similar e-17 --state {state}" in done.stdout
+    assert f"$ appia similar 10.0.0.5 --state {state} --index entity" in done.stdout
     assert f"$ appia seal 2026-01-22 --state {state}" in done.stdout
     assert "stopped with exit status 0" in done.stdout
     assert "\033" not in done.stdout

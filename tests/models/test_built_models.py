@@ -13,6 +13,7 @@ from services.common.embedding.building import MODEL_NAMES, Builder, inputs_dige
 from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
 from services.common.events.features import FEATURES, SCHEMA_HASH, column_of, extract
+from services.common.events.profiles import PROFILE, profiles_schema_hash
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ def test_near_flows_of_the_sample_share_their_protocol(built: ModelStore) -> Non
     protocol = values[:, column_of("network_features.protocol_number")]
     agree = (protocol[distances.argmin(axis=1)] == protocol).mean()
     assert agree > 0.95
+
+
+def test_the_entity_model_embeds_profiles(built: ModelStore) -> None:
+    """64 numbers a host; hosts that did nothing are all alike."""
+    entity = OnnxArrays(built.load("entity"), "profiles", profiles_schema_hash(), SETTINGS)
+    vectors = entity.embed(np.zeros((2, len(PROFILE)), np.float32))
+    assert (vectors.shape, entity.metric) == ((2, 64), "l2")
+    assert np.array_equal(vectors[0], vectors[1])
 
 
 def test_the_temporal_model_embeds_windows(built: ModelStore) -> None:
