@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,7 @@ from services.training.sentence_model import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -115,17 +115,30 @@ def exact_texts(stored: LoadedModel) -> OnnxTexts:
     )
 
 
-def found_share(
-    texts: TextEmbedder, questions: Sequence[tuple[Question, str]], narratives: Sequence[str]
-) -> float:
-    """How well questions, each with the words to ask it by, are answered: the mean over the questions.
+@dataclass(frozen=True)
+class Told:
+    """Different narratives, and the unit vector of each by one model, float32 (n, dim)."""
 
-    For each the share of right ones among the five nearest narratives, or among as many as there are.
-    """
-    vectors = texts.embed(narratives)
-    asked = texts.embed([words for _, words in questions])
-    shares = []
-    for (question, _), places in zip(questions, nearest(asked, vectors, FIRST), strict=True):
-        right = question.answered_by(narratives)
-        shares.append(right[places].sum() / min(FIRST, right.sum()))
-    return float(np.mean(shares))
+    narratives: Sequence[str]
+    texts: TextEmbedder
+    vectors: NDArray[np.float32]
+
+    def nearest(self, words: Sequence[str], count: int) -> NDArray[np.int64]:
+        """The numbers of the `count` narratives nearest to each text, int64 (m, count)."""
+        return nearest(self.texts.embed(words), self.vectors, count)
+
+    def found(self, questions: Sequence[Question], words: Sequence[str]) -> float:
+        """How well questions are answered when they are asked by these words: the mean over the questions.
+
+        For each the share of right ones among the five nearest narratives, or among as many as there are.
+        """
+        shares = []
+        for question, places in zip(questions, self.nearest(words, FIRST), strict=True):
+            right = question.answered_by(self.narratives)
+            shares.append(right[places].sum() / min(FIRST, right.sum()))
+        return float(np.mean(shares))
+
+
+def embed_all(texts: TextEmbedder, narratives: Sequence[str]) -> Told:
+    """The narratives with their vectors."""
+    return Told(narratives, texts, texts.embed(narratives))
