@@ -125,8 +125,9 @@ class Reindexer:
 
 def _compare(before: Path, after: Path, chunk: Chunk, index: str) -> Overlap:
     if index == ENTITY:
-        old, new = open_entity_index(before), open_entity_index(after)
-        return compare(old.vectors, new.vectors, _facts_of_hosts(old))
+        # The served version may have profiles of another release, which cannot be read; its rows are the same hosts.
+        hosts = open_entity_index(after)
+        return compare(open_index(before), hosts.vectors, _facts_of_hosts(hosts))
     with closing(MetadataReader(chunk.folder / METADATA, immutable=True)) as events:
         return compare(open_index(before), open_index(after), _facts_of_events(chunk, events))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,13 @@ import pytest
 from services.common.days.columns import ADDRESS_BYTES, pack_address
 from services.common.days.day_hosts import find_hosts
 from services.common.days.entity_index import HOSTS, PROFILES, embed_hosts
+from services.common.days.index_builder import IndexTools
 from services.common.days.manifest import MANIFEST, read_manifest
 from services.common.days.names import ENTITY
+from services.common.days.reindex import Reindexer
 from services.common.days.vectors import Nearness
 from services.common.days.verify import verify_day
+from services.common.days.versions import activate
 from services.common.events.profiles import COLUMN, PROFILE
 
 if TYPE_CHECKING:
@@ -209,9 +212,9 @@ def test_a_day_sealed_before_there_was_this_index_gets_it(
 
 
 def test_profiles_of_another_release_are_not_compared(
-    sealed_day: DayNames, read_sealed: Callable[..., SealedReader]
+    sealed_day: DayNames, sealer: Sealer, read_sealed: Callable[..., SealedReader]
 ) -> None:
-    """Where the numbers of a profile have another meaning, the day serves without its hosts and says what to run."""
+    """Where a profile's numbers have another meaning, the day serves without hosts, and says what helps."""
     path = sealed_day.generation(1).index_version(ENTITY, 1) / MANIFEST
     manifest = json.loads(path.read_bytes())
     manifest["facts"]["profiles"] = "0" * 64
@@ -220,3 +223,10 @@ def test_profiles_of_another_release_are_not_compared(
     view = read_sealed(sealed_day.generation(1)).view()
     assert view.hosts is None
     assert f"appia reindex {DAY} --index entity" in view.missing[ENTITY]
+    newer: Any = type(sealer.embedders.entity)
+    embedders = replace(sealer.embedders, entity=newer("entity", 6, "l2", "1" * 12))
+    Reindexer(sealer.disk, IndexTools(embedders, sealer.progress)).build(sealed_day, ENTITY)
+    activate(sealed_day, ENTITY, sealer.disk)
+    hosts = read_sealed(sealed_day.generation(1)).view().hosts
+    assert hosts is not None
+    assert hosts.vectors.spec.model_id == f"entity@{'1' * 12}"
