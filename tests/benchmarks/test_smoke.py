@@ -54,6 +54,23 @@ def test_ingest_writes_whole_results(tmp_path: Path) -> None:
     assert str(tmp_path) not in text + out.read_text(), "results hold no folder of this machine"
 
 
+@pytest.mark.usefixtures("_models")
+def test_compression_compares_every_policy(tmp_path: Path) -> None:
+    """Each index and policy has its size, recall and times; what keeps all numbers finds all neighbours."""
+    out, work = tmp_path / "compression.json", tmp_path / "work"
+    sample = PROJECT / "samples" / "office-day.csv.gz"
+    words = ("--events", str(EVENTS), "--input", str(sample), "--work", str(work), "--questions", "20")
+    done = run("bench_compression.py", *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())["figures"]
+    for index in ("attack", "semantic", "temporal"):
+        for policy in ("fast", "balanced", "maximum"):
+            figure = figures[f"{index}_{policy}"]
+            assert figure["recall_at_10"] >= 0.98
+            assert 0 < figure["bytes"] <= figures[f"{index}_fast"]["bytes"]
+        assert figures[f"{index}_fast"]["recall_at_10"] == 1.0
+
+
 def test_missing_input_is_one_sentence(tmp_path: Path) -> None:
     """A file that is not there ends a benchmark with one sentence and status 1, before anything is started."""
     done = run("bench_ingest.py", "--input", str(tmp_path / "none.csv"), "--work", str(tmp_path / "work"))
