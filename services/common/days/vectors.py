@@ -86,8 +86,8 @@ class VectorIndex:
     """One index of one segment as it was committed at one moment. Immutable; safe for several threads.
 
     `vectors` is float32 (items, dim), usually a mapped file; `codes` gives each of `rows` rows the number of its
-    vector or `NO_VECTOR`, and is None where row i has vector i. Only the vectors of an open day's hours change below it,
-    when events come late: see docs/formats.md.
+    vector or `NO_VECTOR`, and is None where row i has vector i. Only the hours of an open day change below it, when
+    events come late: see docs/formats.md.
     """
 
     spec: VectorSpec
