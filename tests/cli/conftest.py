@@ -195,6 +195,30 @@ def shared_stack(_models: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     assert (status, [line for line in err.splitlines() if "made a new key" not in line]) == (0, [])
 
 
+@pytest.fixture(scope="session")
+def sealed_sample(_models: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory with the whole sample, labels in the metadata only, sealed; nothing runs on it."""
+    state = tmp_path_factory.mktemp("sealed") / "state"
+    stack = Stack(state)
+    appia = [sys.executable, "-m", "services.cli.main"]
+    where = ["--state", str(state)]
+    feed = ["feed", "--format", "cicflowmeter", "--labels", "metadata", str(SAMPLE), *where]
+    subprocess.run([*appia, *feed], check=True, capture_output=True)
+    for day in (state / "days").iterdir():
+        subprocess.run([*appia, "seal", day.name, *where], check=True, capture_output=True)
+    assert stack.stop()[0] == 0
+    return state
+
+
+@pytest.fixture
+def own_models(_models: None, tmp_path: Path) -> Path:
+    """A copy of the model store, for a test that changes it."""
+    given = os.environ.get("APPIA_MODELS")
+    return shutil.copytree(
+        model_store_folder(None if given is None else Path(given), os.environ), tmp_path / "models"
+    )
+
+
 @pytest.fixture
 def ask(shared_stack: Stack, appia: Appia) -> Callable[..., dict[str, Any]]:
     """Ask the shared stack for JSON."""
