@@ -19,7 +19,7 @@ import zmq
 from benchmarks.common import WORK, BenchError, commit, folder_bytes
 from benchmarks.traffic import write_rounds
 from services.cli.running import read_running
-from services.common.days.names import EVENT_INDICES, StateNames
+from services.common.days.names import EVENT_INDICES, INDICES, StateNames
 from services.common.errors import AppiaError
 from services.rag.client import Client, FixedReplicas, Patience
 
@@ -179,14 +179,14 @@ def wait_visible(client: Client, events: int) -> float:
 
 def day_bytes(state: Path) -> dict[str, int]:
     """Bytes on disk over all days by what they hold: open, chunk, and each index."""
-    total = dict.fromkeys(("open", "chunk", *EVENT_INDICES), 0)
+    total = dict.fromkeys(("open", "chunk", *INDICES), 0)
     names = StateNames(state)
     for day in map(names.day, names.days()):
         total["open"] += folder_bytes(day.open_folder)
         for number in day.generations():
             generation = day.generation(number)
             total["chunk"] += folder_bytes(generation.chunk)
-            for index in EVENT_INDICES:
+            for index in INDICES:
                 total[index] += folder_bytes(generation.index(index))
     return total
 

@@ -98,6 +98,9 @@ def show_stats(answer: Mapping[str, Any]) -> None:
     print_lines(f"{counted(answer['rows'], 'event')} in {counted(len(answer['days']), 'day')}")
     if answer["first_event"]:
         print_lines(f"first {answer['first_event']}, last {answer['last_event']}")
+    if answer["hosts"]:
+        hosts = answer["hosts"].values()
+        print_lines(f"hosts: up to {max(hosts):,} a day in {counted(len(hosts), 'sealed day')}")
     for title in ("classes", "categories", "nodes"):
         counts = list(answer[title].items())
         shown = ", ".join(f"{name or '(none)'} {count:,}" for name, count in counts[:MOST_VALUES])

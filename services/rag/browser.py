@@ -96,7 +96,7 @@ def _describe_day(day: str, segments: list[Segment], faults: list[str]) -> dict[
 def _describe_index(name: str, segments: Iterable[Segment]) -> dict[str, Any]:
     present = [(s.view, s.view.indices[name]) for s in segments if name in s.view.indices]
     return {
-        "rows": sum(index.rows for _, index in present),
+        "rows": sum(index.rows - index.left_out for _, index in present),
         "generation": max((view.generation for view, _ in present), default=0),
         "model": present[-1][1].spec.model_id if present else None,
     }
@@ -116,7 +116,7 @@ def _describe_hosts(segments: Iterable[Segment]) -> dict[str, Any] | None:
 
 
 def count_events(snapshot: Snapshot) -> dict[str, Any]:
-    """How many events there are by class, category, node and day, and from when to when."""
+    """How many events there are by class, category, node and day, and from when to when; hosts of sealed days."""
     filled = [segment for segment in snapshot.segments if segment.view.rows]
     days: Counter[str] = Counter()
     for segment in filled:
@@ -126,6 +126,9 @@ def count_events(snapshot: Snapshot) -> dict[str, Any]:
         "first_event": iso_time(min(s.tally.first_ns for s in filled)) if filled else None,
         "last_event": iso_time(max(s.tally.last_ns for s in filled)) if filled else None,
         "days": dict(sorted(days.items())),
+        "hosts": {
+            segment.view.day: len(segment.view.hosts.hosts) for segment in filled if segment.view.hosts
+        },
         **{title: _total(column, filled) for column, title in _TOTALS.items()},
     }
 

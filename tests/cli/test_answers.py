@@ -97,7 +97,7 @@ def test_days_of_different_models_are_named(capsys: pytest.CaptureFixture[str]) 
 
 def test_long_counts_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """The most frequent ten are named and the rest counted; nothing is a dash."""
-    answer = {"rows": 0, "days": {}, "first_event": None, "last_event": None}
+    answer = {"rows": 0, "days": {}, "hosts": {}, "first_event": None, "last_event": None}
     answer |= {"classes": {}, "categories": {f"c{n}": 1 for n in range(12)}, "nodes": {"": 1500}}
     show_stats(answer)
     lines = capsys.readouterr().out.splitlines()
@@ -105,6 +105,8 @@ def test_long_counts_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == "classes: -"
     assert lines[2].endswith("c9 1, and 2 more")
     assert lines[3] == "nodes: (none) 1,500"
+    show_stats(answer | {"hosts": {"2026-01-22": 54, "2026-01-23": 1200}})
+    assert "hosts: up to 1,200 a day in 2 sealed days" in capsys.readouterr().out.splitlines()
 
 
 def test_hosts_are_shown_with_what_they_did(capsys: pytest.CaptureFixture[str]) -> None:

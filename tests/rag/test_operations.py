@@ -100,6 +100,7 @@ def test_totals_are_exact(world: Any, ask: Any) -> None:
     assert answer["categories"] == dict(Counter(e.threat_category for e in events))
     assert answer["nodes"] == dict(Counter(e.originating_node_id for e in events))
     assert answer["days"] == {OLD: 60, OPEN: 40}
+    assert answer["hosts"] == {OLD: 7}
     assert answer["first_event"] < answer["last_event"]
     assert answer["replica"]["name"] == "rag-7"
     assert ask["ping"]({}, SOON)["pid"] == 42
