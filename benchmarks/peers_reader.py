@@ -60,7 +60,7 @@ def main(script: str, state: str, events: str) -> None:
 
 def _askers(snapshot: Snapshot) -> tuple[Ask, AskFiltered]:
     from services.rag.filters import Filters  # noqa: PLC0415 - as above
-    from services.rag.nearest import nearest  # noqa: PLC0415 - as above
+    from services.rag.nearest import Wanted, nearest  # noqa: PLC0415 - as above
     from services.rag.scope import Bounds, Scope  # noqa: PLC0415 - as above
 
     views = [segment.view for segment in snapshot.segments]
@@ -69,7 +69,7 @@ def _askers(snapshot: Snapshot) -> tuple[Ask, AskFiltered]:
 
     def ask(query: NDArray[np.float32], filters: Filters) -> list[int]:
         scope = Scope(snapshot, Bounds(K, filters), (INDEX,))
-        hits = nearest(scope, INDEX, {model: query}, (K, 0))
+        hits = nearest(scope, INDEX, {model: query}, Wanted(K, 0))
         pairs = zip(hits.parts.tolist(), hits.rows.tolist(), strict=True)
         return [first[id(scope.parts[part].view)] + row for part, row in pairs]
 

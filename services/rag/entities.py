@@ -16,7 +16,7 @@ from services.common.errors import AppiaError, UsageError
 from services.common.events.profile_words import profile_facts, profile_words
 from services.common.rpc import NotFound
 from services.rag.filters import Filters, addresses_in
-from services.rag.nearest import Hits, merge
+from services.rag.nearest import Found, Hits, merge
 from services.rag.scope import Bounds, Scope, iso_time
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ def _nearest(
     own, row = asked
     moment_ns = int(own.index.hosts.facts["last_ns"][row])
     found: dict[str, list[Hits]] = {}
+    searched: dict[str, int] = {}
     for number, (day, rows) in enumerate(days):
         if day is own:
             rows = rows[rows != row]  # noqa: PLW2901 - the host itself is no answer
@@ -259,7 +260,8 @@ def _nearest(
         answer = day.index.vectors.search(queries[day.model_id], k, near, rows)
         hits = Hits(np.full(len(answer.rows), number), answer.rows, near.gaps(answer.rows), answer.distances)
         found.setdefault(day.model_id, []).append(hits)
-    hits = merge(found, k)
+        searched[day.model_id] = searched.get(day.model_id, 0) + len(rows)
+    hits = merge([Found(hits, searched[model_id]) for model_id, hits in found.items()], k)
     return [
         _hit(days[part][0], place, distance)
         for part, place, distance in zip(

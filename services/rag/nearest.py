@@ -1,7 +1,7 @@
 """Nearest neighbours over all parts of a scope, in one index.
 
 Parts whose vectors are of different models have distances that cannot be compared. What is merged over models is the
-rank that a hit has among the parts of its own model: the nearest of each model come first, then the second of each.
+rank that a hit has among the parts of its own model, stretched to the rows of all (`fusion.common_ranks`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from services.common.days.fusion import by_distance, ranks
+from services.common.days.fusion import by_distance, common_ranks
 from services.common.days.vectors import Nearness
 from services.rag.events import Place, read_events
 
@@ -43,58 +43,71 @@ class Hits:
         """At most k of them, from the beginning."""
         return Hits(self.parts[:k], self.rows[:k], self.gaps[:k], self.distances[:k])
 
-    def without(self, scope: Scope, place: Place) -> Hits:
-        """All of them but the event at `place`."""
-        own = [number for number, part in enumerate(scope.parts) if part.view is place.view]
-        return self.take(~(np.isin(self.parts, own) & (self.rows == place.row)))
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: how many rows, and which not.
+
+    `moment_ns`, in nanoseconds since 1970, decides among equally near ones; `apart_from` is no answer to itself.
+    """
+
+    k: int
+    moment_ns: int
+    apart_from: Place | None = None
 
 
-def nearest(scope: Scope, index: str, queries: Vectors, wanted: tuple[int, int]) -> Hits:
+@dataclass(frozen=True)
+class Found:
+    """What was found by one model: hits of several parts, and how many rows were searched."""
+
+    hits: Sequence[Hits]
+    rows: int
+
+
+def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
     """The rows nearest to a question in an index, the nearest first, of equal ones those nearest in time.
 
     Args:
         scope: what to look into.
         index: its name.
         queries: the question in each model; parts of other models are passed over.
-        wanted: how many, and the moment that decides among equals in nanoseconds since 1970.
+        wanted: what of it.
 
     Raises:
         RequestError: the deadline has passed.
     """
-    k, moment_ns = wanted
     found: dict[str, list[Hits]] = {}
     for number, part in enumerate(scope.parts):
         scope.deadline.check()
         vectors = scope.index_of(number, index, queries)
         if vectors is None:
             continue
-        times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
+        apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
+        near_in_time = Nearness(cast("NDArray[np.int64]", part.view.columns["time_ns"]), wanted.moment_ns)
         query = queries[vectors.spec.model_id]
-        near = vectors.search(query, k, Nearness(times, moment_ns), part.rows)
-        gaps = np.abs(times[near.rows] - moment_ns)
+        near = vectors.search(query, wanted.k + (apart is not None), near_in_time, part.rows)
+        gaps = near_in_time.gaps(near.rows)
         hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
-        found.setdefault(vectors.spec.model_id, []).append(hits)
-    return merge(found, k)
+        if apart is not None:
+            hits = hits.take(hits.rows != apart.row)
+        found.setdefault(vectors.spec.model_id, []).append(hits.first(wanted.k))
+    sizes = scope.rows_of(index)
+    return merge([Found(hits, sizes[model_id]) for model_id, hits in found.items()], wanted.k)
 
 
-def merge(by_model: Mapping[str, Sequence[Hits]], k: int) -> Hits:
-    """The k nearest of the hits of several models, fairly: by rank, since their distances cannot be compared."""
-    return _merge([_nearest_of(hits, k) for hits in by_model.values()], k)
+def merge(models: Sequence[Found], k: int) -> Hits:
+    """The k nearest of what several models found: by `common_ranks`, equal ones by nearness in time."""
+    of_each = [_nearest_of(found.hits, k) for found in models]
+    hits = join(of_each)
+    groups = np.repeat(np.arange(len(of_each)), [len(one.rows) for one in of_each])
+    places = common_ranks(hits.distances, groups, np.array([found.rows for found in models], np.int64))
+    return hits.take(np.lexsort((hits.gaps, places))[:k])
 
 
 def _nearest_of(several: Sequence[Hits], k: int) -> Hits:
     """The k nearest of the hits of one model."""
     hits = join(several)
     return hits.take(by_distance(hits.distances, hits.gaps)[:k])
-
-
-def _merge(models: Sequence[Hits], k: int) -> Hits:
-    """The first k of the k nearest of each model, by their rank within it, equal ranks by nearness in time."""
-    if len(models) == 1:
-        return models[0]
-    hits = join(models)
-    places = np.concatenate([np.empty(0, np.int64), *(ranks(model.distances) for model in models)])
-    return hits.take(np.lexsort((hits.gaps, places))[:k])
 
 
 def union(several: Sequence[Hits]) -> Hits:
@@ -106,22 +119,21 @@ def union(several: Sequence[Hits]) -> Hits:
 
 def exact_distances(
     scope: Scope, index: str, queries: Vectors, hits: Hits
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """How far each of n hits is from a question in an index, and by which model.
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """How far each of n hits is from a question in an index, and its rank among them.
 
-    Distances float32 (n,), infinite where the index lacks the hit; numbers of models int64 (n,): only distances of the
-    same one may be compared.
+    Distances float32 (n,), infinite where the index lacks the hit; ranks float64 (n,), see `common_ranks`.
     """
     distances = np.full(len(hits.rows), np.inf, np.float32)
     groups = np.zeros(len(hits.rows), np.int64)
-    models = list(queries)
+    models, sizes = list(queries), scope.rows_of(index)
     for number in np.unique(hits.parts).tolist():
         vectors = scope.index_of(number, index, queries)
         if vectors is not None:
             here, model_id = hits.parts == number, vectors.spec.model_id
             distances[here] = vectors.distances(queries[model_id], hits.rows[here])
             groups[here] = models.index(model_id)
-    return distances, groups
+    return distances, common_ranks(distances, groups, np.array([sizes[model_id] for model_id in models]))
 
 
 def show(scope: Scope, hits: Hits, facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

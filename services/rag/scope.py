@@ -91,10 +91,18 @@ class Scope:
             if entry["index"] in indices and day in {None, entry["day"]}
         ]
 
+    def rows_of(self, index: str) -> dict[str, int]:
+        """How many rows of these parts each model of an index has made."""
+        rows: dict[str, int] = {}
+        for part in self.parts:
+            if index in part.view.indices:
+                model_id = part.view.indices[index].spec.model_id
+                rows[model_id] = rows.get(model_id, 0) + part.count
+        return rows
+
     def models_of(self, index: str) -> list[str]:
         """The ids of the models that an index of these parts was made by, each once, in the order of the parts."""
-        found = [part.view.indices[index].spec.model_id for part in self.parts if index in part.view.indices]
-        return list(dict.fromkeys(found))
+        return list(self.rows_of(index))
 
     def miss_model(self, index: str, model_id: str, reason: str) -> None:
         """Note that the parts whose `index` is of a model could not be searched, because it could not be used."""

@@ -12,7 +12,7 @@ from services.common.days.names import EVENT_INDICES, INDICES
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
-from services.rag.nearest import exact_distances, nearest, show, union
+from services.rag.nearest import Wanted, exact_distances, nearest, show, union
 from services.rag.scope import Scope
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Searcher:
         if index == FUSED:
             hits = self._fused(scope, queries, place, bounds.k)
         else:
-            found = nearest(scope, index, queries.get(index, {}), (bounds.k + 1, place.time_ns))
-            hits = _show_one(scope, index, found.without(scope, place).first(bounds.k))
+            found = nearest(scope, index, queries.get(index, {}), Wanted(bounds.k, place.time_ns, place))
+            hits = _show_one(scope, index, found)
         return {"event": read_events([place])[0], "hits": hits, "receipt": scope.receipt()}
 
     def search(self, snapshot: Snapshot, text: str, bounds: Bounds) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Searcher:
         scope = Scope(snapshot, bounds, (SEMANTIC,))
         words = self.glossary.english(text) if self.glossary else text
         queries = self.queries.of_text(scope, SEMANTIC, words)
-        found = nearest(scope, SEMANTIC, queries, (bounds.k, _NEWEST_FIRST_NS))
+        found = nearest(scope, SEMANTIC, queries, Wanted(bounds.k, _NEWEST_FIRST_NS))
         return {
             "hits": _show_one(scope, SEMANTIC, found),
             "understood": None if words == text else words,
@@ -104,14 +104,14 @@ class Searcher:
         """Every index names its candidates; then each index ranks all of them by their exact distances."""
         if not queries:
             return []
-        depth = max(_FUSED_LEAST, _FUSED_FACTOR * k) + 1
-        lists = [nearest(scope, index, vectors, (depth, place.time_ns)) for index, vectors in queries.items()]
-        hits = union(lists).without(scope, place)
+        depth = max(_FUSED_LEAST, _FUSED_FACTOR * k)
+        wanted = Wanted(depth, place.time_ns, place)
+        hits = union([nearest(scope, index, vectors, wanted) for index, vectors in queries.items()])
         distances: dict[str, NDArray[np.float32]] = {}
-        models: dict[str, NDArray[np.int64]] = {}
+        places: dict[str, NDArray[np.float64]] = {}
         for index, vectors in queries.items():
-            distances[index], models[index] = exact_distances(scope, index, vectors, hits)
-        scores = fuse(distances, self.weights, models)
+            distances[index], places[index] = exact_distances(scope, index, vectors, hits)
+        scores = fuse(distances, self.weights, places)
         best = by_score(scores, hits.gaps)[:k]
         facts = [
             {

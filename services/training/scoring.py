@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 K = 5
 """Neighbours that are looked at."""
-FUSED_DEPTH = 51
+FUSED_DEPTH = 50
 """Rows that each index names for a fused answer of five, as in `services/rag/searcher.py`."""
 _EXTRA = 16  # as in services/common/days/vectors.py: faiss rounds, so a few more are asked for
 _QUERIES = 128

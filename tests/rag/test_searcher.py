@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.common.days.fusion import FusionWeights, fuse, ranks
+from services.common.days.fusion import FusionWeights, common_ranks, fuse, ranks
 from services.common.days.open_writer import VectorSpec
 from services.common.days.traffic import column_traffic
 from services.common.errors import AppiaError, UsageError
@@ -261,7 +261,7 @@ def mixed(world: Any, small_embedder: Any) -> Mixed:
 def test_days_of_different_models_are_searched_each_by_its_own(
     world: Any, follow: Any, small_queries: Any, mixed: Mixed, index: str
 ) -> None:
-    """An event finds its twin of another model at distance 0, the hits of both models take turns by their rank."""
+    """An event finds its twin of another model at distance 0, the hits of both models are merged by their ranks."""
     searcher = Searcher(small_queries(world, *mixed.newer), WEIGHTS)
     with follow(world).lease() as snapshot:
         for asked, twin in ((mixed.old[7], mixed.new[7]), (mixed.new[7], mixed.old[7])):
@@ -374,6 +374,16 @@ def test_equal_distances_share_a_rank() -> None:
     assert ranks(distances).tolist() == [2, 2, 1, 5, 4]
     scores = fuse({"attack": distances}, FusionWeights(attack=61.0))
     assert scores.tolist() == pytest.approx([61 / 62, 61 / 62, 1.0, 0.0, 61 / 64])
+
+
+def test_ranks_of_several_models_are_stretched_to_all_rows() -> None:
+    """The second among a tenth of the rows is about the twentieth among all; equal vectors are first by any model."""
+    distances = np.array([0.1, 0.2, 0.2, 7.0, 9.0, 0.0, np.inf], np.float32)
+    groups = np.array([0, 0, 0, 1, 1, 1, 1])
+    found = common_ranks(distances, groups, np.array([900, 100]))
+    assert found.tolist() == pytest.approx([10 / 9, 20 / 9, 20 / 9, 20.0, 30.0, 1.0, 40.0])
+    one = common_ranks(distances, np.zeros(7, np.int64), np.array([5]))
+    assert one.tolist() == ranks(distances).tolist()
 
 
 def test_a_spec_names_its_metric() -> None:

@@ -17,6 +17,9 @@ CONSTANT = 60
 RESOLUTION = 1e-6
 """Distances closer than this are equal: the same two vectors differ by less when summed in another order."""
 
+_EQUAL = 1e-5
+"""Below this two vectors of one model are equal: an event embedded anew may differ by some rounding."""
+
 
 @dataclass(frozen=True)
 class FusionWeights:
@@ -47,31 +50,47 @@ def ranks(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.searchsorted(np.sort(steps), steps, "left").astype(np.int64) + 1
 
 
-def ranks_within(distances: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rank of each distance among those of its group: `groups` (n,) tells which may be compared, int64 (n,)."""
-    found = np.empty(len(distances), np.int64)
+def common_ranks(
+    distances: NDArray[np.float32], groups: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Ranks that can be compared over models, whose distances cannot: those within each group, stretched to all rows.
+
+    A rank within `sizes[g]` of n rows stands for about n / sizes[g] times that rank within all n. Equal vectors, at
+    distance 0, are equal by any model: their rank is 1. Decision 0009 has the measurement.
+
+    Args:
+        distances: (m,), infinite where there is none.
+        groups: (m,) the number of the model that each is by.
+        sizes: (models,) how many rows were searched by each model.
+
+    Returns:
+        float64 (m,); where there is one model, those of `ranks`.
+    """
+    if len(sizes) == 1:
+        return ranks(distances).astype(np.float64)
+    found = np.empty(len(distances))
     for group in np.unique(groups).tolist():
         here = groups == group
-        found[here] = ranks(distances[here])
-    return found
+        found[here] = ranks(distances[here]) * (sizes.sum() / max(int(sizes[group]), 1))
+    return np.where(distances < _EQUAL, 1.0, found)
 
 
 def fuse(
     distances: Mapping[str, NDArray[np.float32]],
     weights: FusionWeights,
-    groups: Mapping[str, NDArray[np.int64]] | None = None,
+    places: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float64]:
     """The fused score of n candidates, higher is better, float64 (n,).
 
     Args:
         distances: for each index the distance of every candidate (n,), infinite where the index lacks it.
         weights: of the indices.
-        groups: for each index which candidates may be compared (n,), as in `ranks_within`; all where it is absent.
+        places: for each index the rank of every candidate (n,), as of `common_ranks`; by default that of its distance.
     """
     scores = np.zeros(len(next(iter(distances.values()))))
     for index, values in distances.items():
-        places = ranks(values) if groups is None else ranks_within(values, groups[index])
-        scores += np.where(np.isfinite(values), weights.of(index) / (CONSTANT + places), 0.0)
+        place = ranks(values) if places is None else places[index]
+        scores += np.where(np.isfinite(values), weights.of(index) / (CONSTANT + place), 0.0)
     return scores
 
 
