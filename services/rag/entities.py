@@ -221,20 +221,20 @@ def _find(days: _Days, name: HostName) -> tuple[_Day, int]:
         row = None if opened is None else opened.index.hosts.find(name.address)
         if opened is not None and row is not None:
             return opened, row
+    raise NotFound(_why_absent(days, name))
+
+
+def _why_absent(days: _Days, name: HostName) -> str:
     if name.day is None:
-        raise NotFound(f"There is no host {name.text} in the {len(days.names())} days here.")
+        return f"There is no host {name.text} in the {len(days.names())} days here."
     if name.day not in days.names():
-        raise NotFound(f"There is no event of {name.day} here, so no host {name.text} on that day.")
+        return f"There is no event of {name.day} here, so no host {name.text} on that day."
     opened = days.get(name.day)
     if opened is None:
-        raise NotFound(
-            f"The hosts of {name.day} cannot be searched now: {'; '.join(days.reasons(name.day))}."
-        )
+        return f"The hosts of {name.day} cannot be searched now: {'; '.join(days.reasons(name.day))}."
     left_out = opened.index.hosts.left_out
     more = f"; {left_out} hosts with the fewest events have no vector there" if left_out else ""
-    raise NotFound(
-        f"The host {name.text} was not seen on {name.day}{more}: ask without the day for its newest."
-    )
+    return f"The host {name.text} was not seen on {name.day}{more}: ask without the day for its newest."
 
 
 def _selected(day: _Day, filters: Filters) -> NDArray[np.int64]:

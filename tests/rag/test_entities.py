@@ -11,7 +11,7 @@ from services.common.days.day_hosts import find_hosts
 from services.common.errors import UsageError
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.arguments import parse_filters
-from services.rag.entities import parse_host
+from services.rag.entities import address_text
 from services.rag.scope import Bounds
 
 if TYPE_CHECKING:
@@ -67,19 +67,14 @@ def test_every_host_of_every_day_but_itself_is_an_answer(world: Any, ask: Any) -
 
 def test_distances_are_those_of_the_profiles(world: Any, ask: Any, follow: Any) -> None:
     """A hit's distance is Euclidean between the embedded profiles of the two hosts, each on its own day."""
+    vectors: dict[tuple[str, str], Any] = {}
     with follow(world).lease() as snapshot:
-        views = {segment.view.day: segment.view for segment in snapshot.segments}
-        vectors = {
-            (day, row): world.embedders.entity.embed(find_hosts([view]).profiles)[row]
-            for day, view in views.items()
-            for row in range(len(find_hosts([view])))
-        }
-        rows = {day: find_hosts([view]) for day, view in views.items()}
-    answer = ask(f"{HOST}@{OPEN}")
-    asked = vectors[OPEN, rows[OPEN].find(parse_host(HOST).address)]  # type: ignore[union-attr] - it is a host
-    for hit in answer["hits"]:
-        row = rows[hit["day"]].find(parse_host(hit["address"]).address)  # type: ignore[union-attr] - it is a host
-        expected = np.linalg.norm(vectors[hit["day"], row] - asked)
+        for view in (segment.view for segment in snapshot.segments):
+            hosts = find_hosts([view])
+            places = [(view.day, address_text(address.tobytes())) for address in hosts.facts["address"]]
+            vectors |= zip(places, world.embedders.entity.embed(hosts.profiles), strict=True)
+    for hit in ask(f"{HOST}@{OPEN}")["hits"]:
+        expected = np.linalg.norm(vectors[hit["day"], hit["address"]] - vectors[OPEN, HOST])
         assert hit["distance"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
