@@ -136,7 +136,8 @@ def test_a_whole_run(  # noqa: PLR0917 - fixtures
     assert status["refused"] == {"not_an_event": 1, "no_event_timestamp": 1}
     with pytest.raises(RpcRefused, match="Day 1999-01-01 has no events"):
         ask(first, "seal", day="1999-01-01")
-    eventually("the past day is sealed", lambda: not state.day("2026-01-22").segments())
+    eventually("the past day is sealed", lambda: "day_sealed" in {line["event"] for line in first.log()})
+    assert not state.day("2026-01-22").segments()
     eventually("all is indexed", lambda: set(ask(first, "status")["index_lag"].values()) == {0})
     assert first.end() == 0
     assert [record["reason"] for record in dead_letters()] == ["not_an_event", "no_event_timestamp"]
