@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +14,14 @@ from services.common.days.day_hosts import find_hosts
 from services.common.errors import UsageError
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.arguments import parse_filters
-from services.rag.entities import address_text
+from services.rag.entities import Entities, address_text
+from services.rag.hosts_on_demand import HostsOnDemand
+from services.rag.models import StoredModels
 from services.rag.scope import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
 
@@ -215,6 +221,65 @@ def test_days_of_two_models_are_each_asked_with_their_own(
     (missing,) = gone["receipt"]["missing"]
     assert (missing["day"], missing["index"]) == (SECOND, "entity")
     assert f"made by model {newer.model_id}, which cannot be used" in missing["reason"]
+
+
+def test_without_a_model_open_days_are_missing_and_sealed_ones_serve(
+    world: Any, follow: Any, tmp_path: Path
+) -> None:
+    """An open day is left out, one with late events is answered from what is sealed, and the receipt says why."""
+    world.fill(FIRST, 40, sealed=True)
+    world.write(FIRST, world.make(FIRST, 20, "late"), segment=2)
+    world.fill(OPEN, 40, sealed=False)
+    models = StoredModels(tmp_path)
+    entities = Entities(models, HostsOnDemand(models))
+    with follow(world).lease() as snapshot:
+        answer = entities.similar(snapshot, HOST, Bounds(20))
+        with pytest.raises(NotFound, match=f"hosts of {OPEN} cannot be searched now: No entity model is in"):
+            entities.similar(snapshot, f"{HOST}@{OPEN}", Bounds(20))
+    assert {hit["day"] for hit in answer["hits"]} == {FIRST} == {answer["host"]["day"]}
+    assert [entry["day"] for entry in answer["receipt"]["missing"]] == [OPEN, FIRST]
+    assert all("No entity model is in" in entry["reason"] for entry in answer["receipt"]["missing"])
+
+
+def test_who_asks_meanwhile_waits_for_one_making(world: Any, follow: Any, small_entities: Any) -> None:
+    """Several questions at once about an open day make its hosts once, and get the same answer."""
+    world.fill(OPEN, 60, sealed=False)
+    entities = small_entities(world)
+    makings: list[int] = []
+    embed = world.embedders.entity.embed
+
+    class Slow:
+        model_id, name, dim, metric = (
+            world.embedders.entity.model_id,
+            "entity",
+            world.embedders.entity.dim,
+            "l2",
+        )
+
+        def embed(self, profiles: Any) -> Any:
+            makings.append(len(profiles))
+            threading.Event().wait(0.2)
+            return embed(profiles)
+
+    slow = Entities(entities.models, HostsOnDemand(_Only(Slow())))
+    with follow(world).lease() as snapshot, ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(slow.similar, snapshot, HOST, Bounds(3)) for _ in range(4)]
+        hits = [future.result()["hits"] for future in asked]
+    assert len(makings) == 1
+    assert hits == [hits[0]] * 4
+
+
+@dataclass(frozen=True)
+class _Only:
+    """`HostModels` that have one model."""
+
+    embedder: Any
+
+    def profiles(self, _model_id: str) -> Any:
+        return self.embedder
+
+    def active_profiles(self) -> Any:
+        return self.embedder
 
 
 def test_a_deadline_ends_the_search(world: Any, follow: Any, small_entities: Any) -> None:

@@ -16,6 +16,7 @@ from services.common.embedding.onnx import OnnxSettings, OnnxTexts
 from services.common.embedding.store import ModelStore
 from services.common.errors import AppiaError
 from services.common.events.feature_list import FEATURES
+from services.common.events.profiles import PROFILE
 from services.rag import models as models_module
 from services.rag.client import Client, FixedReplicas
 from services.rag.models import MOST_LOADED, StoredModels
@@ -44,6 +45,14 @@ def test_models_are_found_by_id(models: Path) -> None:
     assert stored.texts(ids["semantic"]) is texts
     assert stored.rows(ids["attack"]).embed(np.zeros((1, len(FEATURES)), np.float32)).shape == (1, 64)
     assert stored.windows(ids["temporal"]).embed(np.zeros((1, 64, 6), np.float32)).shape == (1, 128)
+
+
+def test_the_active_model_of_hosts_embeds_open_days(models: Path) -> None:
+    """It is the one in use, under its id."""
+    stored = StoredModels(models)
+    active = stored.active_profiles()
+    assert active is stored.profiles(ModelStore(models).load("entity").manifest.model_id)
+    assert active.embed(np.zeros((1, len(PROFILE)), np.float32)).shape == (1, 64)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
