@@ -137,12 +137,12 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threa
     from services.cli.supervisor import Supervisor, Surroundings  # noqa: PLC0415 - as above
 
     names, disk = options.names, announcer.disk
-    if stack.prepare_keys(names):
-        say(f"made a new key in {names.keys}; machines that send here need a copy of that folder")
-    disk.make_folder(names.inbox)
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
     services = stack.make_services(options, ports, disk)
     stack.prepare_models(store, names, stack.chosen_models(names))
+    if stack.prepare_keys(names):
+        say(f"made a new key in {names.keys}; machines that send here need a copy of that folder")
+    disk.make_folder(names.inbox)
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
 
 
