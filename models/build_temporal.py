@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.making import Made, Recipe, parser, progress, run
+from models.making import Made, made_of, parser, progress, run
 from models.sample import read_events, sample_files
 from models.sample_hours import sample_hours
 from models.synthetic_hours import HostMaker
@@ -40,16 +40,7 @@ def make(_options: argparse.Namespace) -> Made:
     progress("temporal", f"learning from {len(windows)} windows")
     encoder, measured = teach(windows, TrainOptions(seed=SEED, seconds=600.0, threads=1), _report)
     model = as_model(encoder, windows.values, measured, training_data=TRAINING_DATA)
-    recipe = Recipe(
-        name=model.name,
-        version=model.version,
-        input=model.input,
-        dim=model.dim,
-        metric=model.metric,
-        licence="Apache-2.0 (made by this project)",
-        training_data=model.training_data,
-    )
-    return Made(recipe, model.files, model.measured, tuple(file.name for file in files))
+    return made_of(model, tuple(file.name for file in files))
 
 
 def together(one: HostWindowRows, other: HostWindowRows) -> HostWindowRows:

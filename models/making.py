@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.common.embedding.building import inputs_digest
 from services.common.embedding.manifest import MANIFEST_FILE, InputSchema, MadeBy, Manifest
+from services.common.embedding.model_inputs import inputs_digest, script_of
 from services.common.embedding.store import ModelStore, sha256_of
 from services.common.errors import AppiaError
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.common.embedding.port import Metric
+    from services.training.port import TrainedModel
 
 PROJECT = Path(__file__).resolve().parent.parent
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "tokenizers")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,21 @@ class Made:
     files: dict[str, bytes]
     measured: dict[str, float]
     arguments: tuple[str, ...] = field(default=())
+    libraries: tuple[str, ...] = field(default=_LIBRARIES)
+
+
+def made_of(trained: TrainedModel, arguments: tuple[str, ...]) -> Made:
+    """What a script made through a trainer of the project."""
+    recipe = Recipe(
+        name=trained.name,
+        version=trained.version,
+        input=trained.input,
+        dim=trained.dim,
+        metric=trained.metric,
+        licence="Apache-2.0 (made by this project)",
+        training_data=trained.training_data,
+    )
+    return Made(recipe, trained.files, trained.measured, arguments, (*_LIBRARIES, "torch"))
 
 
 def progress(name: str, text: str) -> None:
@@ -52,10 +68,10 @@ def progress(name: str, text: str) -> None:
     print(f"{name}: {text}", flush=True)
 
 
-def publish(store: ModelStore, made: Made) -> Manifest:
-    """Write the files and their manifest into `store` and make the model the active one."""
+def manifest_of(made: Made) -> Manifest:
+    """The manifest of what a script made, just now."""
     recipe = made.recipe
-    manifest = Manifest(
+    return Manifest(
         format=1,
         name=recipe.name,
         version=recipe.version,
@@ -67,19 +83,24 @@ def publish(store: ModelStore, made: Made) -> Manifest:
         training_data=recipe.training_data,
         measured={name: float(f"{value:.6g}") for name, value in made.measured.items()},
         made_by=MadeBy(
-            script=f"models/build_{recipe.name}.py",
+            script=script_of(recipe.name),
             arguments=made.arguments,
-            libraries={library: metadata.version(library) for library in _LIBRARIES},
+            libraries={library: metadata.version(library) for library in made.libraries},
         ),
         inputs_digest=inputs_digest(PROJECT, recipe.name),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    with store.stage(recipe.name) as staged:
+
+
+def publish(store: ModelStore, made: Made) -> Manifest:
+    """Write the files and their manifest into `store` and make the model the active one."""
+    manifest = manifest_of(made)
+    with store.stage(manifest.name) as staged:
         for name, data in made.files.items():
             (staged / name).write_bytes(data)
         (staged / MANIFEST_FILE).write_bytes(manifest.to_json())
         store.install(staged)
-    progress(recipe.name, f"{manifest.model_id} is ready in {store.root}")
+    progress(manifest.name, f"{manifest.model_id} is ready in {store.root}")
     return manifest
 
 

@@ -37,14 +37,14 @@ def sample_files(folder: Path = FOLDER) -> list[Path]:
     return files
 
 
-def read_events(files: Sequence[Path]) -> list[NetworkSecurityEvent]:
-    """The flows of the files, by time, without their labels. Raises AppiaError on a row that is refused."""
-    events = [event for file in files for event in _events(file)]
+def read_events(files: Sequence[Path], labels: LabelMode = LabelMode.NONE) -> list[NetworkSecurityEvent]:
+    """The flows of the files, by time, without their labels or with. Raises AppiaError on a row that is refused."""
+    events = [event for file in files for event in _events(file, labels)]
     return sorted(events, key=lambda event: event.event_timestamp.ToNanoseconds())
 
 
-def _events(file: Path) -> Iterator[NetworkSecurityEvent]:
-    for item in CicFlowMeterReader().read(str(file), ReadOptions(labels=LabelMode.NONE)):
+def _events(file: Path, labels: LabelMode) -> Iterator[NetworkSecurityEvent]:
+    for item in CicFlowMeterReader().read(str(file), ReadOptions(labels=labels)):
         if isinstance(item, Refusal):
             raise AppiaError(f"The recorded traffic cannot be used: {item}")
         if isinstance(item, NetworkSecurityEvent):

@@ -21,6 +21,7 @@ from services.common.events.feature_list import SCHEMA_HASH
 from services.training.attack_net import (
     DIM,
     HIDDEN_DIM,
+    KEPT,
     LEARNED_DIM,
     SHORTEST,
     WIDTH,
@@ -47,7 +48,7 @@ NAME = "attack"
 VERSION = "2"
 FEWEST_ROWS = 50
 BATCH = 512
-PASSES = 15
+PASSES = 20
 """How often each event is drawn on average; on few or very many events the bounds below hold instead."""
 FEWEST_BATCHES, MOST_BATCHES = 200, 1500
 TEMPERATURE = 0.1
@@ -153,9 +154,15 @@ def embed_with_torch(encoder: AttackEncoder, values: NDArray[np.float32]) -> NDA
 
 
 def teach(
-    values: NDArray[np.float32], labels: NDArray[np.str_], options: TrainOptions, report: Report
+    values: NDArray[np.float32],
+    labels: NDArray[np.str_],
+    options: TrainOptions,
+    report: Report,
+    share: float = KEPT,
 ) -> tuple[AttackEncoder, dict[str, float]]:
     """An encoder for features (n, WIDTH) with their classes (n,), and figures: how many, how often, the loss.
+
+    `share` is that of `Scaling`: how much the features themselves count beside what is learned.
 
     Raises:
         AppiaError: there are too few events, or only one class of at least two.
@@ -166,7 +173,7 @@ def teach(
     _check(classes, sizes)
     torch.set_num_threads(options.threads)
     steps = rounded_logs(values)
-    scaling = Scaling.of(steps)
+    scaling = Scaling.of(steps, share)
     scaled = scaling.apply(steps)
     lessons = _Lessons(scaled, labels, scaling.varies, options)
     last = (0, 0.0)

@@ -3,7 +3,7 @@
     step     = round(sign(x) * log(1 + |x|) / grid) * grid
     scaled   = clip((step - centre) / scale, -8, 8)
     learned  = unit(relu(scaled x hidden + hidden_bias) x output + output_bias)     112 numbers
-    native   = [learned, KEPT * scaled / sqrt(varying)]                             256 numbers
+    native   = [learned, share * scaled / sqrt(varying)]                            256 numbers
     vector   = native x projection                                                  64 numbers
 
 Numbers that differ by less than a step are the same number: a scan repeats one flow thousands of times, and all that
@@ -79,19 +79,23 @@ def signed_log(values: NDArray[np.floating]) -> Matrix:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How steps are brought to one scale: `centre` and `scale` (WIDTH,), and which columns vary in what was seen."""
+    """How steps are brought to one scale: `centre` and `scale` (WIDTH,), and which columns vary in what was seen.
+
+    `share` is what the scaled features are multiplied by in the native vector, all of those that vary together.
+    """
 
     centre: Matrix
     scale: Matrix
     varies: NDArray[np.bool_]
+    share: float = KEPT
 
     @staticmethod
-    def of(steps: Matrix) -> Scaling:
+    def of(steps: Matrix, share: float = KEPT) -> Scaling:
         """Fit to steps (n, WIDTH), n >= 1."""
         deviation = steps.std(axis=0)
         varies = deviation > _CONSTANT
         scale = np.where(varies, np.maximum(deviation, LEAST_DEVIATION), 1.0)
-        return Scaling(steps.mean(axis=0), scale, varies)
+        return Scaling(steps.mean(axis=0), scale, varies, share)
 
     def apply(self, steps: Matrix) -> Matrix:
         """Scaled (n, WIDTH)."""
@@ -100,7 +104,7 @@ class Scaling:
     @property
     def kept(self) -> float:
         """What `scaled` is multiplied by where it is kept in `native`."""
-        return float(KEPT / np.sqrt(max(int(self.varies.sum()), 1)))
+        return float(self.share / np.sqrt(max(int(self.varies.sum()), 1)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.common.embedding.building import USER_SCRIPT
 from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings
 from services.common.embedding.store import LoadedModel
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 TRAINABLE = ("attack", "temporal")
 CURRENT, NEW = "current", "new"
-USER_SCRIPT = "appia models train"
-"""What `made_by.script` of a user's model says; `appia models build` leaves such a model in use."""
 _LICENCE = "made from the days of whoever trained it"
 
 

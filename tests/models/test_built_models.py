@@ -9,15 +9,15 @@ import pytest
 
 from models.making import PROJECT
 from models.sample import read_events, sample_files
-from services.common.embedding.building import MODEL_NAMES, Builder, inputs_digest
+from services.common.embedding.building import MODEL_NAMES, Builder
 from services.common.embedding.manifest import windows_schema_hash
+from services.common.embedding.model_inputs import inputs_digest, script_of
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
 from services.common.events.features import FEATURES, SCHEMA_HASH, column_of, extract
 from services.common.events.profiles import PROFILE, profiles_schema_hash
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from services.common.embedding.port import TextEmbedder
     from services.common.embedding.store import ModelStore
@@ -34,7 +34,7 @@ def texts(built: ModelStore) -> TextEmbedder:
 def test_a_manifest_tells_where_the_model_is_from(built: ModelStore, name: str) -> None:
     manifest = built.load(name).manifest
     assert manifest.licence.startswith("Apache-2.0")
-    assert manifest.made_by.script == f"models/build_{name}.py"
+    assert manifest.made_by.script == script_of(name)
     assert (PROJECT / manifest.made_by.script).is_file()
     assert {"numpy", "onnx", "onnxruntime"} <= set(manifest.made_by.libraries)
     assert manifest.measured
@@ -100,10 +100,5 @@ def test_the_semantic_model_is_small(built: ModelStore) -> None:
 def test_building_again_makes_nothing_new(built: ModelStore) -> None:
     lines: list[str] = []
     ids = Builder(PROJECT, built.root, lines.append).build()
-    assert [line.split(": ")[1].split(" (")[0] for line in lines] == ["already built"] * 3
+    assert [line.split(": ")[1].split(" (")[0] for line in lines] == ["already built"] * len(MODEL_NAMES)
     assert ids == [built.load(name).manifest.model_id for name in MODEL_NAMES]
-
-
-@pytest.mark.parametrize("name", ["attack", "temporal"])
-def test_a_second_build_elsewhere_is_the_same_model(built: ModelStore, tmp_path: Path, name: str) -> None:
-    assert Builder(PROJECT, tmp_path, print).build([name]) == [built.load(name).manifest.model_id]
