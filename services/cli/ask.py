@@ -70,7 +70,7 @@ def add_to(app: typer.Typer) -> None:
         grouped(search)
     )
     app.command(
-        epilog="Examples: appia similar EVENT_ID --index attack; appia similar IP@DAY --index entity"
+        epilog="Example: appia similar EVENT_ID --index attack, or appia similar IP@DAY --index entity"
     )(grouped(similar))
     app.command(epilog="Example: appia get EVENT_ID --json")(grouped(get))
     app.command("list", epilog="Example: appia list --class MALICIOUS --src 10.0.0.0/8 --limit 50")(
