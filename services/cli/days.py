@@ -47,7 +47,7 @@ def _print_report(day: str, report: dict[str, Any]) -> None:
     print_lines(f"Sealed {day}.")
     for key, value in report.items():
         if key != "day":
-            shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            shown = "; ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
             shown = "none" if value == {} else shown
             print_lines(f"  {key}: {shown}")
 

@@ -19,6 +19,7 @@ from services.common.days.chunk_builder import (
 )
 from services.common.days.generations import retire, sealed_through
 from services.common.days.index_builder import IndexTools, build_index
+from services.common.days.manifest import read_manifest
 from services.common.days.names import (
     INDICES,
     DayNames,
@@ -27,6 +28,7 @@ from services.common.days.names import (
     numbered,
     read_pointer,
 )
+from services.common.days.vector_files import describe_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,7 @@ class SealReport:
     rows: int
     lost: int  # damaged stretches of the log that could not be read
     failed: Mapping[str, str] = field(default_factory=dict)  # index -> why it could not be built
+    vectors: Mapping[str, str] = field(default_factory=dict)  # index -> in which form its vectors are kept
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class Sealer:
         chunk = open_chunk(staged.chunk)
         failed = self._build_indices(staged, chunk, INDICES)
         chunk.log.close()
+        forms = _forms(staged, INDICES)
         self.disk.publish(names.staging, names.generation(generation).folder)
         self.disk.write_file(names.current, f"{number_name(generation)}\n".encode())
         retire(names, self.disk)
-        return SealReport(names.day, generation, manifest.rows, manifest.facts["lost"], failed)
+        return SealReport(names.day, generation, manifest.rows, manifest.facts["lost"], failed, forms)
 
     def build_missing(self, names: DayNames) -> SealReport | None:
         """Build the indices that the served generation lacks; None where it lacks none or the day is not sealed."""
@@ -100,7 +104,8 @@ class Sealer:
         chunk = open_chunk(generation.chunk)
         failed = self._build_indices(generation, chunk, lacking)
         chunk.log.close()
-        return SealReport(names.day, current, chunk.rows, chunk.manifest.facts["lost"], failed)
+        lost, forms = chunk.manifest.facts["lost"], _forms(generation, lacking)
+        return SealReport(names.day, current, chunk.rows, lost, failed, forms)
 
     def _sources(self, names: DayNames, before: int | None, through_segment: int) -> list[Source]:
         sources = [] if before is None else [sealed_source(open_chunk(names.generation(before).chunk))]
@@ -136,3 +141,13 @@ class Sealer:
         build_index(staged, chunk, name, IndexTools(self.embedders, self.progress, self.policies))
         self.disk.publish(staged, generation.index_version(name, version))
         self.disk.write_file(generation.index_current(name), f"{number_name(version)}\n".encode())
+
+
+def _forms(generation: GenerationNames, wanted: Sequence[str]) -> dict[str, str]:
+    """In which form the vectors of some indices are kept, of those that were built."""
+    versions = {name: read_pointer(generation.index_current(name)) for name in wanted}
+    return {
+        name: describe_form(read_manifest(generation.index_version(name, version)))
+        for name, version in versions.items()
+        if version is not None
+    }

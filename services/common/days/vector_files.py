@@ -103,6 +103,21 @@ def _write_rows(path: Path, given: NDArray[np.uint32], stored: NDArray[np.int64]
     np.concatenate((codes, order, starts)).tofile(path)
 
 
+def describe_form(manifest: Manifest) -> str:
+    """In which form the vectors of an index are kept, and why, in words."""
+    facts = manifest.facts
+    told = [f"{facts['items']} vectors as {facts['kind']}"]
+    if "bytes_per_vector" in facts:
+        told.append(f"{facts['bytes_per_vector']:g} bytes each")
+    if facts.get("recall_at_10", 1.0) < 1.0:
+        told.append(f"recall@10 {facts['recall_at_10']:g}")
+    with_vector = facts.get("rows_with_vector", manifest.rows)
+    if with_vector < manifest.rows:
+        told.append(f"{with_vector} of {manifest.rows} rows have one")
+    told += [f"{facts['wanted']} passed over {reason}" for reason in facts.get("passed_over", [])]
+    return ", ".join(told)
+
+
 def map_vectors(folder: Path, manifest: Manifest) -> VectorIndex:
     """Map the vectors that a manifest describes, whose files were checked against it. Nothing is copied.
 

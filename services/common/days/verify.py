@@ -10,6 +10,7 @@ from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.manifest import check_artifacts, digest_file, read_manifest
 from services.common.days.metadata import check_database
 from services.common.days.names import ENTITY, INDICES, read_pointer
+from services.common.days.vector_files import describe_form
 from services.common.days.versions import versions_of
 from services.common.errors import AppiaError
 
@@ -55,7 +56,7 @@ def verify_day(names: DayNames) -> DayCheck:
                 faults += [fault for _, found in checked for fault in found]
                 files += sum(len(described.artifacts) for described, _ in checked if described)
                 if checked[0][0] is not None:
-                    vectors[index] = _form(checked[0][0])
+                    vectors[index] = describe_form(checked[0][0])
         for number in names.segments():
             if number > through:
                 events, logs, found = _check_segment(names.segment(number))
@@ -99,21 +100,6 @@ def _check_version(generation: GenerationNames, chunk: Manifest, folder: Path) -
     if manifest.facts.get("chunk") != digest_file(generation.chunk / "manifest.json").sha256:
         faults.append(f"{folder} was built over another chunk")
     return manifest, faults
-
-
-def _form(manifest: Manifest) -> str:
-    """In which form the vectors of an index are kept, and why, in words."""
-    facts = manifest.facts
-    told = [f"{facts['items']} vectors as {facts['kind']}"]
-    if "bytes_per_vector" in facts:
-        told.append(f"{facts['bytes_per_vector']:g} bytes each")
-    if facts.get("recall_at_10", 1.0) < 1.0:
-        told.append(f"recall@10 {facts['recall_at_10']:g}")
-    with_vector = facts.get("rows_with_vector", manifest.rows)
-    if with_vector < manifest.rows:
-        told.append(f"{with_vector} of {manifest.rows} rows have one")
-    told += [f"{facts['wanted']} passed over {reason}" for reason in facts.get("passed_over", [])]
-    return ", ".join(told)
 
 
 def _check_segment(names: OpenNames) -> tuple[int, int, list[str]]:

@@ -69,7 +69,8 @@ def sealed(
             for number, payload in enumerate(make_payloads(ROWS))
         ]
         write_segment(names.segment(1), payloads)
-        replace(sealer, policies=policies).seal(names, 1)
+        report = replace(sealer, policies=policies).seal(names, 1)
+        assert report.vectors == verify_day(names).vectors
         return names.generation(1)
 
     return seal
