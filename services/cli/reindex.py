@@ -106,9 +106,13 @@ class Reindexing:
         self.waiting: list[dict[str, Any]] = []
         self.failed: list[str] = []
 
-    def indices(self) -> list[dict[str, Any]]:
-        """The indices as the ingester describes them; those it cannot describe are among the failures."""
-        answer = call(self._ingester, "indices", self._which)
+    def indices(self, day: str | None = None) -> list[dict[str, Any]]:
+        """The indices as the ingester describes them, those of one day with their reports.
+
+        Those that it cannot describe are among the failures.
+        """
+        which = self._which if day is None else {**self._which, "days": [day], "reports": True}
+        answer = call(self._ingester, "indices", which)
         self.failed += [fault for fault in answer["faults"] if fault not in self.failed]
         found: list[dict[str, Any]] = answer["indices"]
         return found
@@ -117,8 +121,8 @@ class Reindexing:
         """Embed what is served by another model than the one in use; gives what waits then. Blocks until done."""
         wanted = [one for one in self.indices() if one["served"] != one["wanted"]]
         self._each("reindex", [one for one in wanted if one["waiting"] != one["wanted"]], self.made)
-        keys = {_key(one) for one in wanted}
-        return [one for one in self.indices() if _key(one) in keys and one["waiting"] == one["wanted"]]
+        found = [one for day in sorted({one["day"] for one in wanted}) for one in self.indices(day)]
+        return [one for one in found if one["served"] != one["wanted"] == one["waiting"]]
 
     def switch(self, op: str, targets: Sequence[Mapping[str, Any]]) -> None:
         """Serve other versions; `op` is "activate" or "rollback"."""
@@ -133,10 +137,6 @@ class Reindexing:
                     self.failed.append(f"{one['index']} of {one['day']}: {status['error']}")
                 else:
                     reports.append(status["report"])
-
-
-def _key(one: Mapping[str, Any]) -> tuple[str, str]:
-    return one["day"], one["index"]
 
 
 def _which(days: Sequence[str] | None) -> str:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def describe_indices(state: StateNames, chosen: ChosenModels, args: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to an `indices` request: {"indices": [...], "faults": [...]}, sealed days only, by day and index.
 
-    `args` may hold `days`, a list, and `index`. For each index: `served`, the model of the version that is served;
+    `args` may hold `days`, a list, `index`, and `reports`, true for the reports, some kilobytes each.
+
+    For each index: `served`, the model of the version that is served;
     `wanted`, the model that is active; `before`, the model to go back to; `waiting`, the model of a version that waits
     to be served, and `overlap`, the report on it; `begun`, whether making one was broken off. None where there is none.
 
@@ -43,7 +45,7 @@ def describe_indices(state: StateNames, chosen: ChosenModels, args: Mapping[str,
     for day in named or state.days():
         for name in indices:
             try:
-                found += _describe(state, day, name, wanted[name])
+                found += _describe(state, day, name, wanted[name], with_report=args.get("reports") is True)
             except AppiaError as error:  # a damaged index must not hide the others
                 faults.append(str(error))
     return {"indices": found, "faults": faults}
@@ -53,7 +55,9 @@ def _active(state: StateNames, name: str) -> str:
     return f"{name}@{ModelStore(state.models).active(name)[:12]}"
 
 
-def _describe(state: StateNames, day: str, index: str, wanted: str) -> Sequence[dict[str, Any]]:
+def _describe(
+    state: StateNames, day: str, index: str, wanted: str, *, with_report: bool
+) -> Sequence[dict[str, Any]]:
     names = state.day(day)
     if not names.current.exists():
         return []
@@ -70,7 +74,7 @@ def _describe(state: StateNames, day: str, index: str, wanted: str) -> Sequence[
             "wanted": wanted,
             "before": None if found.before is None else model_of(generation, index, found.before),
             "waiting": None if found.waiting is None else model_of(generation, index, found.waiting),
-            "overlap": None if waiting is None else read_overlap(waiting),
+            "overlap": read_overlap(waiting) if with_report and waiting is not None else None,
             "begun": generation.index_work(index).exists(),
         }
     ]

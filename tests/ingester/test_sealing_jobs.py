@@ -310,7 +310,7 @@ def test_an_index_is_made_anew_and_switched_by_jobs(
     """What is described changes with each job: another model is wanted, waits, is served, and was before."""
 
     def described() -> dict[str, Any]:
-        answer = describe_indices(state, ChosenModels(), {"days": [DAY], "index": "attack"})
+        answer = describe_indices(state, ChosenModels(), {"days": [DAY], "index": "attack", "reports": True})
         assert answer["faults"] == []
         (one,) = answer["indices"]
         return dict(one)

@@ -151,7 +151,7 @@ def _sample(
 def _nearest(index: VectorIndex, row: int, facts: RowFacts) -> NDArray[np.int64]:
     """The `K` rows nearest to a row, itself left out."""
     found = index.search(index.vector(row), K + 1, Nearness(facts.time_ns, int(facts.time_ns[row]))).rows
-    return found[found != row][:K]
+    return np.asarray(found[found != row][:K], np.int64)
 
 
 def _share(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
