@@ -15,7 +15,7 @@ import onnxruntime
 from services.common.embedding.manifest import MODEL_FILE, InputSchema, windows_schema_hash
 from services.common.errors import UsageError
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
-from services.training.exporting import arrays_of, checked_difference, load_torch, origin, read_json
+from services.training.exporting import arrays_of, checked_difference, load_torch, origin, read_facts
 from services.training.port import TrainedModel
 from services.training.t5_graph import Bins, T5Shape, T5WindowGraph
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.training.exporting import ExportOptions
+    from services.training.exporting import ExportOptions, Facts
 
 WHAT = "a Chronos T5 folder"
 TOKENIZER = "MeanScaleUniformBins"
@@ -63,7 +63,7 @@ def export_chronos(options: ExportOptions) -> TrainedModel:
     """
     if options.int8:
         raise UsageError("--int8 is for sbert: the words of Chronos change with the smallest rounding")
-    config = read_json(options.folder, "config.json", WHAT)
+    config = read_facts(options.folder, "config.json", WHAT)
     shape, words = _read(options.folder, config)
     options.report("loading the weights")
     torch_model = load_torch(options.folder, "T5EncoderModel")
@@ -101,10 +101,10 @@ def check_windows() -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def _read(folder: Path, config: dict[str, Any]) -> tuple[T5Shape, _Words]:
-    chronos = config.get("chronos_config")
-    if not isinstance(chronos, dict):
+def _read(folder: Path, config: Facts) -> tuple[T5Shape, _Words]:
+    if not isinstance(config.get("chronos_config"), dict):
         raise UsageError(f"{folder} is not {WHAT}: its config.json has no chronos_config")
+    chronos = config.part("chronos_config")
     if config.get("model_type") != "t5" or chronos.get("tokenizer_class") != TOKENIZER:
         raise UsageError(
             f"{folder} holds another kind of Chronos; export knows those on T5 (chronos-t5-tiny to -base), "
@@ -113,7 +113,7 @@ def _read(folder: Path, config: dict[str, Any]) -> tuple[T5Shape, _Words]:
     gated = _GATED.get(config.get("feed_forward_proj", "relu"))
     if gated is None:
         raise UsageError(f"the T5 in {folder} has a feed-forward layer that export does not know")
-    limits, closes = chronos["tokenizer_kwargs"], chronos["use_eos_token"]
+    limits, closes = chronos.part("tokenizer_kwargs"), chronos["use_eos_token"]
     words = _Words(
         low=limits["low_limit"],
         high=limits["high_limit"],

@@ -17,7 +17,15 @@ from services.common.embedding.manifest import MODEL_FILE, TOKENIZER_FILE, Input
 from services.common.embedding.store import sha256_of
 from services.common.errors import UsageError
 from services.training.bert_graph import BertGraph, BertShape
-from services.training.exporting import arrays_of, checked_difference, load_torch, origin, read_json
+from services.training.exporting import (
+    Facts,
+    arrays_of,
+    checked_difference,
+    load_torch,
+    origin,
+    read_facts,
+    read_json,
+)
 from services.training.port import TrainedModel
 from services.training.sentence_model import compare, embed, quantise, token_ids
 
@@ -110,7 +118,7 @@ def _schema(told: _Folder) -> InputSchema:
 
 def _read(folder: Path) -> _Folder:
     pooling = _pooling(folder)
-    config = read_json(folder, "config.json", WHAT)
+    config = read_facts(folder, "config.json", WHAT)
     family, activation = config.get("model_type"), str(config.get("hidden_act"))
     if family not in FAMILIES:
         raise UsageError(
@@ -145,13 +153,16 @@ def _tokenizer(folder: Path) -> bytes:
 def _longest(folder: Path) -> int:
     """The longest input in tokens: what the folder says, but at most `MOST_TOKENS`."""
     path = folder / "sentence_bert_config.json"
-    told = read_json(folder, path.name, WHAT).get("max_seq_length") if path.exists() else None
+    told = read_facts(folder, path.name, WHAT).get("max_seq_length") if path.exists() else None
     return min(told or MOST_TOKENS, MOST_TOKENS)
 
 
 def _pooling(folder: Path) -> Pooling:
     """How the vectors of the tokens become one. Refuses what a text would go through besides."""
-    modules = read_json(folder, "modules.json", WHAT)
+    found = read_json(folder, "modules.json", WHAT)
+    if not isinstance(found, list) or not all(isinstance(module, dict) for module in found):
+        raise UsageError(f"{folder} is not {WHAT}: modules.json holds no list of modules")
+    modules = [Facts(module, f"{folder / 'modules.json'}, a module,") for module in found]
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]):
         raise UsageError(
@@ -162,8 +173,8 @@ def _pooling(folder: Path) -> Pooling:
             f"the transformer of {folder} is in the folder {modules[0]['path']!r}; it should be at the top"
         )
     _refuse_other_uses(folder, normalised=kinds[2:] == ["Normalize"])
-    config: dict[str, Any] = read_json(folder, str(Path(modules[1]["path"]) / "config.json"), WHAT)
-    on = [name for name, value in config.items() if name.startswith("pooling_mode") and value is True]
+    config = read_facts(folder, str(Path(modules[1]["path"]) / "config.json"), WHAT)
+    on = [name for name in config.names() if name.startswith("pooling_mode") and config[name] is True]
     if isinstance(config.get("pooling_mode"), str):
         # Since version 5 of the library one text names the mode.
         on = [name for name in POOLINGS if POOLINGS[name] == config["pooling_mode"]]
@@ -177,7 +188,7 @@ def _pooling(folder: Path) -> Pooling:
 def _refuse_other_uses(folder: Path, *, normalised: bool) -> None:
     """Refuse a model that is not meant for the cosine, or wants words of its own before a text."""
     path = folder / "config_sentence_transformers.json"
-    told = read_json(folder, path.name, WHAT) if path.exists() else {}
+    told = read_facts(folder, path.name, WHAT) if path.exists() else Facts({}, str(path))
     compared = told.get("similarity_fn_name") or "cosine"
     if compared != "cosine" and not normalised:
         raise UsageError(

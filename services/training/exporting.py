@@ -67,6 +67,42 @@ def name_for(folder: Path, wanted: str | None) -> str:
     return name
 
 
+class Facts:
+    """What a JSON file of a folder says; asked for by name, and missed with a sentence."""
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        self._values = values
+        self._where = where
+
+    def __getitem__(self, name: str) -> Any:
+        """Raises UsageError where the file lacks it."""
+        if name not in self._values:
+            raise UsageError(f"{self._where} lacks {name!r}")
+        return self._values[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What the file says, or the default."""
+        return self._values.get(name, default)
+
+    def part(self, name: str) -> Facts:
+        """A map within the file. Raises UsageError where there is none."""
+        if not isinstance(self[name], dict):
+            raise UsageError(f"{self._where} has {name!r}, which is no map")
+        return Facts(self[name], f"{self._where}, {name},")
+
+    def names(self) -> list[str]:
+        """The names in it."""
+        return list(self._values)
+
+
+def read_facts(folder: Path, name: str, what: str) -> Facts:
+    """The map in the JSON file `name` of a folder that should hold `what`. Raises UsageError as `read_json`."""
+    values = read_json(folder, name, what)
+    if not isinstance(values, dict):
+        raise UsageError(f"{folder} is not {what}: {name} holds no map")
+    return Facts(values, str(folder / name))
+
+
 def read_json(folder: Path, name: str, what: str) -> Any:
     """The JSON file `name` of a folder that should hold `what`.
 
@@ -91,6 +127,7 @@ def load_torch(folder: Path, kind: str, unused: tuple[str, ...] = ()) -> Any:
     """
     import torch  # noqa: PLC0415 - only the extra `train` has it
     import transformers  # noqa: PLC0415 - as above
+    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415 - as above
     from safetensors import SafetensorError  # noqa: PLC0415 - as above
 
     size = _weights_size(folder)
@@ -110,7 +147,7 @@ def load_torch(folder: Path, kind: str, unused: tuple[str, ...] = ()) -> Any:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise UsageError(f"the model in {folder} cannot be loaded: {reason}") from None
     missing = sorted(key for key in loading["missing_keys"] if not key.startswith(unused or ("\0",)))

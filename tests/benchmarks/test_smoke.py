@@ -71,6 +71,21 @@ def test_compression_compares_every_policy(tmp_path: Path) -> None:
         assert figures[f"{index}_fast"]["recall_at_10"] == 1.0
 
 
+@pytest.mark.usefixtures("_models")
+def test_semantic_counts_compares_and_asks(tmp_path: Path) -> None:
+    """On the sample alone: its sentences are counted, 8 bits compared, and questions asked in three ways."""
+    if not list((PROJECT / ".appia" / "cache").glob("*/model.safetensors")):
+        pytest.skip("the weights of the semantic model are not in .appia/cache: it was built elsewhere")
+    out = tmp_path / "semantic.json"
+    done = run("bench_semantic.py", "--sample-only", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())["figures"]
+    assert figures["narratives of samples/office-day"]["events"] == 7853
+    assert 0.98 < figures["8 against 32 bits on samples/office-day"]["cosine_least"] <= 1
+    asked = figures["questions, unseen, 8 bits"]
+    assert asked["in Spanish through the glossary"]["found"] > asked["in Spanish as they are"]["found"] + 0.3
+
+
 def test_missing_input_is_one_sentence(tmp_path: Path) -> None:
     """A file that is not there ends a benchmark with one sentence and status 1, before anything is started."""
     done = run("bench_ingest.py", "--input", str(tmp_path / "none.csv"), "--work", str(tmp_path / "work"))

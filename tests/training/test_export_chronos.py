@@ -26,7 +26,7 @@ from services.training.export_chronos import (  # noqa: E402 - as above
     export_chronos,
     torch_vectors,
 )
-from services.training.exporting import ExportOptions, store_export  # noqa: E402 - as above
+from services.training.exporting import ExportOptions, read_facts, store_export  # noqa: E402 - as above
 from services.training.t5_graph import position_buckets  # noqa: E402 - as above
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_the_words_are_those_of_torch_at_every_border(folder: Callable[..., Path
     """Numbers on, just below and just above each border of a bin give the same vectors as torch's bucketize."""
     root = folder()
     model = export(root, ModelStore(tmp_path / "store"))
-    _, words = _read(root, json.loads((root / "config.json").read_text()))
+    _, words = _read(root, read_facts(root, "config.json", "a folder"))
     inner = words.boundaries()[1:-1]
     around = np.concatenate([inner, np.nextafter(inner, -99), np.nextafter(inner, 99)]).astype(np.float32)
     count = -(-len(around) // 32)
@@ -189,6 +189,11 @@ def edited(**fields: Any) -> Callable[[Path], None]:
         (
             edited(chronos_config={"input_patch_size": 16}),
             "another kind of Chronos; export knows those on T5",
+        ),
+        (edited(num_layers="two"), "cannot be loaded"),
+        (
+            edited(chronos_config={"tokenizer_class": "MeanScaleUniformBins"}),
+            "chronos_config, lacks 'tokenizer_kwargs'",
         ),
         (edited(model_type="gpt2"), "another kind of Chronos"),
         (edited(feed_forward_proj="gated-silu"), "a feed-forward layer that export does not know"),

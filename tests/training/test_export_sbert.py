@@ -195,6 +195,14 @@ def change(name: str, **fields: Any) -> Callable[[Path], None]:
     return edit
 
 
+def lacking(name: str) -> Callable[[Path], None]:
+    def edit(root: Path) -> None:
+        path = root / "config.json"
+        write(path, {key: value for key, value in json.loads(path.read_text()).items() if key != name})
+
+    return edit
+
+
 def without_a_layer(root: Path) -> None:
     path = root / "model.safetensors"
     weights = {name: tensor for name, tensor in load_file(path).items() if "layer.1" not in name}
@@ -216,6 +224,10 @@ def nested(root: Path) -> None:
         (drop("model.safetensors"), "has no model.safetensors"),
         (lambda root: (root / "config.json").write_text("{"), "config.json is not JSON"),
         (lambda root: (root / "model.safetensors").write_bytes(b"no"), "cannot be loaded"),
+        (lambda root: write(root / "config.json", []), "config.json holds no map"),
+        (lambda root: write(root / "modules.json", ["Transformer"]), "modules.json holds no list of modules"),
+        (lacking("num_hidden_layers"), "config.json lacks 'num_hidden_layers'"),
+        (lambda root: write(root / "modules.json", [{"path": ""}]), "a module, lacks 'type'"),
         (without_a_layer, "lacks 16 weights of the model, such as encoder.layer.1"),
         (nested, "is in the folder '0_Transformer'; it should be at the top"),
         (change("config.json", model_type="mpnet"), "of the family 'mpnet'; those known are bert, roberta"),
