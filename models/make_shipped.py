@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from models.making import Made
     from services.common.embedding.manifest import Manifest
+
+_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def make(name: str) -> Made:
@@ -99,5 +102,13 @@ def main() -> None:
         sys.exit(str(error))
 
 
+def with_one_thread() -> None:
+    """Start this program again where numpy may use several threads: how many add up decides the last bits of a sum."""
+    if os.environ.get(_THREADS) != "1":
+        command = [sys.executable, "-m", "models.make_shipped", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | {_THREADS: "1"})  # noqa: S606 - itself, with its own arguments
+
+
 if __name__ == "__main__":
+    with_one_thread()
     main()
