@@ -15,7 +15,7 @@ from models.making import Made, made_of, parser, progress, run
 from models.sample import read_events, sample_files
 from services.common.events.features import extract
 from services.feed.readers.port import LabelMode
-from services.training.attack import NAME, as_model, teach
+from services.training.attack import NAME, Plan, as_model, teach
 from services.training.extra import require
 from services.training.port import TrainOptions
 
@@ -37,7 +37,7 @@ def make(_options: argparse.Namespace) -> Made:
     labels = np.array([event.custom_metadata["label"] for event in events])
     progress(NAME, f"learning from {len(events)} flows of {len(np.unique(labels))} classes")
     encoder, measured = teach(
-        values, labels, TrainOptions(seed=SEED, seconds=600.0, threads=1), _report, KEPT
+        values, labels, TrainOptions(seed=SEED, seconds=600.0, threads=1), _report, Plan(share=KEPT)
     )
     model = as_model(encoder, values, measured, training_data=TRAINING_DATA)
     return made_of(model, tuple(file.name for file in files))

@@ -40,7 +40,7 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="attack, entity, semantic or temporal. Default: all.",
+            help="attack, attack-pca, entity, semantic, temporal or temporal-pca. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -53,6 +53,10 @@ def build(
             show_default="fetched once through pip",
         ),
     ] = None,
+    replace_trained: Annotated[
+        bool,
+        typer.Option("--replace-trained", help="Also where a model that was trained here is in use."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build the model files that are missing or out of date. Takes up to a minute the first time."""
@@ -60,7 +64,9 @@ def build(
 
     project = Path(__file__).parents[2]
     folder = model_store_folder(models, os.environ)
-    ids = Builder(project, folder, say if as_json else print_lines, weights).build(names or MODEL_NAMES)
+    report = say if as_json else print_lines
+    builder = Builder(project, folder, report, weights, replace_trained)
+    ids = builder.build(names or MODEL_NAMES)
     if as_json:
         print_json({"models": ids, "store": str(folder)})
 

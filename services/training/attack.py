@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +20,25 @@ from services.common.embedding.manifest import MODEL_FILE, InputSchema
 from services.common.errors import AppiaError
 from services.common.events.feature_list import SCHEMA_HASH
 from services.training.attack_net import (
+    COARSE,
     DIM,
+    FINE,
     HIDDEN_DIM,
     KEPT,
     LEARNED_DIM,
+    LIMIT,
     SHORTEST,
     WIDTH,
     AttackEncoder,
     Layers,
     Scaling,
     grid_of,
-    rounded_logs,
     signed_log,
 )
 from services.training.extra import require
 from services.training.port import TrainedModel
+from services.training.scoring import Rows, Searches, Space, score
+from services.training.split import split_by_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,13 +61,31 @@ BALANCE = 0.5
 """An event is drawn with its class's size to the power of minus this: 0 as they are, 1 all classes alike."""
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-4
+EARLIER, MOST_QUERIES = 0.6, 10_000
+"""Share of each class from which the later rest is looked for when steps are chosen, and how many ask at most."""
 FORGOTTEN = 0.05
 NOISE = 0.05
 """Share of the numbers that are set to their mean, and deviation of what is added to the others."""
 LARGEST_RELATIVE_DIFFERENCE = 1e-5
-NEAR_A_BORDER = 1e-3
+NEAR_A_BORDER = 1e-5
+"""On the scale of log(1 + x): 32 bits hold it no closer."""
 TIMED_ROWS = 1024
 TIMINGS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided before teaching.
+
+    Attributes:
+        coarseness: of the steps to which features are rounded, see `grid_of`.
+        share: how much the features themselves count beside what is learned, see `Scaling`.
+        passes: how often each event is drawn on average.
+    """
+
+    coarseness: float = COARSE
+    share: float = KEPT
+    passes: int = PASSES
 
 
 def train_attack(rows: LabelledRows, options: TrainOptions, report: Report) -> TrainedModel:
@@ -72,10 +95,39 @@ def train_attack(rows: LabelledRows, options: TrainOptions, report: Report) -> T
         AppiaError: there are too few events or only one class, or the extra `train` is not installed.
     """
     require("torch", "onnx")
-    encoder, measured = teach(rows.features, rows.labels, options, report)
+    coarseness = _better_steps(rows, options, report)
+    encoder, measured = teach(rows.features, rows.labels, options, report, Plan(coarseness))
     classes = len(np.unique(rows.labels))
     told = f"{len(rows)} events of {classes} classes of a user's own days, with their labels."
     return as_model(encoder, rows.features, measured, training_data=told)
+
+
+def _better_steps(rows: LabelledRows, options: TrainOptions, report: Report) -> float:
+    """Coarse steps or fine ones, whichever find the later events of each class better from the earlier ones.
+
+    Rows that are too few to be split so are taught with coarse steps.
+    """
+    split = split_by_time(rows.labels, rows.time_ns, EARLIER)
+    queries = np.flatnonzero(~split.base)
+    queries = queries[:: max(len(queries) // MOST_QUERIES, 1)]
+    classes, sizes = np.unique(rows.labels[split.base], return_counts=True)
+    if _objection(classes, sizes) or not len(queries):
+        return COARSE
+    searches = Searches(Rows.of_one_day(rows.labels, rows.time_ns), split.base)
+    found: dict[float, float] = {}
+    for coarseness in (COARSE, FINE):
+        report("choosing", len(found), 2)
+        limited = replace(options, seconds=options.seconds / 4)
+        values, labels = rows.features[split.base], rows.labels[split.base]
+        encoder, _ = teach(values, labels, limited, _say_nothing, Plan(coarseness, passes=PASSES // 2))
+        space = Space.of_rows("l2", encoder.embed(rows.features).astype(np.float32))
+        scores = score(rows.labels, queries, searches.nearest(space, queries))
+        found[coarseness] = scores.overall + scores.macro
+    return max(found, key=lambda coarseness: found[coarseness])
+
+
+def _say_nothing(_step: str, _done: int, _total: int) -> None:
+    return
 
 
 def as_model(
@@ -106,10 +158,11 @@ def _measure(graph: bytes, encoder: AttackEncoder, values: NDArray[np.float32]) 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    rows = np.resize(_decided(values), (TIMED_ROWS, WIDTH))
+    rows = np.resize(_decided(values, encoder.scaling.grid), (TIMED_ROWS, WIDTH))
     found = np.asarray(session.run(None, {"values": rows})[0], np.float32)
     expected = embed_with_torch(encoder, rows)
-    difference = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    # Rows that are all alike may have vectors of zeros.
+    difference = float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), SHORTEST))
     if difference > LARGEST_RELATIVE_DIFFERENCE:
         raise AppiaError(f"The model's graph differs from torch by {difference:.1e}; it is not published.")
     seconds = min(_timed(session, rows) for _ in range(TIMINGS))
@@ -120,11 +173,14 @@ def _measure(graph: bytes, encoder: AttackEncoder, values: NDArray[np.float32]) 
     }
 
 
-def _decided(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows that no last digit of a logarithm rounds to another step; all rows where there is no such."""
-    steps = signed_log(values) / grid_of()
+def _decided(values: NDArray[np.float32], grid: Matrix) -> NDArray[np.float32]:
+    """Rows that no last digit of a logarithm rounds to another step; all rows where there is no such.
+
+    Where a row is rounded up by torch and down by the runtime, both are right, and no digit of the graph is wrong.
+    """
+    steps = signed_log(values) / grid
     from_border = np.abs(np.abs(steps - np.rint(steps)) - 0.5)
-    decided = values[(from_border > NEAR_A_BORDER).all(axis=1)]
+    decided = values[(from_border * grid > NEAR_A_BORDER).all(axis=1)]
     return decided if len(decided) else values
 
 
@@ -142,10 +198,10 @@ def embed_with_torch(encoder: AttackEncoder, values: NDArray[np.float32]) -> NDA
         return torch.from_numpy(array.astype(np.float32))
 
     with torch.no_grad():
-        given, grid = torch.from_numpy(values), tensor(grid_of())
-        steps = torch.round(torch.sign(given) * torch.log1p(given.abs()) / grid) * grid
         scaling = encoder.scaling
-        scaled = ((steps - tensor(scaling.centre)) / tensor(scaling.scale)).clamp(-8, 8)
+        given, grid = torch.from_numpy(values), tensor(scaling.grid)
+        steps = torch.round(torch.sign(given) * torch.log1p(given.abs()) / grid) * grid
+        scaled = ((steps - tensor(scaling.centre)) / tensor(scaling.scale)).clamp(-LIMIT, LIMIT)
         layers = encoder.layers
         weights = (layers.hidden, layers.hidden_bias, layers.output, layers.output_bias)
         learned = _learned(scaled, [tensor(weight) for weight in weights])
@@ -158,11 +214,9 @@ def teach(
     labels: NDArray[np.str_],
     options: TrainOptions,
     report: Report,
-    share: float = KEPT,
+    plan: Plan,
 ) -> tuple[AttackEncoder, dict[str, float]]:
     """An encoder for features (n, WIDTH) with their classes (n,), and figures: how many, how often, the loss.
-
-    `share` is that of `Scaling`: how much the features themselves count beside what is learned.
 
     Raises:
         AppiaError: there are too few events, or only one class of at least two.
@@ -170,12 +224,13 @@ def teach(
     import torch  # noqa: PLC0415 - of the extra `train`
 
     classes, sizes = np.unique(labels, return_counts=True)
-    _check(classes, sizes)
+    objection = _objection(classes, sizes)
+    if objection:
+        raise AppiaError(objection)
     torch.set_num_threads(options.threads)
-    steps = rounded_logs(values)
-    scaling = Scaling.of(steps, share)
-    scaled = scaling.apply(steps)
-    lessons = _Lessons(scaled, labels, scaling.varies, options)
+    scaling = Scaling.of(values, grid_of(plan.coarseness), plan.share)
+    scaled = scaling.apply(values)
+    lessons = _Lessons(scaled, labels, scaling.varies, options, plan.passes)
     last = (0, 0.0)
     for last in lessons.run():
         report("batch", last[0], lessons.batches)
@@ -183,6 +238,7 @@ def teach(
     measured = {
         "events": float(len(values)),
         "classes": float(len(classes)),
+        "coarseness_of_steps": plan.coarseness,
         "varying_columns": float(scaling.varies.sum()),
         "batches": float(last[0]),
         "loss": last[1],
@@ -190,30 +246,37 @@ def teach(
     return encoder, measured
 
 
-def _check(classes: NDArray[np.str_], sizes: NDArray[np.int64]) -> None:
+def _objection(classes: NDArray[np.str_], sizes: NDArray[np.int64]) -> str:
+    """Why events of such classes teach nothing, as a sentence; "" where they do."""
     if sizes.sum() < FEWEST_ROWS:
-        raise AppiaError(
+        return (
             f"There are {int(sizes.sum())} events to learn from; an attack model needs {FEWEST_ROWS} or more. "
             "Add days with --days."
         )
     if (sizes > 1).sum() < 2:
-        raise AppiaError(
+        return (
             f"The events to learn from are of one class ({str(classes[sizes.argmax()])[:80]!r}); an attack model "
             "learns from two classes or more of two events each. Feed labelled traffic, or add days with --days."
         )
+    return ""
 
 
 class _Lessons:
     """The loop of training, and what changes in it."""
 
     def __init__(
-        self, scaled: Matrix, labels: NDArray[np.str_], varies: NDArray[np.bool_], options: TrainOptions
+        self,
+        scaled: Matrix,
+        labels: NDArray[np.str_],
+        varies: NDArray[np.bool_],
+        options: TrainOptions,
+        passes: int,
     ) -> None:
         import torch  # noqa: PLC0415 - of the extra `train`
 
         _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         chances = sizes[numbers] ** -BALANCE
-        self.batches = int(np.clip(PASSES * len(labels) // BATCH, FEWEST_BATCHES, MOST_BATCHES))
+        self.batches = int(np.clip(passes * len(labels) // BATCH, FEWEST_BATCHES, MOST_BATCHES))
         self._cumulated = np.cumsum(chances / chances.sum())
         self._random = np.random.default_rng(options.seed)
         self._generator = torch.Generator().manual_seed(options.seed)

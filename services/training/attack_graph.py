@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.training.attack_net import DIM, LIMIT, SHORTEST, WIDTH, grid_of
+from services.training.attack_net import DIM, LIMIT, SHORTEST, WIDTH
 from services.training.graph_builder import FLOAT, GraphBuilder, Value
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def encoder_graph(encoder: AttackEncoder) -> bytes:
 
 def _scaled(graph: GraphBuilder, encoder: AttackEncoder) -> str:
     """(n, WIDTH). The grid is folded into the scale: (round(log / grid) - centre / grid) * (grid / scale)."""
-    grid, scaling = grid_of(), encoder.scaling
+    scaling = encoder.scaling
+    grid = scaling.grid
     size = graph.node("Add", graph.node("Abs", "values"), graph.scalar("one", 1.0))
     logs = graph.node("Mul", graph.node("Log", size), graph.node("Sign", "values"))
     steps = graph.node(

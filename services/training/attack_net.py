@@ -1,6 +1,6 @@
 """The attack encoder: what it does with an event's features, as arrays that numpy, torch and the graph share.
 
-    step     = round(sign(x) * log(1 + |x|) / grid) * grid
+    step     = round(sign(x) * log(1 + |x|) / grid) * grid                          144 numbers
     scaled   = clip((step - centre) / scale, -8, 8)
     learned  = unit(relu(scaled x hidden + hidden_bias) x output + output_bias)     112 numbers
     native   = [learned, share * scaled / sqrt(varying)]                            256 numbers
@@ -8,7 +8,8 @@
 
 Numbers that differ by less than a step are the same number: a scan repeats one flow thousands of times, and all that
 differs is a port drawn at random and some microseconds. Rounded, these flows have one vector, and of equal vectors an
-answer names the events nearest in time. The steps are those of `grid_of`.
+answer names the events nearest in time. The steps are those of `grid_of`; traffic in which the small differences tell
+more than the hour is taught with fine ones.
 
 The learned half says what belongs together. The kept one is the scaled features themselves, much smaller: it orders
 the events within a behaviour, and keeps apart what the labels said nothing about.
@@ -39,7 +40,9 @@ SHORTEST = 1e-6
 _SEED = 20
 _CONSTANT = 1e-9
 
-_EXACT, _RATIO, _COUNT, _COARSE = 0.05, 0.25, 0.5, 1.0
+COARSE, FINE = 1.0, 1 / 64
+"""What `grid_of` takes: the steps as described there, and steps that leave the numbers nearly as they are."""
+_EXACT, _RATIO, _COUNT, _COARSEST = 0.05, 0.25, 0.5, 1.0
 _STEPS = {
     "0 or 1": _EXACT,
     "number": _EXACT,
@@ -52,23 +55,17 @@ _STEPS = {
 _SCORES = ("score", "confidence")
 
 
-def grid_of() -> Matrix:
-    """The step of each feature on the scale of log(1 + x), (WIDTH,).
+def grid_of(coarseness: float = COARSE) -> Matrix:
+    """The step of each feature on the scale of log(1 + x), (WIDTH,), all of them multiplied by `coarseness`.
 
     Times, rates, bytes and ports: 1, a factor of e. Counts: 0.5. Ratios: 0.25. Scores, flags and numbers of a
     protocol: 0.05, so that every value stays what it is.
     """
     steps = [
-        _EXACT if any(word in feature.path for word in _SCORES) else _STEPS.get(feature.unit, _COARSE)
+        _EXACT if any(word in feature.path for word in _SCORES) else _STEPS.get(feature.unit, _COARSEST)
         for feature in FEATURES
     ]
-    return np.array(steps)
-
-
-def rounded_logs(values: NDArray[np.floating]) -> Matrix:
-    """The steps (n, WIDTH) of features (n, WIDTH), with 64 bits."""
-    grid = grid_of()
-    return np.asarray(np.rint(signed_log(values) / grid) * grid, np.float64)
+    return np.array(steps) * coarseness
 
 
 def signed_log(values: NDArray[np.floating]) -> Matrix:
@@ -79,27 +76,30 @@ def signed_log(values: NDArray[np.floating]) -> Matrix:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How steps are brought to one scale: `centre` and `scale` (WIDTH,), and which columns vary in what was seen.
+    """How features are rounded and brought to one scale: `grid`, `centre` and `scale` are (WIDTH,).
 
-    `share` is what the scaled features are multiplied by in the native vector, all of those that vary together.
+    `varies` says which columns varied in what was seen. `share` is what the scaled features are multiplied by in the
+    native vector, all of those that vary together.
     """
 
+    grid: Matrix
     centre: Matrix
     scale: Matrix
     varies: NDArray[np.bool_]
     share: float = KEPT
 
     @staticmethod
-    def of(steps: Matrix, share: float = KEPT) -> Scaling:
-        """Fit to steps (n, WIDTH), n >= 1."""
+    def of(values: NDArray[np.floating], grid: Matrix, share: float = KEPT) -> Scaling:
+        """Fit to features (n, WIDTH), n >= 1."""
+        steps = _rounded(values, grid)
         deviation = steps.std(axis=0)
         varies = deviation > _CONSTANT
         scale = np.where(varies, np.maximum(deviation, LEAST_DEVIATION), 1.0)
-        return Scaling(steps.mean(axis=0), scale, varies, share)
+        return Scaling(grid, steps.mean(axis=0), scale, varies, share)
 
-    def apply(self, steps: Matrix) -> Matrix:
-        """Scaled (n, WIDTH)."""
-        return np.clip((steps - self.centre) / self.scale, -LIMIT, LIMIT)
+    def apply(self, values: NDArray[np.floating]) -> Matrix:
+        """Scaled features (n, WIDTH) of features (n, WIDTH)."""
+        return np.clip((_rounded(values, self.grid) - self.centre) / self.scale, -LIMIT, LIMIT)
 
     @property
     def kept(self) -> float:
@@ -152,9 +152,13 @@ class AttackEncoder:
 
     def embed(self, values: NDArray[np.float32]) -> Matrix:
         """Vectors (n, DIM) of features (n, WIDTH), in numpy with 64 bits."""
-        scaled = self.scaling.apply(rounded_logs(values))
+        scaled = self.scaling.apply(values)
         native = np.concatenate((self.layers.learned(scaled), self.scaling.kept * scaled), axis=1)
         return np.asarray(native @ self.projection, np.float64)
+
+
+def _rounded(values: NDArray[np.floating], grid: Matrix) -> Matrix:
+    return np.asarray(np.rint(signed_log(values) / grid) * grid, np.float64)
 
 
 def _principal_axes(covariance: Matrix, count: int) -> Matrix:

@@ -17,7 +17,18 @@ from services.common.errors import AppiaError
 from services.common.events.feature_list import FEATURES, SCHEMA_HASH
 from services.common.events.features import column_of
 from services.training import attack
-from services.training.attack_net import DIM, NATIVE_DIM, WIDTH, AttackEncoder, Layers, Scaling, rounded_logs
+from services.training.attack import Plan
+from services.training.attack_net import (
+    COARSE,
+    DIM,
+    FINE,
+    NATIVE_DIM,
+    WIDTH,
+    AttackEncoder,
+    Layers,
+    Scaling,
+    grid_of,
+)
 from services.training.port import HostWindowRows, LabelledRows, TrainOptions
 from services.training.scoring import Rows, Searches, Space, score
 
@@ -68,7 +79,7 @@ def _short_lessons() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def taught() -> AttackEncoder:
-    return attack.teach(*traffic(), ONE_THREAD, silent)[0]
+    return attack.teach(*traffic(), ONE_THREAD, silent, Plan())[0]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +103,7 @@ def precision(vectors: np.ndarray, labels: np.ndarray) -> float:
 def test_the_graph_does_what_torch_and_numpy_do(
     taught: AttackEncoder, session: onnxruntime.InferenceSession
 ) -> None:
-    values = attack._decided(traffic(800, seed=9)[0])
+    values = attack._decided(traffic(800, seed=9)[0], taught.scaling.grid)
     assert len(values) > 400
     found = run(session, values)
     for expected in (attack.embed_with_torch(taught, values), taught.embed(values)):
@@ -113,23 +124,23 @@ def test_every_number_gives_a_bounded_vector(
 
 
 def test_the_graph_passes_the_store() -> None:
-    encoder, _ = attack.teach(*traffic(), ONE_THREAD, silent)
+    encoder, _ = attack.teach(*traffic(), ONE_THREAD, silent, Plan())
     refuse_unsafe_model(encoder_graph(encoder), "here")
 
 
 def test_events_of_a_class_become_neighbours(taught: AttackEncoder) -> None:
     """New flows find their class although forty loud columns say nothing about it; before, they do not."""
     values, labels = traffic(400, seed=77)
-    scaled = taught.scaling.apply(rounded_logs(values))
+    scaled = taught.scaling.apply(values)
     assert precision(scaled, labels) < 0.7
     assert precision(taught.embed(values), labels) > 0.95
 
 
 def test_the_same_lessons_give_the_same_bytes() -> None:
     values, labels = traffic()
-    one, other = (attack.teach(values, labels, ONE_THREAD, silent)[0] for _ in range(2))
+    one, other = (attack.teach(values, labels, ONE_THREAD, silent, Plan())[0] for _ in range(2))
     assert encoder_graph(one) == encoder_graph(other)
-    third, _ = attack.teach(values, labels, TrainOptions(seed=4, threads=1), silent)
+    third, _ = attack.teach(values, labels, TrainOptions(seed=4, threads=1), silent, Plan())
     assert encoder_graph(third) != encoder_graph(one)
 
 
@@ -162,15 +173,15 @@ def test_the_native_vector_has_256_numbers(taught: AttackEncoder) -> None:
 
 def test_when_all_columns_vary_all_components_are_for_them() -> None:
     random = np.random.default_rng(1)
-    steps = random.standard_normal((300, WIDTH))
-    scaling = Scaling.of(steps)
+    values = 10 * random.standard_normal((300, WIDTH))
+    scaling = Scaling.of(values, grid_of())
     layers = Layers(
         random.standard_normal((WIDTH, 8)),
         np.zeros(8),
         random.standard_normal((8, NATIVE_DIM - WIDTH)),
         np.zeros(NATIVE_DIM - WIDTH),
     )
-    projection = AttackEncoder.of(scaling, layers, scaling.apply(steps)).projection
+    projection = AttackEncoder.of(scaling, layers, scaling.apply(values)).projection
     np.testing.assert_allclose(projection.T @ projection, np.eye(DIM), atol=1e-9)
 
 
@@ -185,7 +196,7 @@ def test_a_trained_model_says_what_it_is() -> None:
 
 def test_progress_is_told_to_the_end() -> None:
     told: list[tuple[str, int, int]] = []
-    attack.teach(*traffic(), ONE_THREAD, lambda *step: told.append(step))
+    attack.teach(*traffic(), ONE_THREAD, lambda *step: told.append(step), Plan())
     assert told[0][1] == 1
     assert told[-1] == ("batch", attack.FEWEST_BATCHES, attack.FEWEST_BATCHES)
 
@@ -193,10 +204,27 @@ def test_progress_is_told_to_the_end() -> None:
 def test_training_ends_when_its_time_is_over() -> None:
     told: list[int] = []
     options = TrainOptions(seconds=0.0, threads=1)
-    encoder, measured = attack.teach(*traffic(), options, lambda _step, done, _total: told.append(done))
+    encoder, measured = attack.teach(
+        *traffic(), options, lambda _step, done, _total: told.append(done), Plan()
+    )
     assert told == [1]
     assert measured["batches"] == 1
     assert np.isfinite(encoder.embed(traffic(5)[0])).all()
+
+
+def test_fine_steps_are_taken_where_small_differences_tell_the_class() -> None:
+    """And coarse ones where the classes differ by the hour alone and the small differences mislead."""
+    count = 400
+    random = np.random.default_rng(2)
+    values, halves = np.zeros((count, WIDTH), np.float32), np.arange(count) // (count // 4)
+    values[:, DURATION] = 1000 * np.exp(random.uniform(-0.3, 0.3, count))
+    by_size = np.where(values[:, DURATION] > 1000, "longer", "shorter")
+    by_hour = np.where(halves % 2, "second", "first")
+    chosen = [
+        attack.train_attack(labelled(values, labels), ONE_THREAD, silent).measured["coarseness_of_steps"]
+        for labels in (by_size, by_hour)
+    ]
+    assert chosen == [FINE, COARSE]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +238,7 @@ def test_training_ends_when_its_time_is_over() -> None:
 def test_what_teaches_nothing_is_refused(labels: list[str], sentence: str) -> None:
     values = np.zeros((len(labels), WIDTH), np.float32)
     with pytest.raises(AppiaError, match=sentence):
-        attack.teach(values, np.array(labels), ONE_THREAD, silent)
+        attack.teach(values, np.array(labels), ONE_THREAD, silent, Plan())
 
 
 @pytest.mark.parametrize("rows", [50, 120])
@@ -221,7 +249,7 @@ def test_few_rows_of_two_classes_and_few_columns_are_enough(rows: int) -> None:
     values[:, PACKETS], values[:, DURATION] = 1 + 20 * kinds, 1e3 + np.arange(rows)
     labels = np.where(kinds, "attack", "benign")
     labels[0] = "alone"
-    encoder, _ = attack.teach(values, labels, ONE_THREAD, silent)
+    encoder, _ = attack.teach(values, labels, ONE_THREAD, silent, Plan())
     vectors = encoder.embed(values)
     assert np.isfinite(vectors).all()
     apart = np.linalg.norm(vectors[2] - vectors[3])
@@ -231,6 +259,6 @@ def test_few_rows_of_two_classes_and_few_columns_are_enough(rows: int) -> None:
 def test_equal_rows_of_different_classes_do_no_harm() -> None:
     """Labels that no number explains: the vectors stay finite and the rows one."""
     values = np.ones((60, WIDTH), np.float32)
-    encoder, measured = attack.teach(values, np.array(["a", "b"] * 30), ONE_THREAD, silent)
+    encoder, measured = attack.teach(values, np.array(["a", "b"] * 30), ONE_THREAD, silent, Plan())
     assert np.isfinite(measured["loss"])
     np.testing.assert_array_equal(encoder.embed(values[:1]), encoder.embed(values[1:2]))

@@ -65,7 +65,9 @@ class Builder:
     def _build(self, name: str) -> str:
         active = self._active(name)
         if active is not None and active.made_by.script == USER_SCRIPT and not self.replace_trained:
-            self.report(f"{name}: {active.model_id} was trained here and stays in use")
+            self.report(
+                f"{name}: {active.model_id} was trained here and stays in use; --replace-trained takes the project's"
+            )
             return active.model_id
         if SOURCES[name].shipped:
             return self._install(name, active)

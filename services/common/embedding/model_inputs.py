@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_SHARED = ("models/making.py", "services/common/embedding/manifest.py")
 _TRAFFIC = (
     "models/pca_graph.py",
     "models/sample.py",
@@ -104,5 +103,5 @@ def inputs_digest(project: Path, name: str) -> str:
 
 
 def _files(project: Path, name: str) -> Iterator[Path]:
-    for pattern in (*_SHARED, *SOURCES[name].inputs):
+    for pattern in SOURCES[name].inputs:
         yield from sorted(project.glob(pattern))
