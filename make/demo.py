@@ -170,7 +170,7 @@ def stack_running(demo: Demo) -> Iterator[None]:
 
 
 def pick_event(demo: Demo) -> tuple[str, str]:
-    """The id and the source of an event that was judged malicious; of any event when the user's own traffic has none."""
+    """The id and the source of an event judged malicious; of any event where there is none."""
     words = [*demo.command("list", "--class", "MALICIOUS"), "--limit", "1"]
     events = ask(words)["events"]
     if not events and demo.own_traffic:

@@ -18,7 +18,6 @@ from services.common.events.profiles import PROFILE, profiles_schema_hash
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 
 if TYPE_CHECKING:
-
     from services.common.embedding.port import TextEmbedder
     from services.common.embedding.store import ModelStore
 
