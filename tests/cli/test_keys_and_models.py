@@ -83,9 +83,14 @@ def test_what_is_built_is_not_built_again(appia: Appia) -> None:
     assert done.returncode == 0, done.stderr
     assert [name.partition("@")[0] for name in json.loads(done.stdout)["models"]] == [
         "attack",
+        "attack-pca",
+        "entity",
         "semantic",
         "temporal",
+        "temporal-pca",
     ]
+    assert "already" in done.stderr
+    assert "is ready" not in done.stderr
 
 
 def test_an_empty_store_says_what_to_do(appia: Appia, tmp_path: Path) -> None:

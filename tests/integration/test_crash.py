@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Stack = Any
     EndOf = Callable[[subprocess.Popen[str]], dict[str, Any]]
 
-EVENTS = 4000
+EVENTS = 6000
 
 
 def _expected(read_ids: Callable[..., list[str]], sample: Path) -> Counter[str]:
