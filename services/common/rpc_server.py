@@ -72,8 +72,9 @@ class RpcServer:
         settings: RpcSettings,
         handlers: Mapping[str, Handler],
         log: FilteringBoundLogger,
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
-        """Bind; nothing is answered before `start`.
+        """Bind; nothing is answered before `start`. `prepare` is called once in each thread that will answer.
 
         Raises:
             UsageError: the endpoint is none, or not on loopback without `allow_plain`.
@@ -83,6 +84,7 @@ class RpcServer:
         self._context = context
         self._handlers = handlers
         self._log = log
+        self._prepare = prepare
         self._jobs: queue.Queue[_Job | None] = queue.Queue(settings.waiting_limit)
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
         self._socket = listen(context, zmq.ROUTER, settings.bind, _SOCKET_OPTIONS)
@@ -172,6 +174,7 @@ class RpcServer:
         self._socket.send_multipart([*envelope[: _MAX_PARTS - 1], reply])
 
     def _work(self) -> None:
+        self._prepare()
         with self._context.socket(zmq.PUSH) as replies:
             replies.connect(self._inside)
             while (job := self._jobs.get()) is not None:

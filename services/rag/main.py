@@ -70,14 +70,13 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     Raises:
         AppiaError: the state directory cannot be read, the endpoint not be bound, the registry not be named.
     """
-    # Requests are answered side by side; more threads within one of them would only take from the others.
-    faiss.omp_set_num_threads(1)
     _allow_many_files()
     state = StateNames(settings.state)
     catalog = Catalog(state, log)
     registry = open_registry(settings.registry, settings.state)
     with zmq.Context() as context:
-        server = RpcServer(context, _rpc_settings(settings), _operations(settings, catalog).handlers(), log)
+        handlers = _operations(settings, catalog).handlers()
+        server = RpcServer(context, _rpc_settings(settings), handlers, log, _search_with_one_thread)
         endpoint = settings.advertise or server.endpoint
         entry = Entry(KIND, settings.name, endpoint)
         beat = Heartbeat(registry, entry, lambda: _facts(catalog), settings.lease_s)
@@ -93,6 +92,14 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
             server.stop()
             catalog.stop()
             registry.close()
+
+
+def _search_with_one_thread() -> None:
+    """Requests are answered side by side; more threads within one of them would only take from the others.
+
+    OpenMP keeps this number for each thread that calls it, so every thread that answers has to say it.
+    """
+    faiss.omp_set_num_threads(1)
 
 
 def _rpc_settings(settings: RagSettings) -> RpcSettings:
