@@ -134,7 +134,7 @@ def test_many_vectors_get_lists_and_keep_their_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above the limit vectors lie list by list; each row still has its own vector, and faiss reads the file."""
-    monkeypatch.setattr(compression, "EXACT_NUMBERS", 64_000)
+    monkeypatch.setattr(compression, "EXACT_NUMBERS", 1000)
     vectors = _clusters(4000)
     codes = np.random.default_rng(3).permutation(4000).astype(np.uint32)
     facts = _write(tmp_path, vectors, "fast", codes=codes)
