@@ -66,7 +66,7 @@ class OpenSegmentReader:
         missing: dict[str, str] = {}
         indices: dict[str, VectorIndex] = {}
         for name in EVENT_INDICES:
-            index = self._index(name, counts[name])
+            index = self._index(name, counts[name], rows)
             if index is None:
                 missing[name] = "not written yet"
             else:
@@ -101,15 +101,20 @@ class OpenSegmentReader:
         self._texts = [*self._texts, *texts]
         self._texts_read += size
 
-    def _index(self, name: str, counts: tuple[int, int]) -> VectorIndex | None:
-        rows, items = counts
+    def _index(self, name: str, counts: tuple[int, int], most: int) -> VectorIndex | None:
+        """An index of the first `most` rows: it may have been written further than the metadata."""
+        written, items = counts
+        rows = min(written, most)
         described = self._names.model(name)
         if not rows or not described.exists():
             return None
         model = json.loads(described.read_text())
         spec = VectorSpec(name, model["model"], model["dim"], model["metric"])
         vectors = np.asarray(np.memmap(self._names.vectors(name), "<f4", "r", shape=(items, spec.dim)))
-        return VectorIndex(spec, rows, vectors, _codes(self._names.codes(name), rows))
+        codes = _codes(self._names.codes(name), rows)
+        if codes is None:
+            vectors = vectors[:rows]
+        return VectorIndex(spec, rows, vectors, codes, hidden=written - rows)
 
     def close(self) -> None:
         """Close the files; views given before may no longer fetch events."""

@@ -98,6 +98,7 @@ class VectorIndex:
     accelerator: Accelerator | None = None
     owner: object = None  # keeps a mapping alive that `vectors` shows
     left_out: int = 0  # rows that sampling left without a vector
+    hidden: int = 0  # at most so many vectors are of rows beyond `rows` only
 
     def vector(self, row: int) -> NDArray[np.float32]:
         """The vector of a row, float32 (dim,). Raises `IndexError` where the row has none (yet)."""
@@ -128,7 +129,7 @@ class VectorIndex:
         if selected is not None:
             mask = np.zeros(self.rows, bool)
             mask[selected] = True
-        ids, distances = self._nearest(query, k, selected)
+        ids, distances = self._nearest(query, k + self.hidden, selected)
         return self._expand(ids, distances, k, (near, mask))
 
     def distinct(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

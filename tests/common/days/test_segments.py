@@ -63,6 +63,33 @@ def test_an_open_segment_is_read_while_it_is_written(
     assert reader.view() is view
 
 
+def test_an_index_that_is_ahead_of_the_metadata_shows_no_more_than_these(
+    state: StateNames,
+    disk: Disk,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
+    read_open: Callable[..., OpenSegmentReader],
+) -> None:
+    """Each writer commits by itself; an event is there when its metadata is, in every index and every answer."""
+    names = state.day(DAY).segment(1)
+    write_segment(names, make_payloads(300))
+    counts = names.counts("metadata")
+    rows, items = read_counts(counts)
+    whole = read_open(names).view()
+    behind = disk.counts(counts)
+    behind.write(rows - 100, items)
+    behind.close()
+    view = read_open(names).view()
+    assert view.rows == 200
+    for name in EVENT_INDICES:
+        index = view.indices[name]
+        assert index.rows == 200
+        near = Nearness(view.columns["time_ns"], 0)
+        for row in (0, 250):  # one that is there, and one whose metadata is not
+            found = index.search(whole.indices[name].vector(row), 200, near)
+            assert sorted(found.rows.tolist()) == list(range(200))
+
+
 def test_what_was_not_committed_is_cut_off_when_a_segment_is_opened_again(
     state: StateNames,
     disk: Disk,
