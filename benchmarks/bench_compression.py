@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.common import BenchError, Report, options, percentiles, told, traffic_file
 from benchmarks.exact import CLOSE, opened
 from benchmarks.stack import Wanted
-from services.common.days.compression import EXACT_UP_TO
+from services.common.days.compression import EXACT_NUMBERS
 from services.common.days.distinct import Embedded
 from services.common.days.manifest import INDEX_FORMAT, Manifest, digest_folder
 from services.common.days.names import EVENT_INDICES
@@ -198,7 +198,7 @@ def _limit(report: Report, days: list[Day]) -> None:
         "exact_ms",
         figure,
         f"exact search of attack vectors, without lists (median): {told_sizes or 'too few vectors'}; "
-        f"lists are made above {EXACT_UP_TO:,}",
+        f"lists are made above {EXACT_NUMBERS:,} numbers in all",
     )
 
 
