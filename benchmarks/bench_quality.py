@@ -152,7 +152,9 @@ def _measure(report: Report, given: argparse.Namespace, data: DataSet) -> Found:
                 str(models),
                 *where,
             )
-            trainings[model] = appia("models", "train", model, *words)
+            said = appia("models", "train", model, *words)
+            # Where the store lay is of no use to a reader.
+            trainings[model] = {key: value for key, value in said.items() if key != "store"}
             trainings[model]["seconds"] = round(time.monotonic() - begin, 1)
             appia("reindex", "--index", model, "--yes", "--models", str(models), *where)
         trained = appia("models", "evaluate", *where, *drawing)
