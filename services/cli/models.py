@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     models = typer.Typer(help="Build, list and check the model files.", no_args_is_help=True)
     models.command("build", epilog="Example: appia models build")(build)
     models.command("list", epilog="Example: appia models list --json")(list_models)
+    models.command("use", epilog="Example: appia models use attack@0123456789ab")(use)
     models.command("export", epilog="Example: appia models export sbert --from FOLDER --as semantic-es")(
         grouped(export_model)
     )
@@ -92,6 +93,27 @@ def list_models(*, models: ModelsOption = None, as_json: JsonOption = False) -> 
     else:
         table = [[*("yes" if value is True else value or "no" for value in row.values())] for row in rows]
         print_table(["model", "in use", ">dim", "metric", "licence", "created"], table)
+
+
+def use(
+    *,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME@DIGITS", help="A model as `appia models list` shows it. No default."),
+    ],
+    models: ModelsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put another stored model into use, for instance the one before. Checks every byte of it first."""
+    store = _store(models)
+    used = store.use(model)
+    if as_json:
+        print_json({"model": used.model_id, "store": str(store.root)})
+        return
+    print_lines(
+        f"{used.model_id} is in use from the next `appia up` on; `appia reindex --index {used.name}` embeds the "
+        "days sealed before with it."
+    )
 
 
 def verify(*, models: ModelsOption = None, as_json: JsonOption = False) -> None:

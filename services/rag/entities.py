@@ -226,7 +226,7 @@ def _find(days: _Days, name: HostName) -> tuple[_Day, int]:
 
 def _why_absent(days: _Days, name: HostName) -> str:
     if name.day is None:
-        return f"There is no host {name.text} in the {len(days.names())} days here."
+        return f"There is no host {name.text} on any day here ({len(days.names())} in all)."
     if name.day not in days.names():
         return f"There is no event of {name.day} here, so no host {name.text} on that day."
     opened = days.get(name.day)

@@ -63,7 +63,7 @@ def find_event(snapshot: Snapshot, event_id: str) -> Place:
             f"The event {event_id!r} was not found, and the database of {days} is damaged: run `appia verify`."
         )
     raise NotFound(
-        f"There is no event {event_id!r} in the {len({s.view.day for s in snapshot.segments})} days here."
+        f"There is no event {event_id!r} on any day here ({len({s.view.day for s in snapshot.segments})} in all)."
     )
 
 

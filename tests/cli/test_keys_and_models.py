@@ -98,3 +98,17 @@ def test_an_empty_store_says_what_to_do(appia: Appia, tmp_path: Path) -> None:
     done = appia("models", "list", "--models", str(tmp_path))
     assert done.returncode == 0
     assert done.stdout == f"No model is in {tmp_path}: build them with `appia models build`.\n"
+
+
+def test_another_stored_model_comes_into_use(appia: Appia, own_models: Path) -> None:
+    """By the id that the list shows; what is not there is told, and nothing changes."""
+    pca = next(folder for folder in (own_models / "attack-pca").iterdir() if len(folder.name) == 64)
+    (own_models / "attack-pca" / "ACTIVE").write_text("0" * 64 + "\n")
+    done = appia("models", "use", f"attack-pca@{pca.name[:12]}", "--models", str(own_models))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"attack-pca@{pca.name[:12]} is in use from the next `appia up` on" in done.stdout
+    assert (own_models / "attack-pca" / "ACTIVE").read_text() == f"{pca.name}\n"
+    unknown = appia("models", "use", "attack-pca@000000000000", "--models", str(own_models), "--json")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "is not in" in unknown.stderr
+    assert (own_models / "attack-pca" / "ACTIVE").read_text() == f"{pca.name}\n"

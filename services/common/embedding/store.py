@@ -88,6 +88,17 @@ class ModelStore:
             raise AppiaError(f"The model {model_id} is not in {self.root}; copy its folder there.")
         return match[1], whole[0]
 
+    def use(self, model_id: str) -> Manifest:
+        """Make a stored model the active one of its name, after checking it as `load` does.
+
+        Raises:
+            AppiaError: it is not in the store, or is damaged.
+        """
+        name, sha256 = self.find(model_id)
+        manifest = self.verify(name, sha256)
+        self._point(self.root / name, sha256)
+        return manifest
+
     def load(self, name: str, sha256: str | None = None) -> LoadedModel:
         """Read a model (the active one by default), checking each file against the manifest.
 

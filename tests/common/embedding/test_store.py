@@ -60,6 +60,21 @@ def test_a_newer_model_becomes_active_and_the_older_stays(store: ModelStore, ins
     }
 
 
+def test_an_older_model_comes_into_use_again(store: ModelStore, install: Install) -> None:
+    older, newer = install(), install(metric="cosine")
+    assert store.use(older.model_id) == older
+    assert store.active("attack") == older.sha256
+    overwrite(folder_of(store, newer) / MODEL_FILE, b"damaged")
+    for model_id, told in (
+        (newer.model_id, "is damaged"),
+        ("attack@000000000000", "is not in"),
+        ("x", "is not in"),
+    ):
+        with pytest.raises(AppiaError, match=told):
+            store.use(model_id)
+    assert store.active("attack") == older.sha256
+
+
 def test_installing_again_leaves_the_model_file_alone(store: ModelStore, install: Install) -> None:
     path = folder_of(store, install()) / MODEL_FILE
     before = path.stat().st_ino
