@@ -83,7 +83,8 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
         if vectors is None:
             continue
         apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
-        near_in_time = Nearness(cast("NDArray[np.int64]", part.view.columns["time_ns"]), wanted.moment_ns)
+        times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
+        near_in_time = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
         query = queries[vectors.spec.model_id]
         near = vectors.search(query, wanted.k + (apart is not None), near_in_time, part.rows)
         gaps = near_in_time.gaps(near.rows)

@@ -347,7 +347,7 @@ def _windows_of(view: Any) -> np.ndarray:
 def test_what_cannot_be_answered_is_a_sentence(catalog: Catalog, searcher: Searcher, tmp_path: Path) -> None:
     """An unknown event, index or text, and a store without models, are refused by sentences."""
     with catalog.lease() as snapshot:
-        with pytest.raises(NotFound, match="no event 'nothing' in the 3 days"):
+        with pytest.raises(NotFound, match=r"no event 'nothing' on any day here \(3 in all"):
             searcher.similar(snapshot, "nothing", "attack", Bounds(5))
         with pytest.raises(UsageError, match="1 to 256 characters"):
             searcher.similar(snapshot, "", "attack", Bounds(5))

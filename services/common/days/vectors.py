@@ -20,7 +20,7 @@ NO_VECTOR = np.iinfo(np.uint32).max
 """The vector number of a row that has none: a benign event that sampling left out."""
 EXTRA = 16
 """So many more than k are asked of faiss, whose distances |a|^2 - 2ab + |b|^2 are rounded and may swap neighbours."""
-SORT_UP_TO = 4096
+SORT_UP_TO = 256
 """Rows of the vectors found that are sorted at once; with more, each vector's rows are looked at alone."""
 REFINE = 4
 """How many times k the accelerator is asked for, before the exact distances decide."""
@@ -279,19 +279,27 @@ class VectorIndex:
 
 @dataclass(frozen=True)
 class Nearness:
-    """Decides among rows that are equally like the query: those nearest in time to `moment_ns` first."""
+    """Decides among rows that are equally like the query: those nearest in time to `moment_ns` first.
+
+    `ascending` says that times ascend with the rows, as on sealed days: the nearest of very many are then found without
+    looking at all of them.
+    """
 
     time_ns: NDArray[np.int64]
     moment_ns: int
+    ascending: bool = False
 
     def gaps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """How far each of `rows` is from the moment, nanoseconds, int64 (len(rows),)."""
         return np.abs(self.time_ns[rows] - self.moment_ns)
 
     def pick(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """At most k of `rows`, the nearest in time first."""
+        """At most k of `rows`, which ascend, the nearest in time first."""
         if len(rows) == 1:
             return rows
+        if self.ascending and len(rows) > 2 * k:
+            place = int(np.searchsorted(rows, np.searchsorted(self.time_ns, self.moment_ns)))
+            rows = rows[max(place - k, 0) : place + k]
         gaps = self.gaps(rows)
         if len(rows) > k:
             chosen = np.argpartition(gaps, k - 1)[:k]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +61,23 @@ def test_sealed_and_open_days_expand_alike(
             gaps = near.gaps(found.rows[found.distances == distance])
             same_vector = np.array(codes)[found.rows[found.distances == distance]]
             assert all(np.all(np.diff(gaps[same_vector == code]) >= 0) for code in set(same_vector.tolist()))
+
+
+@given(
+    times=st.lists(st.integers(0, 40), min_size=1, max_size=80).map(sorted),
+    chosen=st.sets(st.integers(0, 79), min_size=1),
+    k=st.integers(1, 12),
+    moment=st.integers(-5, 45),
+)
+def test_where_times_ascend_the_nearest_are_found_without_looking_at_all(
+    times: list[int], chosen: set[int], k: int, moment: int
+) -> None:
+    """The gaps are those of a look at every row, also where many rows have one time."""
+    rows = np.array(sorted(row for row in chosen if row < len(times)) or [0], np.int64)
+    plain = Nearness(np.array(times, np.int64), moment)
+    found = replace(plain, ascending=True).pick(rows, k)
+    assert plain.gaps(found).tolist() == sorted(plain.gaps(rows).tolist())[:k]
+    assert set(found.tolist()) <= set(rows.tolist())
 
 
 def test_a_vector_of_very_many_rows_gives_those_nearest_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
