@@ -10,10 +10,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.common.embedding.manifest import MANIFEST_FILE, InputSchema, MadeBy, Manifest
+from services.common.embedding.manifest import InputSchema, MadeBy, Manifest
 from services.common.embedding.model_inputs import inputs_digest, script_of
 from services.common.embedding.store import ModelStore, sha256_of
 from services.common.errors import AppiaError
+from services.training.installing import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,11 +96,7 @@ def manifest_of(made: Made) -> Manifest:
 def publish(store: ModelStore, made: Made) -> Manifest:
     """Write the files and their manifest into `store` and make the model the active one."""
     manifest = manifest_of(made)
-    with store.stage(manifest.name) as staged:
-        for name, data in made.files.items():
-            (staged / name).write_bytes(data)
-        (staged / MANIFEST_FILE).write_bytes(manifest.to_json())
-        store.install(staged)
+    install(store, manifest, made.files)
     progress(manifest.name, f"{manifest.model_id} is ready in {store.root}")
     return manifest
 

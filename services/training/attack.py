@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from services.common.embedding.manifest import MODEL_FILE, InputSchema
 from services.common.errors import AppiaError
@@ -36,6 +35,7 @@ from services.training.attack_net import (
     signed_log,
 )
 from services.training.extra import require
+from services.training.measuring import measure_graph
 from services.training.port import TrainedModel
 from services.training.scoring import Rows, Searches, Space, score
 from services.training.split import split_by_time
@@ -66,11 +66,9 @@ EARLIER, MOST_QUERIES = 0.6, 10_000
 FORGOTTEN = 0.05
 NOISE = 0.05
 """Share of the numbers that are set to their mean, and deviation of what is added to the others."""
-LARGEST_RELATIVE_DIFFERENCE = 1e-5
 NEAR_A_BORDER = 1e-5
 """On the scale of log(1 + x): 32 bits hold it no closer."""
 TIMED_ROWS = 1024
-TIMINGS = 5
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,7 @@ def as_model(
     from services.training.attack_graph import encoder_graph  # noqa: PLC0415 - imports onnx, of the extra
 
     graph = encoder_graph(encoder)
+    rows = np.resize(_decided(values, encoder.scaling.grid), (TIMED_ROWS, WIDTH))
     return TrainedModel(
         name=NAME,
         version=VERSION,
@@ -149,28 +148,8 @@ def as_model(
         dim=DIM,
         metric="l2",
         training_data=training_data,
-        measured=measured | _measure(graph, encoder, values),
+        measured=measured | measure_graph(graph, rows, embed_with_torch(encoder, rows), "torch"),
     )
-
-
-def _measure(graph: bytes, encoder: AttackEncoder, values: NDArray[np.float32]) -> dict[str, float]:
-    """Relative difference of the graph from torch, and microseconds for a row."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    rows = np.resize(_decided(values, encoder.scaling.grid), (TIMED_ROWS, WIDTH))
-    found = np.asarray(session.run(None, {"values": rows})[0], np.float32)
-    expected = embed_with_torch(encoder, rows)
-    # Rows that are all alike may have vectors of zeros.
-    difference = float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), SHORTEST))
-    if difference > LARGEST_RELATIVE_DIFFERENCE:
-        raise AppiaError(f"The model's graph differs from torch by {difference:.1e}; it is not published.")
-    seconds = min(_timed(session, rows) for _ in range(TIMINGS))
-    return {
-        "graph_to_torch_relative_difference": difference,
-        "microseconds_per_row_one_thread": seconds / TIMED_ROWS * 1e6,
-        "file_bytes": float(len(graph)),
-    }
 
 
 def _decided(values: NDArray[np.float32], grid: Matrix) -> NDArray[np.float32]:
@@ -182,12 +161,6 @@ def _decided(values: NDArray[np.float32], grid: Matrix) -> NDArray[np.float32]:
     from_border = np.abs(np.abs(steps - np.rint(steps)) - 0.5)
     decided = values[(from_border * grid > NEAR_A_BORDER).all(axis=1)]
     return decided if len(decided) else values
-
-
-def _timed(session: onnxruntime.InferenceSession, rows: NDArray[np.float32]) -> float:
-    started = time.perf_counter()
-    session.run(None, {"values": rows})
-    return time.perf_counter() - started
 
 
 def embed_with_torch(encoder: AttackEncoder, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from services.common.embedding.manifest import MODEL_FILE, InputSchema, windows_schema_hash
 from services.common.errors import AppiaError
 from services.common.events.windows import CHANNELS, STEP_NS, STEPS, THREAT
 from services.training.extra import require
+from services.training.measuring import measure_graph
 from services.training.port import TrainedModel
 from services.training.temporal_net import DIM, begin, describe, embed, learned, scaled
 
@@ -46,9 +46,7 @@ UNDECIDED = 16
 TEMPERATURE = 0.1
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-3
-LARGEST_RELATIVE_DIFFERENCE = 1e-5
 TIMED_WINDOWS = 1024
-TIMINGS = 5
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,7 @@ def as_model(
     from services.training.temporal_graph import encoder_graph  # noqa: PLC0415 - imports onnx, of the extra
 
     graph = encoder_graph(encoder, (STEPS, len(CHANNELS)))
+    rows = np.resize(windows, (TIMED_WINDOWS, *windows.shape[1:]))
     return TrainedModel(
         name=NAME,
         version=VERSION,
@@ -119,36 +118,8 @@ def as_model(
         dim=DIM,
         metric="l2",
         training_data=training_data,
-        measured=measured | _measure(graph, encoder, np.resize(windows, (TIMED_WINDOWS, *windows.shape[1:]))),
+        measured=measured | measure_graph(graph, rows, embed(rows, encoder), "torch"),
     )
-
-
-def _measure(graph: bytes, encoder: Encoder, windows: NDArray[np.float32]) -> dict[str, float]:
-    """Relative difference of the graph from torch over `windows` (n, 64, 6), and microseconds for each."""
-    session = _session(graph)
-    expected = embed(windows, encoder)
-    found = np.asarray(session.run(None, {"values": windows})[0], np.float32)
-    difference = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-    if difference > LARGEST_RELATIVE_DIFFERENCE:
-        raise AppiaError(f"The model's graph differs from torch by {difference:.1e}; it is not published.")
-    seconds = min(_timed(session, windows) for _ in range(TIMINGS))
-    return {
-        "graph_to_torch_relative_difference": difference,
-        "microseconds_per_window_one_thread": seconds / len(windows) * 1e6,
-        "file_bytes": float(len(graph)),
-    }
-
-
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _timed(session: onnxruntime.InferenceSession, windows: NDArray[np.float32]) -> float:
-    started = time.perf_counter()
-    session.run(None, {"values": windows})
-    return time.perf_counter() - started
 
 
 def teach(windows: HostWindowRows, options: TrainOptions, report: Report) -> tuple[Encoder, dict[str, float]]:
