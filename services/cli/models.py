@@ -61,12 +61,11 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build the model files that are missing or out of date. Takes up to a minute the first time."""
-    from services.common.embedding.building import MODEL_NAMES, Builder  # noqa: PLC0415 - loads slowly
+    from services.common.embedding.building import MODEL_NAMES, Builder, checkout  # noqa: PLC0415 - loads slowly
 
-    project = Path(__file__).parents[2]
     folder = model_store_folder(models, os.environ)
     report = say if as_json else print_lines
-    builder = Builder(project, folder, report, weights, replace_trained)
+    builder = Builder(checkout(), folder, report, weights, replace_trained)
     ids = builder.build(names or MODEL_NAMES)
     if as_json:
         print_json({"models": ids, "store": str(folder)})

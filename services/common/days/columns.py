@@ -48,8 +48,6 @@ ROW = np.dtype(
         ("bytes", "<f4"),
     ]
 )
-TEXT_COLUMNS = ("class", "category", "label", "node", "narrative")
-ADDRESS_COLUMNS = ("src_ip", "dst_ip")
 ADDRESS_BYTES = 16
 
 REMEMBERED = 1 << 17
