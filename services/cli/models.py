@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it when a command is made
 from typing import TYPE_CHECKING, Annotated
 
 import typer
