@@ -27,6 +27,7 @@ from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
+from services.rag.answers import Tools, answers_with
 from services.rag.catalog import Catalog
 from services.rag.entities import Entities
 from services.rag.hosts_on_demand import HostsOnDemand
@@ -107,13 +108,20 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
+    tools = _tools(settings)
+    return Operations(catalog, answers_with(tools), tools.replica)
+
+
+def _tools(settings: RagSettings) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries = Queries(models)
-    replica = Replica(settings.name, os.getpid(), version("appia"), time.monotonic())
-    entities = Entities(models, HostsOnDemand(models))
-    return Operations(catalog, Searcher(queries, weights, glossary), entities, replica)
+    return Tools(
+        searcher=Searcher(queries, weights, glossary),
+        entities=Entities(models, HostsOnDemand(models)),
+        replica=Replica.of_this_process(settings.name, version("appia")),
+    )
 
 
 def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:

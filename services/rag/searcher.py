@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.fusion import FusionWeights, by_score, fuse, similarity
-from services.common.days.names import EVENT_INDICES, INDICES
-from services.common.errors import UsageError
+from services.common.days.names import EVENT_INDICES
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
 from services.rag.nearest import Wanted, exact_distances, nearest, show, union
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 SEMANTIC = "semantic"
-MAX_TEXT = 1000
 _FUSED_LEAST, _FUSED_FACTOR = 50, 5
 # Later than every event, so that "nearest in time" means "newest", and far from the ends of int64.
 _NEWEST_FIRST_NS = 1 << 62
@@ -48,12 +46,9 @@ class Searcher:
         """The events most like the one with `event_id`: {"event", "hits", "receipt"}.
 
         Raises:
-            UsageError: there is no such index.
             NotFound: there is no such event, or it has no vector in the index yet.
             RequestError: the deadline has passed.
         """
-        if index not in (*EVENT_INDICES, FUSED):
-            raise UsageError(f"There is no index {index[:80]!r}; there are: {', '.join((*INDICES, FUSED))}.")
         wanted = EVENT_INDICES if index == FUSED else (index,)
         place = find_event(snapshot, event_id)
         scope = Scope(snapshot, bounds, wanted)
@@ -72,13 +67,10 @@ class Searcher:
         made other ones of the text, else None.
 
         Raises:
-            UsageError: the text is empty or too long.
             AppiaError: no model can be used.
             RequestError: the deadline has passed.
         """
         text = text.strip()
-        if not 0 < len(text) <= MAX_TEXT:
-            raise UsageError(f"The text to search for must have 1 to {MAX_TEXT} characters, not {len(text)}.")
         scope = Scope(snapshot, bounds, (SEMANTIC,))
         words = self.glossary.english(text) if self.glossary else text
         queries = self.queries.of_text(scope, SEMANTIC, words)

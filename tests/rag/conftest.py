@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from services.common.days.embedders import Embedders
+from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames, claim_layout, day_start_ns
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
@@ -26,17 +27,22 @@ from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
+from services.rag.answers import Tools, answers_with
 from services.rag.catalog import Catalog
 from services.rag.entities import Entities
 from services.rag.hosts_on_demand import HostsOnDemand
+from services.rag.operations import Operations, Replica
 from services.rag.queries import Queries
+from services.rag.searcher import Searcher
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from services.common.rpc_server import Handler
 
 CLASSES = ("BENIGN", "DDoS", "PortScan", "Bot ünder*", "")
 HOSTS = ("192.168.10.5", "192.168.10.51", "10.1.2.3", "8.8.8.8", "2001:db8::1", "2001:db8:1::7", "172.16.0.1")
@@ -264,6 +270,18 @@ def small_entities() -> Callable[..., Entities]:
         own: Any = world.embedders
         models = SmallModels((own.entity, *more))
         return Entities(models, HostsOnDemand(models, monotonic))
+
+    return make
+
+
+@pytest.fixture
+def replica(follow: Any, small_queries: Any, small_entities: Any) -> Callable[[World], Mapping[str, Handler]]:
+    """The operations of a replica named rag-7 over a world, by name."""
+
+    def make(world: World) -> Mapping[str, Handler]:
+        own = Replica("rag-7", 42, "0.0", 0.0)
+        tools = Tools(Searcher(small_queries(world), FusionWeights()), small_entities(world), own)
+        return Operations(follow(world), answers_with(tools), own).handlers()
 
     return make
 

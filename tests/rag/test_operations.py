@@ -10,11 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.days.fusion import FusionWeights
 from services.common.errors import AppiaError, UsageError
 from services.common.rpc import Deadline, RequestError
-from services.rag.operations import MAX_K, Operations, Replica
-from services.rag.searcher import Searcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +23,11 @@ SOON = Deadline()
 
 
 @pytest.fixture
-def ask(world: Any, follow: Any, small_queries: Any, small_entities: Any) -> Mapping[str, Handler]:
+def ask(world: Any, replica: Any) -> Mapping[str, Handler]:
     """The operations of a replica over a sealed and an open day."""
     world.fill(OLD, 60, sealed=True)
     world.fill(OPEN, 40, sealed=False)
-    searcher = Searcher(small_queries(world), FusionWeights())
-    return Operations(
-        follow(world), searcher, small_entities(world), Replica("rag-7", 42, "0.0", 0.0)
-    ).handlers()
+    return replica(world)
 
 
 def test_a_whole_event_comes_back(world: Any, ask: Any) -> None:
@@ -50,20 +44,13 @@ def test_a_whole_event_comes_back(world: Any, ask: Any) -> None:
         assert answer["fields"]["narrative"]
 
 
-def test_an_event_that_json_cannot_hold_comes_as_text(
-    world: Any, follow: Any, small_queries: Any, small_entities: Any
-) -> None:
+def test_an_event_that_json_cannot_hold_comes_as_text(world: Any, replica: Any) -> None:
     """A time outside the calendar in an attacker's event does not break `get`."""
     (event,) = world.make(OPEN, 1)
     event.network_features.flow_start_time.seconds = 2**62
     world.write(OPEN, [event])
-    operations = Operations(
-        follow(world),
-        Searcher(small_queries(world), FusionWeights()),
-        small_entities(world),
-        Replica("r", 1, "0", 0.0),
-    )
-    answer = operations.get({"event_id": event.event_id}, SOON)
+    operations = replica(world)
+    answer = operations["get"]({"event_id": event.event_id}, SOON)
     assert f"seconds: {2**62}" in answer["event"]["text_format"]
 
 
@@ -106,19 +93,14 @@ def test_totals_are_exact(world: Any, ask: Any) -> None:
     assert ask["ping"]({}, SOON)["pid"] == 42
 
 
-def test_an_empty_state_has_totals(world: Any, follow: Any, small_queries: Any, small_entities: Any) -> None:
+def test_an_empty_state_has_totals(world: Any, replica: Any) -> None:
     """Without any event the counts are zero and the times absent."""
-    operations = Operations(
-        follow(world),
-        Searcher(small_queries(world), FusionWeights()),
-        small_entities(world),
-        Replica("r", 1, "0", 0.0),
-    )
-    answer = operations.stats({}, SOON)
+    operations = replica(world)
+    answer = operations["stats"]({}, SOON)
     assert (answer["rows"], answer["first_event"], answer["classes"]) == (0, None, {})
     assert answer["receipt"]["newest_event"] is None
-    assert operations.days({}, SOON)["days"] == []
-    assert operations.list({}, SOON)["events"] == []
+    assert operations["days"]({}, SOON)["days"] == []
+    assert operations["list"]({}, SOON)["events"] == []
 
 
 def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
@@ -151,27 +133,30 @@ def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
 @pytest.mark.parametrize(
     ("op", "args", "said"),
     [
-        ("similar", {}, "'event_id' must be a text"),
+        ("similar", {}, "Give 'event_id'"),
         ("similar", {"event_id": 7}, "'event_id' must be a text"),
         ("similar", {"event_id": "x", "k": 0}, "'k' must be a whole number from 1 to 1000"),
-        ("similar", {"event_id": "x", "k": MAX_K + 1}, "'k' must be"),
+        ("similar", {"event_id": "x", "k": 1001}, "'k' must be"),
         ("similar", {"event_id": "x", "k": True}, "'k' must be"),
         ("similar", {"event_id": "x", "k": 5.0}, "'k' must be"),
-        ("similar", {"event_id": "x", "index": ["attack"]}, "'index' must be a text"),
-        ("similar", {"event_id": "x", "index": "none"}, "no index 'none'"),
+        ("similar", {"event_id": "x", "index": ["attack"]}, "'index' must be one of"),
+        ("similar", {"event_id": "x", "index": "none"}, "'index' must be one of fused, attack"),
         ("similar", {"event_id": "x", "filters": []}, "'filters' must be a map"),
         ("similar", {"event_id": "x", "filters": {"a": 1}}, "no filter 'a'"),
         (
             "similar",
             {"event_id": "x", "nearest": 1},
-            "no argument 'nearest'; there are: event_id, host, k, index",
+            "no argument 'nearest' of 'similar'; there are: event_id, host, k, index",
         ),
-        ("search", {"text": None}, "'text' must be a text"),
+        ("search", {"text": None}, "'text' is missing"),
+        ("search", {"text": " \n"}, "'text' must be a text that is not empty"),
+        ("search", {"text": "x" * 1001}, "'text' must be a text of at most 1000 characters, not 1001"),
+        ("search", {"text": "\ud800"}, "'text' must be a text of valid Unicode"),
         ("search", {"text": "x", "index": "attack"}, "'index' must be one of semantic"),
         ("list", {"limit": -1}, "'limit' must be"),
         ("list", {"order": "random"}, "'order' must be one of newest, oldest"),
-        ("get", {"event_id": ""}, "1 to 256 characters"),
-        ("days", {"all": True}, "no argument 'all'; there are: none"),
+        ("get", {"event_id": ""}, "a text that is not empty"),
+        ("days", {"all": True}, "no argument 'all' of 'days'; there are: none"),
         ("stats", {"x": 1}, "no argument 'x'"),
         ("ping", {"x": 1}, "no argument 'x'"),
     ],
@@ -210,25 +195,18 @@ def test_any_arguments_are_answered_or_refused(ask: Any, op: str, args: dict[str
     assert answer["receipt"]["took_ms"] >= 0
 
 
-def test_a_day_with_a_damaged_database_does_not_hide_the_others(
-    world: Any, follow: Any, small_queries: Any, small_entities: Any
-) -> None:
+def test_a_day_with_a_damaged_database_does_not_hide_the_others(world: Any, replica: Any) -> None:
     """Events of sound days are found; for others the sentence names the damaged day."""
     world.fill(OLD, 20, sealed=True)
     world.fill(OPEN, 20, sealed=True)
     database = world.state.day(OPEN).generation(1).chunk / "metadata.db"
     database.chmod(0o644)
     database.write_bytes(b"x" * database.stat().st_size)
-    operations = Operations(
-        follow(world),
-        Searcher(small_queries(world), FusionWeights()),
-        small_entities(world),
-        Replica("r", 1, "0", 0.0),
-    )
+    operations = replica(world)
     event_id = next(i for i in world.events if OLD in i)
-    assert operations.get({"event_id": event_id}, SOON)["day"] == OLD
+    assert operations["get"]({"event_id": event_id}, SOON)["day"] == OLD
     with pytest.raises(AppiaError, match=f"database of {OPEN} is damaged"):
-        operations.get({"event_id": "unknown"}, SOON)
+        operations["get"]({"event_id": "unknown"}, SOON)
 
 
 def test_hosts_and_events_are_not_confused(world: Any, ask: Any) -> None:
@@ -239,7 +217,7 @@ def test_hosts_and_events_are_not_confused(world: Any, ask: Any) -> None:
     for arguments, sentence in (
         ({"event_id": event_id, "index": "entity"}, "give 'host', not 'event_id'"),
         ({"host": event_id, "index": "entity"}, "is no address"),
-        ({"host": "10.1.2.3", "index": "attack"}, "Only the index entity compares hosts"),
+        ({"host": "10.1.2.3", "index": "attack"}, "only the index entity compares hosts"),
         ({"event_id": "10.1.2.3"}, "the address of a host, not the id of an event"),
     ):
         with pytest.raises(UsageError, match=sentence):

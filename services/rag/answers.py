@@ -1,0 +1,73 @@
+"""Which part of a replica answers which operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.days.names import ENTITY
+from services.common.errors import UsageError
+from services.common.rpc import NotFound
+from services.rag.browser import count_events, describe_days, get_event, list_events
+from services.rag.entities import parse_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.rag.catalog import Snapshot
+    from services.rag.entities import Entities
+    from services.rag.operations import Answer, Question, Replica
+    from services.rag.searcher import Searcher
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What answers are made with."""
+
+    searcher: Searcher
+    entities: Entities
+    replica: Replica
+
+
+def answers_with(tools: Tools) -> Mapping[str, Answer]:
+    """The answer to every operation of `protocol.OPERATIONS` but `ping`, by its name."""
+    return {
+        "similar": _Similar(tools.searcher, tools.entities),
+        "search": lambda snapshot, q: tools.searcher.search(snapshot, q.values["text"], q.bounds),
+        "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
+        "list": _list,
+        "days": lambda snapshot, _: describe_days(snapshot),
+        "stats": lambda snapshot, _: {**count_events(snapshot), "replica": tools.replica.describe()},
+    }
+
+
+def _list(snapshot: Snapshot, question: Question) -> dict[str, Any]:
+    return list_events(snapshot, question.bounds, newest_first=question.values["order"] == "newest")
+
+
+@dataclass(frozen=True)
+class _Similar:
+    """Events like an event, or hosts like a host."""
+
+    searcher: Searcher
+    entities: Entities
+
+    def __call__(self, snapshot: Snapshot, question: Question) -> dict[str, Any]:
+        values = question.values
+        event_id, host, index = values["event_id"], values["host"], values["index"]
+        if index == ENTITY:
+            if event_id is not None or host is None:
+                raise UsageError(f"The index {ENTITY} compares hosts: give 'host', not 'event_id'.")
+            return self.entities.similar(snapshot, host, question.bounds)
+        if host is not None or event_id is None:
+            raise UsageError(
+                f"Give 'event_id'; only the index {ENTITY} compares hosts, and is asked for 'host' instead."
+            )
+        try:
+            return self.searcher.similar(snapshot, event_id, index, question.bounds)
+        except NotFound:
+            if parse_host(event_id) is None:
+                raise
+            raise UsageError(
+                f"{event_id!r} is the address of a host, not the id of an event: the index {ENTITY} compares hosts."
+            ) from None
