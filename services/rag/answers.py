@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.rag.entities import Entities
     from services.rag.operations import Answer, Question, Replica
     from services.rag.searcher import Searcher
+    from services.rag.text_search import TextSearch
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Tools:
     """What answers are made with."""
 
     searcher: Searcher
+    texts: TextSearch
     entities: Entities
     replica: Replica
 
@@ -33,7 +35,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     """The answer to every operation of `protocol.OPERATIONS` but `ping`, by its name."""
     return {
         "similar": _Similar(tools.searcher, tools.entities),
-        "search": lambda snapshot, q: tools.searcher.search(snapshot, q.values["text"], q.bounds),
+        "search": lambda snapshot, q: tools.texts.search(snapshot, q.values["text"], q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
         "days": lambda snapshot, _: describe_days(snapshot),

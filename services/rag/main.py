@@ -36,6 +36,7 @@ from services.rag.operations import Operations, Replica
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings
+from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,8 @@ def _tools(settings: RagSettings) -> Tools:
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries = Queries(models)
     return Tools(
-        searcher=Searcher(queries, weights, glossary),
+        searcher=Searcher(queries, weights),
+        texts=TextSearch(queries, glossary),
         entities=Entities(models, HostsOnDemand(models)),
         replica=Replica.of_this_process(settings.name, version("appia")),
     )

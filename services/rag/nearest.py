@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from services.common.days.fusion import by_distance, common_ranks
+from services.common.days.fusion import by_distance, common_ranks, similarity
 from services.common.days.vectors import Nearness
 from services.rag.events import Place, read_events
 
@@ -142,6 +142,16 @@ def show(scope: Scope, hits: Hits, facts: Sequence[Mapping[str, Any]]) -> list[d
     pairs = zip(hits.parts.tolist(), hits.rows.tolist(), strict=True)
     events = read_events([Place(scope.parts[part].view, row) for part, row in pairs])
     return [{**event, **more} for event, more in zip(events, facts, strict=True)]
+
+
+def show_one(scope: Scope, index: str, hits: Hits) -> list[dict[str, Any]]:
+    """The hits of one index as plain fields, each with its model, distance and score."""
+    facts: list[dict[str, Any]] = []
+    for part, distance in zip(hits.parts.tolist(), hits.distances.tolist(), strict=True):
+        spec = scope.spec(part, index)
+        score = similarity(spec.metric, distance)
+        facts.append({"index": index, "model": spec.model_id, "score": score, "distance": distance})
+    return show(scope, hits, facts)
 
 
 def join(several: Sequence[Hits]) -> Hits:

@@ -1,4 +1,4 @@
-"""Answers `similar` and `search`: nearest neighbours over all segments, in one index or fused over all."""
+"""Answers `similar`: nearest neighbours over all segments, in one index or fused over all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.common.days.fusion import FusionWeights, by_score, fuse, similarit
 from services.common.days.names import EVENT_INDICES
 from services.common.rpc import NotFound
 from services.rag.events import find_event, read_events
-from services.rag.nearest import Wanted, exact_distances, nearest, show, union
+from services.rag.nearest import Wanted, exact_distances, nearest, show, show_one, union
 from services.rag.scope import Scope
 
 if TYPE_CHECKING:
@@ -19,18 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.events.spanish import Glossary
     from services.rag.catalog import Snapshot
     from services.rag.events import Place
-    from services.rag.nearest import Hits
     from services.rag.queries import Queries, Vectors
     from services.rag.scope import Bounds
 
 FUSED = "fused"
-SEMANTIC = "semantic"
 _FUSED_LEAST, _FUSED_FACTOR = 50, 5
-# Later than every event, so that "nearest in time" means "newest", and far from the ends of int64.
-_NEWEST_FIRST_NS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -39,8 +34,6 @@ class Searcher:
 
     queries: Queries
     weights: FusionWeights
-    glossary: Glossary | None = None
-    """Puts questions into the English of the narratives; without one they are asked as they are."""
 
     def similar(self, snapshot: Snapshot, event_id: str, index: str, bounds: Bounds) -> dict[str, Any]:
         """The events most like the one with `event_id`: {"event", "hits", "receipt"}.
@@ -57,29 +50,8 @@ class Searcher:
             hits = self._fused(scope, queries, place, bounds.k)
         else:
             found = nearest(scope, index, queries.get(index, {}), Wanted(bounds.k, place.time_ns, place))
-            hits = _show_one(scope, index, found)
+            hits = show_one(scope, index, found)
         return {"event": read_events([place])[0], "hits": hits, "receipt": scope.receipt()}
-
-    def search(self, snapshot: Snapshot, text: str, bounds: Bounds) -> dict[str, Any]:
-        """The events whose narratives are nearest in meaning to `text`, newest first.
-
-        Gives {"hits", "understood", "receipt"}; `understood` are the words that were searched for, where the glossary
-        made other ones of the text, else None.
-
-        Raises:
-            AppiaError: no model can be used.
-            RequestError: the deadline has passed.
-        """
-        text = text.strip()
-        scope = Scope(snapshot, bounds, (SEMANTIC,))
-        words = self.glossary.english(text) if self.glossary else text
-        queries = self.queries.of_text(scope, SEMANTIC, words)
-        found = nearest(scope, SEMANTIC, queries, Wanted(bounds.k, _NEWEST_FIRST_NS))
-        return {
-            "hits": _show_one(scope, SEMANTIC, found),
-            "understood": None if words == text else words,
-            "receipt": scope.receipt(),
-        }
 
     def _vectors_of(
         self, scope: Scope, place: Place, event_id: str, wanted: Sequence[str]
@@ -118,12 +90,3 @@ class Searcher:
             for number, part in zip(best.tolist(), hits.parts[best].tolist(), strict=True)
         ]
         return show(scope, hits.take(best), facts)
-
-
-def _show_one(scope: Scope, index: str, hits: Hits) -> list[dict[str, Any]]:
-    facts: list[dict[str, Any]] = []
-    for part, distance in zip(hits.parts.tolist(), hits.distances.tolist(), strict=True):
-        spec = scope.spec(part, index)
-        score = similarity(spec.metric, distance)
-        facts.append({"index": index, "model": spec.model_id, "score": score, "distance": distance})
-    return show(scope, hits, facts)

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.operations import Operations, Replica
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
+from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
     import signal
@@ -220,6 +221,39 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+class Mixed:
+    """Two sealed days: the same events, embedded with other models on the second."""
+
+    days = ("2026-01-20", "2026-01-21")
+
+    def __init__(self, world: World) -> None:
+        before, (first, second) = world.embedders, self.days
+        self.old = world.fill(first, 60, sealed=True)
+        self.newer = (
+            SmallEmbedder("attack", "l2", 2),
+            SmallEmbedder("semantic", "cosine", 2),
+            SmallEmbedder("temporal", "l2", 2),
+        )
+        world.embedders = replace(before, **{embedder.name: embedder for embedder in self.newer})
+        self.new = [self._twin(event) for event in self.old]
+        world.write(second, self.new)
+        world.seal(second)
+        world.embedders = before
+
+    @staticmethod
+    def _twin(event: NetworkSecurityEvent) -> NetworkSecurityEvent:
+        twin = NetworkSecurityEvent.FromString(event.SerializeToString())
+        twin.event_id = f"twin-{event.event_id}"
+        twin.event_timestamp.seconds += 86_400
+        return twin
+
+
+@pytest.fixture
+def mixed(world: World) -> Mixed:
+    """A world whose two days are of different models."""
+    return Mixed(world)
+
+
 @pytest.fixture
 def make_world() -> Iterator[Callable[[Path], World]]:
     """More worlds."""
@@ -280,7 +314,8 @@ def replica(follow: Any, small_queries: Any, small_entities: Any) -> Callable[[W
 
     def make(world: World) -> Mapping[str, Handler]:
         own = Replica("rag-7", 42, "0.0", 0.0)
-        tools = Tools(Searcher(small_queries(world), FusionWeights()), small_entities(world), own)
+        queries = small_queries(world)
+        tools = Tools(Searcher(queries, FusionWeights()), TextSearch(queries), small_entities(world), own)
         return Operations(follow(world), answers_with(tools), own).handlers()
 
     return make

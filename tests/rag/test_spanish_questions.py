@@ -10,14 +10,13 @@ import pytest
 import zmq
 
 from benchmarks.narratives import DATA_SETS, embed_all, read_questions, tell
-from services.common.days.fusion import FusionWeights
 from services.common.embedding.onnx import OnnxSettings, OnnxTexts
 from services.common.embedding.store import ModelStore
 from services.common.events.spanish import load_glossary
 from services.feed.readers.port import LabelMode
 from services.rag.client import Client, FixedReplicas
 from services.rag.scope import Bounds
-from services.rag.searcher import Searcher
+from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ def test_what_was_understood_is_searched_and_told(
 ) -> None:
     """A Spanish question has the hits of its English words and says them; an English one says nothing."""
     world.fill("2026-01-20", 30, sealed=True)
-    searcher = Searcher(small_queries(world), FusionWeights(), load_glossary())
+    searcher = TextSearch(small_queries(world), load_glossary())
     with follow(world).lease() as snapshot:
         asked = [searcher.search(snapshot, text, Bounds(5)) for text in (SPANISH, ENGLISH)]
     assert [answer["understood"] for answer in asked] == [ENGLISH, None]
@@ -62,9 +61,7 @@ def test_without_a_glossary_words_are_asked_as_they_are(
 ) -> None:
     """With no glossary nothing is understood otherwise, and the vector is that of the Spanish words."""
     world.fill("2026-01-20", 30, sealed=True)
-    plain, spanish = (
-        Searcher(small_queries(world), FusionWeights(), glossary) for glossary in (None, load_glossary())
-    )
+    plain, spanish = (TextSearch(small_queries(world), glossary) for glossary in (None, load_glossary()))
     with follow(world).lease() as snapshot:
         asked = [searcher.search(snapshot, SPANISH, Bounds(5)) for searcher in (plain, spanish)]
     assert asked[0]["understood"] is None
