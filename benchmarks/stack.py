@@ -204,15 +204,19 @@ class Wanted:
     events: int
     vary: float
     work: Path = WORK
+    weeks: int = 1
+    keep_open: bool = False  # leave the last day as it is while events come
 
     @property
     def state(self) -> Path:
         """Where it is kept between benchmarks."""
-        return self.work / f"{self.source.name.partition('.')[0]}-{self.events}-{self.vary:g}"
+        name = f"{self.source.name.partition('.')[0]}-{self.events}-{self.vary:g}"
+        return self.work / (name if self.weeks == 1 else f"{name}-{self.weeks}w")
 
     def facts(self) -> dict[str, Any]:
         """What results say about it."""
-        return {"input": self.source.name, "events": self.events, "vary": self.vary}
+        facts = {"input": self.source.name, "events": self.events, "vary": self.vary}
+        return facts if self.weeks == 1 else {**facts, "weeks": self.weeks}
 
     def is_made(self) -> bool:
         """Whether it is there whole, made by what is checked out now."""
@@ -231,7 +235,7 @@ class Wanted:
         target = self.work / f"{self.state.name}.csv"
         if not target.exists():
             print(f"  making a file of {self.events:,} flows", flush=True)
-            write_rounds(self.source, target, self.events, self.vary)
+            write_rounds(self.source, target, self.events, self.vary, self.weeks)
         return target
 
     def clear(self) -> None:
@@ -247,6 +251,7 @@ class Wanted:
         with running_stack(self.state) as running, client_of(endpoints(running)) as client:
             fed = Feeding(self.state, self.traffic()).result()
             wait_visible(client, fed.stored)
-            for day in open_days(client):
+            days = open_days(client)
+            for day in days[:-1] if self.keep_open else days:
                 appia("seal", day, "--state", str(self.state))
         self.mark_made()

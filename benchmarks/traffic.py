@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 ROUND_SECONDS = 170
 """25 rounds of a working day of eight hours still end on that day."""
+WEEK_SECONDS = 7 * 86_400
 # What measures a flow, in any dialect of CICFlowMeter; counts of flags, ports and header sizes stay as they are.
 _MEASURES = ("duration", "iat", "active", "idle", "/s", "byts_s", "pkts_s", "length", "len", "size")
 _NOT = ("header", "min", "totlen", "total length")
 
 
-def write_rounds(source: Path, target: Path, rows: int, vary: float) -> None:
+def write_rounds(source: Path, target: Path, rows: int, vary: float, weeks: int = 1) -> None:
     """Write `rows` flows to `target`: those of `source`, then again `ROUND_SECONDS` later, and so on.
 
+    With `weeks` each further round is a week later first, and `ROUND_SECONDS` only when there are that many weeks.
     From the second round on each measure of a flow is multiplied by exp(N(0, `vary`)), seeded. Blocks for some
     40 microseconds a row.
     """
@@ -42,20 +44,24 @@ def write_rounds(source: Path, target: Path, rows: int, vary: float) -> None:
         left = rows
         number = 0
         while left > 0:
-            changed = [_changed(n, c, number, (random, vary)) for n, c in zip(header, columns, strict=True)]
+            turn, week = divmod(number, weeks)
+            later = np.timedelta64(turn * ROUND_SECONDS + week * WEEK_SECONDS, "s") if number else None
+            changed = [_changed(n, c, later, (random, vary)) for n, c in zip(header, columns, strict=True)]
             writer.writerows(list(zip(*changed, strict=True))[:left])
             left -= len(body)
             number += 1
     partial.replace(target)
 
 
-def _changed(name: str, cells: tuple[str, ...], number: int, how: tuple[np.random.Generator, float]) -> Any:
+def _changed(
+    name: str, cells: tuple[str, ...], later: np.timedelta64 | None, how: tuple[np.random.Generator, float]
+) -> Any:
     lower = name.strip().lower()
-    if number == 0:
+    if later is None:
         return cells
     if lower == "timestamp":
-        later = np.array(cells, "datetime64[us]") + np.timedelta64(number * ROUND_SECONDS, "s")
-        return np.char.replace(later.astype(str), "T", " ").tolist()
+        moved = np.array(cells, "datetime64[us]") + later
+        return np.char.replace(moved.astype(str), "T", " ").tolist()
     if any(word in lower for word in _MEASURES) and not any(word in lower for word in _NOT):
         return _varied(cells, how)
     return cells

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.traffic import write_rounds
 from services.cli.store_folder import model_store_folder
 
 PROJECT = Path(__file__).parents[2]
@@ -92,3 +93,16 @@ def test_missing_input_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip() == f"bench_ingest: there is no file {tmp_path / 'none.csv'}"
     assert not (tmp_path / "work").exists()
+
+
+def test_rounds_go_through_the_weeks_first(tmp_path: Path) -> None:
+    """With two weeks the second round is a week later, the third a little later than the first."""
+    source = tmp_path / "flows.csv"
+    source.write_text("Timestamp,Flow Duration\n2017-07-03 08:00:00,1000\n")
+    write_rounds(source, tmp_path / "more.csv", 3, 0.05, weeks=2)
+    times = [line.split(",")[0] for line in (tmp_path / "more.csv").read_text().splitlines()[1:]]
+    assert [time[:19] for time in times] == [
+        "2017-07-03 08:00:00",
+        "2017-07-10 08:00:00",
+        "2017-07-03 08:02:50",
+    ]
