@@ -20,6 +20,10 @@ def _option(*names: str, metavar: str, text: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default="all")
 
 
+def _flag(names: str, text: str) -> Any:
+    return typer.Option(names, help=text, rich_help_panel=PANEL, show_default="both")
+
+
 @dataclass(frozen=True)
 class FilterOptions:
     """One field per filter, named as in a request."""
@@ -41,6 +45,13 @@ class FilterOptions:
     ] = None
     dst: Annotated[
         list[str] | None, _option("--dst", metavar="ADDRESS", text="Destination address or network.")
+    ] = None
+    src_internal: Annotated[
+        bool | None,
+        _flag("--src-internal/--src-external", "Whether the source is inside (setting internal_networks)."),
+    ] = None
+    dst_internal: Annotated[
+        bool | None, _flag("--dst-internal/--dst-external", "Whether the destination is inside.")
     ] = None
     port: Annotated[
         list[str] | None, _option("--port", metavar="PORT", text="Either side: port, or range 1-1023.")
@@ -75,13 +86,7 @@ class FilterOptions:
         ),
     ] = None
     fast_triggered: Annotated[
-        bool | None,
-        typer.Option(
-            "--fast-triggered/--no-fast-triggered",
-            help="Whether the fast detector fired.",
-            rich_help_panel=PANEL,
-            show_default="both",
-        ),
+        bool | None, _flag("--fast-triggered/--no-fast-triggered", "Whether the fast detector fired.")
     ] = None
     min_overall: Annotated[
         float | None, _option("--min-score", metavar="X", text="Overall threat score of at least X, 0 to 1.")

@@ -24,7 +24,7 @@ MAX_REQUEST = 64 * 1024
 MAX_REPLY = 8 << 20
 MAX_DEADLINE_MS = 600_000
 DEFAULT_DEADLINE_MS = 10_000
-CODES = ("usage", "not_found", "unavailable", "internal", "too_large", "deadline")
+CODES = ("usage", "not_found", "busy", "unavailable", "internal", "too_large", "deadline")
 
 _MAX_ID = 64
 _MAX_OP = 64
@@ -136,7 +136,7 @@ def request_id_of(raw: bytes) -> RequestId | None:
     if len(raw) > MAX_REQUEST:
         return None
     try:
-        return _sound_id(_unpack_map(raw).get("id"))
+        return _sound_id(_unpack_map(raw, errors="replace").get("id"))
     except RequestError:
         return None
 
@@ -147,9 +147,11 @@ def _sound_id(value: object) -> RequestId | None:
     return value if type(value) is int else None
 
 
-def _unpack_map(raw: bytes) -> dict[Any, Any]:
+def _unpack_map(raw: bytes, errors: str = "strict") -> dict[Any, Any]:
     try:
-        body = msgpack.unpackb(raw, strict_map_key=False)
+        body = msgpack.unpackb(raw, strict_map_key=False, unicode_errors=errors)
+    except UnicodeDecodeError:
+        raise _usage("A text in the request is not valid UTF-8.") from None
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError):
         raise _usage("The request is not msgpack.") from None
     if not isinstance(body, dict):

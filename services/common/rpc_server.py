@@ -2,7 +2,7 @@
 
     ROUTER --> io thread --> queue (`waiting_limit`) --> workers --> inproc --> io thread --> ROUTER
 
-So a slow request delays no other. When the queue is full a request is answered "unavailable" at once.
+So a slow request delays no other. When the queue is full a request is answered "busy" at once.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ class RpcServer:
         except queue.Full:
             reply = pack_error(
                 request.id,
-                "unavailable",
-                f"{self._jobs.maxsize} requests are waiting already; ask again later.",
+                "busy",
+                f"The service is busy: {self._jobs.maxsize} requests are waiting already; ask again in a moment.",
             )
         else:
             return

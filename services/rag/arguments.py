@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from services.common.days.columns import pack_address
 from services.common.days.metadata import SOURCES
 from services.common.days.names import parse_day
 from services.common.errors import UsageError
-from services.rag.filters import Filters, Network, PortRange, ScoreRange
+from services.rag.filters import Filters, Inside, PortRange, ScoreRange
+from services.rag.networks import INTERNAL, parse_network, parse_networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from services.rag.networks import Network
 
 MAX_VALUES = 256
 MAX_TEXT = 256
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "icmpv6": 58, "sctp": 132}
 """Names of protocols by their IANA numbers."""
 SCORES = ("overall", "fast", "ml", "divergence")
+INSIDE = ("src_internal", "dst_internal")
+DEFAULT_INTERNAL = parse_networks(INTERNAL)
+"""The internal networks where none are given."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_MAX_PORT = 65_535
 _FIELDS = {"since": "since_ns", "until": "until_ns", "class": "klass"}
 
 Value = TypeVar("Value")
 
 
-def parse_filters(raw: Mapping[str, Any]) -> Filters:
+def parse_filters(raw: Mapping[str, Any], internal: tuple[Network, ...] = DEFAULT_INTERNAL) -> Filters:
     """Filters from plain values, as they come in a request; see docs/queries.md for the keys.
+
+    Args:
+        raw: the values by key.
+        internal: the networks that `src_internal` and `dst_internal` mean.
 
     Raises:
         UsageError: a key is unknown or a value not allowed; the sentence names it.
     """
-    unknown = sorted(set(raw) - FILTER_KEYS)
+    unknown = sorted(set(raw) - FILTER_KEYS, key=str)
     if unknown:
         raise UsageError(
-            f"There is no filter {unknown[0][:80]!r}; there are: {', '.join(sorted(FILTER_KEYS))}."
+            f"There is no filter {_shown(unknown[0])}; there are: {', '.join(sorted(FILTER_KEYS))}."
         )
     given: dict[str, Any] = {
         _FIELDS.get(key, key): read(key, raw[key]) for key, read in _READERS.items() if key in raw
     }
+    given |= {key: Inside(_flag(key, raw[key]), internal) for key in INSIDE if key in raw}
     filters = Filters(scores=_scores(raw), **given)
     if filters.since_ns is not None and filters.until_ns is not None and filters.since_ns >= filters.until_ns:
         raise UsageError("The filter 'since' must lie before 'until'.")
@@ -105,14 +115,14 @@ def _text(key: str, value: object) -> str:
 
 def _network(key: str, value: object) -> Network:
     try:
-        network = ipaddress.ip_network(value if isinstance(value, str) else "", strict=False)
-    except ValueError:
-        raise UsageError(
-            f"The filter {key!r} must be an address or a network such as 10.0.0.0/8, not {_shown(value)}."
-        ) from None
-    host_bits = network.max_prefixlen - network.prefixlen
-    mask = (2**128 - 2**host_bits).to_bytes(16, "big")
-    return Network(pack_address(str(network.network_address)), mask)
+        return parse_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        problem = str(error)
+    if isinstance(value, str) and problem.startswith("has"):
+        raise UsageError(f"The filter {key!r} cannot be {_shown(value)}: it {problem}.")
+    raise UsageError(
+        f"The filter {key!r} must be an address or a network such as 10.0.0.0/8, not {_shown(value)}."
+    )
 
 
 def _ports(key: str, value: object) -> PortRange:
@@ -121,14 +131,14 @@ def _ports(key: str, value: object) -> PortRange:
         if isinstance(value, (int, str)) and not isinstance(value, bool)
         else None
     )
-    if match:
-        low = int(match[1])
-        ports = PortRange(low, low if match[2] is None else int(match[2]))
-        if ports.low <= ports.high <= 65_535:
-            return ports
-    raise UsageError(
-        f"The filter {key!r} must be a port up to 65535 or a range such as 1000-2000, not {_shown(value)}."
-    )
+    if match is None or max(int(port) for port in match.groups() if port) > _MAX_PORT:
+        raise UsageError(
+            f"The filter {key!r} must be a port up to 65535 or a range such as 1000-2000, not {_shown(value)}."
+        )
+    low, high = int(match[1]), int(match[2] or match[1])
+    if low > high:
+        raise UsageError(f"The filter {key!r} is an impossible range: {low} is above {high}.")
+    return PortRange(low, high)
 
 
 def _protocol(key: str, value: object) -> int:
@@ -172,6 +182,8 @@ def _scores(raw: Mapping[str, Any]) -> tuple[ScoreRange, ...]:
         if least in raw or most in raw:
             low = _score(least, raw[least]) if least in raw else -math.inf
             high = _score(most, raw[most]) if most in raw else math.inf
+            if low > high:
+                raise UsageError(f"The filter {least!r} ({low:g}) must not be above {most!r} ({high:g}).")
             found.append(ScoreRange(column, low, high))
     return tuple(found)
 
@@ -204,4 +216,8 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "source": _list_of(_source),
     "fast_triggered": _flag,
 }
-FILTER_KEYS = frozenset(_READERS) | {f"{end}_{column}" for end in ("min", "max") for column in SCORES}
+FILTER_KEYS = (
+    frozenset(_READERS)
+    | frozenset(INSIDE)
+    | {f"{end}_{column}" for end in ("min", "max") for column in SCORES}
+)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KIND = "rag"
 _RETRY_S = 0.1
 # What another replica may answer better; any other refusal would be the same everywhere.
-_PASSING = ("unavailable", "internal")
+_PASSING = ("busy", "unavailable", "internal")
 
 
 class Replicas(Protocol):

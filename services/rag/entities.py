@@ -15,8 +15,9 @@ from services.common.days.vectors import Nearness
 from services.common.errors import AppiaError, UsageError
 from services.common.events.profile_words import profile_facts, profile_words
 from services.common.rpc import NotFound
-from services.rag.filters import Filters, addresses_in
+from services.rag.filters import Filters
 from services.rag.nearest import Found, Hits, merge
+from services.rag.networks import addresses_in
 from services.rag.scope import Bounds, Scope, iso_time
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.columns import ADDRESS_BYTES
+from services.rag.networks import Network, addresses_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 _NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
 _NO_ROWS.setflags(write=False)
 _LIMITS = np.iinfo(np.int64)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A range of addresses: an address belongs to it when `address & mask == value`, 16 bytes each."""
-
-    value: bytes
-    mask: bytes
-
-
-_MAPPED_MASK = b"\xff" * 12 + b"\x00" * 4
-_MAPPED = Network(b"\x00" * 10 + b"\xff\xff" + b"\x00" * 4, _MAPPED_MASK)
 
 
 @dataclass(frozen=True)
@@ -52,6 +40,14 @@ class ScoreRange:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """Rows whose address on one side belongs to the internal networks, or does not."""
+
+    wanted: bool
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
 class Filters:
     """What a row must fulfil; all fields that are given, and of a field with several values any one.
 
@@ -64,6 +60,8 @@ class Filters:
     src: tuple[Network, ...] = ()
     dst: tuple[Network, ...] = ()
     host: tuple[Network, ...] = ()  # either side
+    src_internal: Inside | None = None
+    dst_internal: Inside | None = None
     src_port: tuple[PortRange, ...] = ()
     dst_port: tuple[PortRange, ...] = ()
     port: tuple[PortRange, ...] = ()  # either side
@@ -134,6 +132,8 @@ class Filters:
         yield from (_port_condition(columns, ranges) for columns, ranges in ports if ranges)
         sides = (("src_ip",), self.src), (("dst_ip",), self.dst), (("src_ip", "dst_ip"), self.host)
         yield from (_address_condition(columns, networks) for columns, networks in sides if networks)
+        places = ("src_ip", self.src_internal), ("dst_ip", self.dst_internal)
+        yield from (_inside_condition(column, inside) for column, inside in places if inside)
 
     def _in_time(self, segment: Segment, span: slice) -> NDArray[np.bool_] | None:
         since, until = self._window()
@@ -223,14 +223,10 @@ def _address_condition(columns: tuple[str, ...], networks: tuple[Network, ...]) 
     return condition
 
 
-def addresses_in(addresses: NDArray[np.uint8], networks: tuple[Network, ...]) -> NDArray[np.bool_]:
-    """Which of the addresses (n, 16) belong to one of the networks, bool (n,)."""
-    halves = np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, ADDRESS_BYTES // 8)
-    passing = np.zeros(len(addresses), bool)
-    for network in networks:
-        value, mask = np.frombuffer(network.value, np.uint64), np.frombuffer(network.mask, np.uint64)
-        found = ((halves[:, 0] & mask[0]) == value[0]) & ((halves[:, 1] & mask[1]) == value[1])
-        if network.mask < _MAPPED_MASK:  # a wide IPv6 network also spans the place where IPv4 addresses lie
-            found &= ~addresses_in(addresses, (_MAPPED,))
-        passing |= found
-    return passing
+def _inside_condition(column: str, inside: Inside) -> Condition:
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        view = segment.view
+        lookup = addresses_in(view.addresses, inside.networks) == inside.wanted
+        return np.asarray(lookup[view.columns[column][span]])
+
+    return condition

@@ -32,7 +32,8 @@ from services.rag.catalog import Catalog
 from services.rag.entities import Entities
 from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
-from services.rag.operations import Operations, Replica
+from services.rag.networks import parse_networks
+from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings
@@ -105,12 +106,13 @@ def _search_with_one_thread() -> None:
 
 
 def _rpc_settings(settings: RagSettings) -> RpcSettings:
-    return RpcSettings(settings.bind, settings.workers, allow_plain=settings.allow_plain)
+    return RpcSettings(settings.bind, settings.workers, settings.waiting, allow_plain=settings.allow_plain)
 
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     tools = _tools(settings)
-    return Operations(catalog, answers_with(tools), tools.replica)
+    internal = parse_networks(settings.internal_networks)
+    return Operations(catalog, answers_with(tools), tools.replica, Surroundings(internal))
 
 
 def _tools(settings: RagSettings) -> Tools:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import AppiaError
-from services.rag.arguments import parse_filters
+from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
+from services.rag.limits import refuse_future
 from services.rag.protocol import OPERATIONS
 from services.rag.scope import Bounds, Scope
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.common.rpc import Deadline
     from services.common.rpc_server import Handler
     from services.rag.catalog import Catalog, Snapshot
+    from services.rag.networks import Network
     from services.rag.protocol import Operation
 
 PING = "ping"
@@ -59,14 +61,29 @@ class Replica:
         return {"name": self.name, "pid": self.pid, "version": self.version, "uptime_s": uptime_s}
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What filters mean here and now."""
+
+    internal: tuple[Network, ...] = DEFAULT_INTERNAL
+    now_ns: Callable[[], int] = time.time_ns  # nanoseconds since 1970
+
+
 class Operations:
     """Answers the requests of a replica. Safe for several threads."""
 
-    def __init__(self, catalog: Catalog, answers: Mapping[str, Answer], replica: Replica) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        answers: Mapping[str, Answer],
+        replica: Replica,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         """Answer each operation of `protocol.OPERATIONS` from the snapshots of `catalog`; `replica` answers `ping`."""
         self._catalog = catalog
         self._answers = answers
         self._replica = replica
+        self._surroundings = surroundings or Surroundings()
 
     def handlers(self) -> Mapping[str, Handler]:
         """The operations by name."""
@@ -82,7 +99,7 @@ class Operations:
         answer = self._answers[operation.name]
 
         def handle(raw: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
-            return self._answer(answer, _question(operation, raw, deadline))
+            return self._answer(answer, self._question(operation, raw, deadline))
 
         return handle
 
@@ -92,6 +109,7 @@ class Operations:
         for _ in range(_GONE_RETRIES):
             question.bounds.deadline.check()
             with self._catalog.lease() as snapshot:
+                refuse_future(question.bounds.filters, snapshot, self._surroundings.now_ns())
                 try:
                     found = answer(snapshot, question)
                 except _GONE:
@@ -103,8 +121,8 @@ class Operations:
             time.sleep(_GONE_WAIT_S)
         raise AppiaError("A day is being sealed and its new files cannot be read yet; ask again in a moment.")
 
-
-def _question(operation: Operation, raw: Mapping[str, Any], deadline: Deadline) -> Question:
-    values = operation.read(raw)
-    count = values.get("k", values.get("limit", 1))
-    return Question(values, Bounds(count, parse_filters(values.get("filters", {})), deadline))
+    def _question(self, operation: Operation, raw: Mapping[str, Any], deadline: Deadline) -> Question:
+        values = operation.read(raw)
+        count = values.get("k", values.get("limit", 1))
+        filters = parse_filters(values.get("filters", {}), self._surroundings.internal)
+        return Question(values, Bounds(count, filters, deadline))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
+from services.rag.networks import INTERNAL, parse_networks
 
 
 class RagSettings(ServiceSettings):
@@ -36,11 +37,18 @@ class RagSettings(ServiceSettings):
         description="seconds (3 to 3600) that its entry outlives it",
     )
     workers: int = Field(4, ge=1, le=64, description="requests answered at the same time, 1 to 64")
+    waiting: int = Field(
+        256, ge=1, le=10_000, description="requests that wait, 1 to 10000; a further one is answered `busy`"
+    )
     open_wait_s: float = Field(
         60.0,
         ge=0,
         le=3600,
         description="seconds (0 to 3600) to open days before it answers with those it has",
+    )
+    internal_networks: list[str] = Field(
+        list(INTERNAL),
+        description="networks that are inside, such as `10.0.0.0/8`, for the filters `src_internal` and `dst_internal`",
     )
     weight_attack: float = Field(
         1.0, ge=0, le=1000, description="weight of the attack index in fused answers, 0 to 1000"
@@ -56,3 +64,9 @@ class RagSettings(ServiceSettings):
         description="`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "
         "for a model of many languages",
     )
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _are_networks(cls, texts: list[str]) -> list[str]:
+        parse_networks(texts)
+        return texts

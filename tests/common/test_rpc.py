@@ -234,7 +234,7 @@ def test_a_slow_request_does_not_hold_up_others(
 
 
 def test_a_full_queue_says_so(context: Context, server: RpcServer, service: Service) -> None:
-    """With all workers held and the queue full, the next request is answered "unavailable" at once."""
+    """With all workers held and the queue full, the next request is answered "busy" at once."""
     with context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(server.endpoint)
@@ -244,7 +244,9 @@ def test_a_full_queue_says_so(context: Context, server: RpcServer, service: Serv
         for i in range(2, 7):
             socket.send(pack_request(Request(i, "echo")))
         assert socket.poll(5000)
-        assert msgpack.unpackb(socket.recv())["error"]["code"] == "unavailable"
+        refusal = msgpack.unpackb(socket.recv())
+        assert (refusal["id"], refusal["error"]["code"]) == (6, "busy")
+        assert refusal["error"]["message"].startswith("The service is busy: 4 requests are waiting already")
         service.release.set()
         answered = {msgpack.unpackb(socket.recv())["id"] for _ in range(6) if socket.poll(5000)}
         assert answered == {0, 1, 2, 3, 4, 5}
@@ -401,3 +403,12 @@ def test_a_storm_of_malformed_requests_disturbs_nobody(
 def test_a_result_keeps_its_id() -> None:
     """The id of the request comes back with the answer."""
     assert msgpack.unpackb(pack_result("abc", 7)) == {"id": "abc", "ok": True, "result": 7}
+
+
+def test_a_text_that_is_not_utf8_is_refused_by_its_id(context: Context, server: RpcServer) -> None:
+    """Invalid UTF-8 in raw msgpack, half a surrogate pair as well, is refused in one sentence that finds its way."""
+    for text in (b"\xff\xfe", b"\xed\xa0\x80"):
+        raw = pack_request(Request(9, "echo", {"text": "?" * len(text)})).replace(b"?" * len(text), text)
+        reply = _raw(context, server.endpoint, raw)
+        assert reply["id"] == 9
+        assert reply["error"] == {"code": "usage", "message": "A text in the request is not valid UTF-8."}

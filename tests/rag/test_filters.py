@@ -16,6 +16,7 @@ from services.common.errors import UsageError
 from services.common.logs import make_logger
 from services.rag.arguments import FILTER_KEYS, parse_filters
 from services.rag.catalog import Catalog
+from services.rag.networks import INTERNAL, parse_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,8 @@ def _passes(event: Any, day: str, raw: dict[str, Any]) -> bool:
         "src": lambda v: _inside(flow.source_ip, v),
         "dst": lambda v: _inside(flow.destination_ip, v),
         "host": lambda v: _inside(flow.source_ip, v) or _inside(flow.destination_ip, v),
+        "src_internal": lambda v: _inside(flow.source_ip, list(INTERNAL)) is v,
+        "dst_internal": lambda v: _inside(flow.destination_ip, list(INTERNAL)) is v,
         "src_port": lambda v: _port_in(flow.source_port, v),
         "dst_port": lambda v: _port_in(flow.destination_port, v),
         "port": lambda v: _port_in(flow.source_port, v) or _port_in(flow.destination_port, v),
@@ -137,6 +140,8 @@ FILTERS = st.fixed_dictionaries(
         **TEXTS,
         "source": _some(*SOURCES),
         "fast_triggered": st.booleans(),
+        "src_internal": st.booleans(),
+        "dst_internal": st.booleans(),
         **{f"min_{name}": st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]) for name in SCORES},
         **{f"max_{name}": st.sampled_from([0.0, 0.2, 0.6, 0.9, 1.0]) for name in SCORES},
     },
@@ -150,6 +155,10 @@ def test_filters_choose_what_a_loop_chooses(filled: Filled, raw: dict[str, Any],
     world, segments = filled.world, filled.segments
     if length is not None:
         raw["until"] = raw.get("since", START) + length
+    for name in SCORES:
+        low, high = f"min_{name}", f"max_{name}"
+        if low in raw and high in raw:
+            raw[low], raw[high] = sorted((raw[low], raw[high]))
     filters = parse_filters(raw)
     for segment in segments:
         view = segment.view
@@ -211,7 +220,14 @@ def test_times_are_read(text: object, nanoseconds: int) -> None:
         ({"dst": 5}, "'dst' must be an address"),
         ({"host": []}, "'host' must have 1 to 256 values, not 0"),
         ({"host": ["1.1.1.1"] * 257}, "'host' must have 1 to 256 values, not 257"),
-        ({"port": "80-70"}, "'port' must be a port"),
+        ({"src": "10.0.0.5/8"}, "has host bits set: write 10.0.0.0/8, or 10.0.0.5 for the one host"),
+        ({"host": "2001:db8::1/32"}, "has host bits set: write 2001:db8::/32, or 2001:db8::1 for"),
+        ({"host": "10.0.0.5/255.0.0.0"}, "has host bits set: write 10.0.0.0/8"),
+        ({"src_internal": "yes"}, "'src_internal' must be true or false"),
+        ({"port": "80-70"}, "'port' is an impossible range: 80 is above 70"),
+        ({"port": "70000-80"}, "'port' must be a port"),
+        ({"port": "1-70000"}, "'port' must be a port"),
+        ({"min_ml": 0.8, "max_ml": 0.2}, "'min_ml' (0.8) must not be above 'max_ml' (0.2)"),
         ({"port": 65_536}, "'port' must be a port"),
         ({"src_port": -1}, "'src_port' must be a port"),
         ({"dst_port": True}, "'dst_port' must be a port"),
@@ -231,6 +247,17 @@ def test_a_wrong_filter_is_named(raw: dict[str, Any], said: str) -> None:
     """Every filter that is wrong is refused by its name, with what it should be."""
     with pytest.raises(UsageError, match=re.escape(said)):
         parse_filters(raw)
+
+
+def test_what_is_inside_is_a_setting(filled: Filled) -> None:
+    """The networks that are given are those inside, and no others."""
+    segment = filled.segments[0]
+    chosen = parse_filters({"src_internal": True}, parse_networks(["8.8.8.0/24"])).select(segment)
+    by_address = parse_filters({"src": "8.8.8.8"}).select(segment)
+    assert chosen is not None
+    assert by_address is not None
+    assert len(chosen)
+    assert chosen.tolist() == by_address.tolist()
 
 
 JSON = st.recursive(
