@@ -36,6 +36,10 @@ class FilterOptions:
         str | None, _option("--to", metavar="TIME", text="Before this ISO time, or to the end of this day.")
     ] = None
     days: Annotated[list[str] | None, _option("--day", metavar="DAY", text="UTC day, YYYY-MM-DD.")] = None
+    hours: Annotated[
+        list[str] | None,
+        _option("--hours", metavar="TIMES", text="Time of any day (UTC): 08:00-18:00; 22:00-06:00 at night."),
+    ] = None
     host: Annotated[
         list[str] | None,
         _option("--host", metavar="ADDRESS", text="Either side: address or network, 10.0.0.0/8."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from services.common.days.metadata import SOURCES
 from services.common.days.names import parse_day
 from services.common.errors import UsageError
-from services.rag.filters import Filters, Inside, PortRange, ScoreRange
+from services.rag.filters import DAY_NS, DayTime, Filters, Inside, PortRange, ScoreRange
 from services.rag.networks import INTERNAL, parse_network, parse_networks
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ DEFAULT_INTERNAL = parse_networks(INTERNAL)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+_MINUTE_NS = 60 * 10**9
 _MAX_PORT = 65_535
 _FIELDS = {"since": "since_ns", "until": "until_ns", "class": "klass"}
 
@@ -103,6 +105,17 @@ def _day(key: str, value: object) -> str:
     if not isinstance(value, str):
         raise UsageError(f"The filter {key!r} must be a day such as 2026-01-22, not {_shown(value)}.")
     return parse_day(value)
+
+
+def _hours(key: str, value: object) -> DayTime:
+    match = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if match:
+        start, stop = ((int(match[at]) * 60 + int(match[at + 1])) * _MINUTE_NS for at in (1, 3))
+        if start < DAY_NS and stop <= DAY_NS and start != stop:
+            return DayTime(start, stop)
+    raise UsageError(
+        f"The filter {key!r} must be times of the day (UTC) such as 08:00-18:00 or 22:00-06:00, not {_shown(value)}."
+    )
 
 
 def _text(key: str, value: object) -> str:
@@ -202,6 +215,7 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "since": parse_time,
     "until": parse_time,
     "days": _list_of(_day),
+    "hours": _list_of(_hours),
     "src": _list_of(_network),
     "dst": _list_of(_network),
     "host": _list_of(_network),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
 _NO_ROWS.setflags(write=False)
 _LIMITS = np.iinfo(np.int64)
+DAY_NS = 86_400 * 10**9
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class ScoreRange:
 
 
 @dataclass(frozen=True)
+class DayTime:
+    """A stretch of every UTC day, in nanoseconds after midnight; `stop` is excluded.
+
+    It lies on the next day where it is not after `start`.
+    """
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class Inside:
     """Rows whose address on one side belongs to the internal networks, or does not."""
 
@@ -57,6 +69,7 @@ class Filters:
     since_ns: int | None = None  # event time, nanoseconds since 1970 UTC, included
     until_ns: int | None = None  # excluded
     days: tuple[str, ...] = ()
+    hours: tuple[DayTime, ...] = ()
     src: tuple[Network, ...] = ()
     dst: tuple[Network, ...] = ()
     host: tuple[Network, ...] = ()  # either side
@@ -112,6 +125,8 @@ class Filters:
     def _conditions(self) -> Iterator[Condition]:
         if self.since_ns is not None or self.until_ns is not None:
             yield self._in_time
+        if self.hours:
+            yield _hours_condition(self.hours)
         texts = (
             ("class", self.klass),
             ("category", self.category),
@@ -145,6 +160,18 @@ class Filters:
 
 Condition = Callable[["Segment", slice], "NDArray[np.bool_] | None"]
 """Which rows of a stretch pass, bool; None for all of them."""
+
+
+def _hours_condition(hours: tuple[DayTime, ...]) -> Condition:
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        times = np.asarray(segment.view.columns["time_ns"][span], np.int64) % DAY_NS
+        passing = np.zeros(len(times), bool)
+        for one in hours:
+            began, ends = times >= one.start, times < one.stop
+            passing |= began & ends if one.start < one.stop else began | ends
+        return passing
+
+    return condition
 
 
 def _text_condition(column: str, wanted: tuple[str, ...]) -> Condition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,12 +79,19 @@ def _port_in(port: int, wanted: list[Any]) -> bool:
     return False
 
 
+def _at(moment: int, hours: str) -> bool:
+    start, _, stop = hours.partition("-")
+    clock = datetime.fromtimestamp(moment // SECOND, UTC).strftime("%H:%M")
+    return start <= clock < stop if start < stop else not stop <= clock < start
+
+
 def _passes(event: Any, day: str, raw: dict[str, Any]) -> bool:
     flow, moment = event.network_features, event.event_timestamp.ToNanoseconds()
     checks = {
         "since": lambda v: moment >= v,
         "until": lambda v: moment < v,
         "days": lambda v: day in v,
+        "hours": lambda v: any(_at(moment, hours) for hours in v),
         "src": lambda v: _inside(flow.source_ip, v),
         "dst": lambda v: _inside(flow.destination_ip, v),
         "host": lambda v: _inside(flow.source_ip, v) or _inside(flow.destination_ip, v),
@@ -130,6 +138,7 @@ FILTERS = st.fixed_dictionaries(
     optional={
         "since": st.integers(START - 5 * SECOND, START + 2 * 86_400 * SECOND),
         "days": _some(DAY, OTHER, "2020-01-01"),
+        "hours": _some("00:00-00:03", "00:01-00:02", "23:59-00:01", "00:04-24:00", "12:00-11:59"),
         "src": NETWORKS,
         "dst": NETWORKS,
         "host": NETWORKS,
@@ -216,6 +225,11 @@ def test_times_are_read(text: object, nanoseconds: int) -> None:
         ({"since": 5, "until": 5}, "'since' must lie before 'until'"),
         ({"days": "22.1.2026"}, "is not a day"),
         ({"days": [20260122]}, "'days' must be a day"),
+        ({"hours": "8:00-18:00"}, "'hours' must be times of the day (UTC) such as 08:00-18:00"),
+        ({"hours": "24:00-01:00"}, "'hours' must be times of the day"),
+        ({"hours": "08:00-24:01"}, "'hours' must be times of the day"),
+        ({"hours": "08:00-08:00"}, "'hours' must be times of the day"),
+        ({"hours": 8}, "'hours' must be times of the day"),
         ({"src": "10.0.0.0/33"}, "'src' must be an address or a network"),
         ({"dst": 5}, "'dst' must be an address"),
         ({"host": []}, "'host' must have 1 to 256 values, not 0"),
