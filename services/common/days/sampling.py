@@ -5,7 +5,7 @@ What is malicious, or was never judged, keeps its vectors whole. The events them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from services.common.days.identity import identities
 from services.common.days.vectors import NO_VECTOR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from services.common.days.chunk import Chunk
@@ -48,19 +50,30 @@ def chosen_rows(chunk: Chunk, rate: float) -> NDArray[np.bool_]:
     """
     below = np.uint64(min(int(rate * 2**64), 2**64 - 1))
     by_identity = [identities(events)["high"] < below for events in iterate_blocks(chunk)]
-    return np.asarray(~_clearly_benign(chunk) | np.concatenate([np.empty(0, bool), *by_identity]))
-
-
-def _clearly_benign(chunk: Chunk) -> NDArray[np.bool_]:
-    """Judged benign, with nothing that speaks against it: no detector, score, category or label. bool (rows,)."""
-    columns = chunk.columns
-    words = np.array([text.strip().lower() in _BENIGN for text in chunk.texts], bool)
-    silent = np.array([not text.strip() for text in chunk.texts], bool) | words
-    scores = np.stack([np.asarray(columns[name], np.float32) for name in ("overall", "fast", "ml")])
     return np.asarray(
-        words[columns["class"]]
-        & silent[columns["category"]]
-        & silent[columns["label"]]
-        & (columns["fast_triggered"] == np.uint8(0))
-        & (scores < _SUSPICIOUS_SCORE).all(axis=0)
+        ~clearly_benign(chunk.columns, chunk.texts) | np.concatenate([np.empty(0, bool), *by_identity])
     )
+
+
+def clearly_benign(columns: Mapping[str, NDArray[Any]], texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which events were judged benign, with nothing that speaks against it, bool (rows,).
+
+    Nothing: no detector that fired, no score of 0.5 or more, no category or label that says otherwise.
+
+    Args:
+        columns: those of `columns.ROW` by name, each (rows,).
+        texts: the table that they refer to; only the texts that occur are looked at.
+    """
+    used = np.zeros(len(texts), bool)
+    for name in ("class", "category", "label"):
+        used[columns[name]] = True
+    words, silent = np.zeros(len(texts), bool), np.zeros(len(texts), bool)
+    for code in np.flatnonzero(used).tolist():
+        text = texts[code].strip().lower()
+        words[code] = text in _BENIGN
+        silent[code] = not text or words[code]
+    found = words[columns["class"]] & silent[columns["category"]] & silent[columns["label"]]
+    found &= columns["fast_triggered"] == np.uint8(0)
+    for name in ("overall", "fast", "ml"):
+        found &= np.asarray(columns[name], np.float32) < _SUSPICIOUS_SCORE
+    return np.asarray(found)
