@@ -35,6 +35,7 @@ from services.common.wire.sessions import V2Receiver
 from services.common.wire.v1 import V1Opener
 from services.common.wire.v1_counters import SeenFrames, V1Counters
 from services.ingester.dead_letter import DeadLetter
+from services.ingester.feedback import FeedbackDesk
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.models import ingester_embedders
@@ -110,6 +111,7 @@ class Ingester:
     control: RpcServer
     heartbeat: Heartbeat
     cache: NarrativeCache
+    feedback: FeedbackDesk
     log: FilteringBoundLogger
 
     def run(self) -> None:
@@ -135,6 +137,7 @@ class Ingester:
         self.log.info("stopping", failures=[str(failure) for failure in failures])
         self.heartbeat.stop()
         self.control.stop()
+        self.feedback.close()
         self.watch.stop()
         self.sealing.stop()
         threads["watch"].join()
@@ -222,12 +225,16 @@ def _build(
     watch = FolderWatch(
         settings.watch, state.run / "watch.json", WatchTools(disk, artifact_opener, receiver.submit, report)
     )
+    feedback = FeedbackDesk(state, disk, time.time_ns)
+    for fault in feedback.faults:
+        log.warning("feedback", what=fault)
     parts: list[Ingester] = []
     handlers = {
         "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
         "status": lambda _args, _deadline: parts[0].status(),
         "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
         "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
+        "feedback": lambda args, _deadline: feedback.take(args),
         "indices": lambda args, _deadline: describe_indices(state, settings.models, args),
         **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
     }
@@ -236,7 +243,9 @@ def _build(
         KIND, settings.name, receiver.v2_endpoint, {"pid": os.getpid(), "control": control.endpoint}
     )
     heartbeat = Heartbeat(open_registry(settings.registry, state.root), entry, lambda: entry.info)
-    parts.append(Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, log))
+    parts.append(
+        Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, log)
+    )
     return parts[0]
 
 

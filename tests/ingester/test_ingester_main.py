@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
+from services.common.feedback.follower import read_feedback
 from services.common.rpc_client import RpcClient, RpcRefused
 from services.common.wire.keys import new_key_ring, read_key_ring
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
@@ -158,6 +159,24 @@ def test_there_is_one_writer(launch: Callable[..., Ingester]) -> None:
     assert first.process.poll() is None
     first.end(signal.SIGKILL)
     launch()
+
+
+@pytest.mark.usefixtures("models")
+def test_acknowledged_feedback_outlives_a_kill(
+    launch: Callable[..., Ingester], ask: Callable[..., dict[str, Any]], state: StateNames
+) -> None:
+    """What an analyst said and was acknowledged is there after kill -9, and sent again it is known."""
+    said = {"feedback_id": "f-1", "event_id": "e-1", "analyst": "ana", "verdict": "false_positive"}
+    first = launch()
+    assert ask(first, "feedback", **said)["new"]
+    first.end(signal.SIGKILL)
+    assert [verdicts for verdicts in read_feedback(state).verdicts.values()] == [("false_positive",)]
+    second = launch()
+    assert not ask(second, "feedback", **said)["new"]
+    with pytest.raises(RpcRefused, match="says nothing") as refused:
+        ask(second, "feedback", **{**said, "verdict": None})
+    assert refused.value.code == "usage"
+    assert second.end() == 0
 
 
 def _last_line(ingester: Ingester) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from services.common.durable import AppendFile, Disk
 
-EVENT, BLOCK, REFUSED, CLOSED = 1, 2, 3, 4
+EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK = 1, 2, 3, 4, 5
 EVENTS_A_BLOCK = 32
 MAX_BLOCK = EVENTS_A_BLOCK * ((1 << 20) + 4)
 MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
@@ -42,6 +43,7 @@ _HEADER = struct.Struct("<8sIIQII")
 _RECORD = struct.Struct("<IIBQ")
 _SEED = struct.Struct("<QQIB")
 _BLOCK = struct.Struct("<II")
+HEADER_BYTES = _HEADER.size
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Record:
     type: int
     lsn: int
     payload: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.offset + _RECORD.size + len(self.payload)
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,12 @@ class LogWriter:
     def sync(self) -> None:
         """Block until everything appended is on disk."""
         self._file.sync()
+
+    def abandon(self, size: int) -> None:
+        """Close a file that could not be written, cut back to `size` bytes where the system lets that be done."""
+        with suppress(OSError):
+            self._file.truncate(size)
+        self._file.close()
 
     def close(self) -> None:
         """Sync and close."""
@@ -245,7 +258,7 @@ class LogReader:
                 continue
             yield record
             last_lsn = record.lsn
-            at += _RECORD.size + len(record.payload)
+            at = record.end
 
     def _next_good(self, start: int, end: int, last_lsn: int) -> int | None:
         """The next offset where a valid record with a higher number begins."""
@@ -254,7 +267,7 @@ class LogReader:
             raw = os.pread(self._fd, window + _RECORD.size, base)
             for i in range(min(window, len(raw) - _RECORD.size + 1)):
                 length, _, kind, lsn = _RECORD.unpack_from(raw, i)
-                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= CLOSED and lsn > last_lsn
+                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= FEEDBACK and lsn > last_lsn
                 if (
                     plausible
                     and base + i + _RECORD.size + length <= end

@@ -6,6 +6,7 @@ days/2026-01-22/open/000001/    a segment of the day being written (see `OpenNam
 days/2026-01-22/sealed/000001/  a generation: chunk/ and one folder per index (see `GenerationNames`)
 days/2026-01-22/sealed/CURRENT  the generation that is served
 dead-letter/                    what could not be read, with the reason
+feedback/feedback-000001.log    what analysts said about events
 models/<name>/<sha256>/         ONNX files and manifests
 cache/                          narrative vectors, by model
 registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
@@ -35,6 +36,7 @@ NS_PER_DAY = 86_400_000_000_000
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"\d{6}")
 _LOG = re.compile(r"events-(\d{6})\.log")
+_FEEDBACK = re.compile(r"feedback-(\d{6})\.log")
 
 
 def day_of(time_ns: int) -> str:
@@ -264,6 +266,22 @@ class StateNames:
     def dead_letter(self) -> Path:
         """Folder of what could not be read."""
         return self.root / "dead-letter"
+
+    @property
+    def feedback(self) -> Path:
+        """Folder of what analysts said about events."""
+        return self.root / "feedback"
+
+    def feedback_log(self, number: int) -> Path:
+        """The n-th log file of feedback; who writes always begins a new one."""
+        return self.feedback / f"feedback-{number:06d}.log"
+
+    def feedback_logs(self) -> list[int]:
+        """Numbers of the log files of feedback there are, ascending."""
+        if not self.feedback.is_dir():
+            return []
+        found = (_FEEDBACK.fullmatch(entry.name) for entry in self.feedback.iterdir())
+        return sorted(int(match[1]) for match in found if match)
 
     @property
     def models(self) -> Path:
