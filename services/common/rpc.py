@@ -13,7 +13,7 @@ import math
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 
@@ -28,6 +28,7 @@ CODES = ("usage", "not_found", "busy", "unavailable", "internal", "too_large", "
 
 _MAX_ID = 64
 _MAX_OP = 64
+_RESERVE, _LEAST_RESERVE_S, _MOST_RESERVE_S = 0.1, 0.02, 0.5
 _ENDPOINT = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):(\*|\d{1,5})")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
 
@@ -54,11 +55,18 @@ class Deadline:
     """The moment on the monotonic clock at which nobody waits for an answer any more."""
 
     at: float = math.inf
+    reserve_s: float = 0.0  # what bringing an answer together and sending it may take
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """The moment `seconds` from now."""
-        return cls(time.monotonic() + seconds)
+        """The moment `seconds` from now, with a tenth of it in reserve."""
+        reserve_s = min(max(seconds * _RESERVE, _LEAST_RESERVE_S), _MOST_RESERVE_S)
+        return cls(time.monotonic() + seconds, reserve_s)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether only the reserve is left: time to answer with what there is."""
+        return time.monotonic() >= self.at - self.reserve_s
 
     def check(self) -> None:
         """Do nothing while there is time.
@@ -67,7 +75,15 @@ class Deadline:
             RequestError: the moment has passed (code "deadline").
         """
         if time.monotonic() >= self.at:
-            raise RequestError("deadline", "The time for this request is over; allow more or narrow it.")
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Say that the time is over.
+
+        Raises:
+            RequestError: always (code "deadline").
+        """
+        raise RequestError("deadline", "The time for this request is over; allow more or narrow it.")
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,9 @@ class Entities:
         scope = Scope(snapshot, Bounds(bounds.k, Filters(days=bounds.filters.days), bounds.deadline))
         days = _Days(scope, self.open_hosts)
         asked, row = _find(days, name)
-        opened = [days.get(day) for day in sorted({part.view.day for part in scope.parts})]
-        searched = [day for day in opened if day is not None]
+        wanted = sorted({part.view.day for part in scope.parts}, reverse=True)
+        opened = [days.get(day) for day in wanted if scope.begin(day, ENTITY)]
+        searched = [day for day in reversed(opened) if day is not None]
         queries = self._queries(scope, asked, row, searched)
         reached = [(day, _selected(day, bounds.filters)) for day in searched if day.model_id in queries]
         models = sorted({day.model_id for day, _ in reached})

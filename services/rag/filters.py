@@ -106,13 +106,19 @@ class Filters:
             return None
         return np.arange(span.start, span.stop, dtype=np.int64)
 
+    def may_pass(self, segment: Segment) -> bool:
+        """Whether a segment can have rows that pass, by its day and the first and last of its times."""
+        view, tally = segment.view, segment.tally
+        since, until = self._window()
+        reached = bool(view.rows) and tally.last_ns >= since and tally.first_ns < until
+        return reached and (not self.days or view.day in self.days)
+
     def _span(self, segment: Segment) -> slice:
         """The stretch of rows that can pass by day and time; exact where rows are sorted (sealed)."""
         view, tally = segment.view, segment.tally
-        since, until = self._window()
-        outside = not view.rows or tally.last_ns < since or tally.first_ns >= until
-        if outside or (self.days and view.day not in self.days):
+        if not self.may_pass(segment):
             return slice(0, 0)
+        since, until = self._window()
         if not view.sealed or (since <= tally.first_ns and tally.last_ns < until):
             return slice(0, view.rows)
         start, stop = np.searchsorted(view.columns["time_ns"], np.array((since, until), np.int64))

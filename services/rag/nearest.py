@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.vectors import VectorIndex
     from services.rag.queries import Vectors
-    from services.rag.scope import Scope
+    from services.rag.scope import Part, Scope
 
 _ROW_BITS = 40
 
@@ -73,27 +74,35 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
         queries: the question in each model; parts of other models are passed over.
         wanted: what of it.
 
+    The newest parts are searched first; where the time ends meanwhile, the receipt names those that were not.
+
     Raises:
-        RequestError: the deadline has passed.
+        RequestError: the time is over and nothing was searched.
     """
+    searched = [
+        (vectors.spec.model_id, _nearest_in(scope.parts[number], number, (vectors, queries), wanted))
+        for number, vectors in scope.searchable(index, queries)
+    ]
     found: dict[str, list[Hits]] = {}
-    for number, part in enumerate(scope.parts):
-        scope.deadline.check()
-        vectors = scope.index_of(number, index, queries)
-        if vectors is None:
-            continue
-        apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
-        times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
-        near_in_time = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
-        query = queries[vectors.spec.model_id]
-        near = vectors.search(query, wanted.k + (apart is not None), near_in_time, part.rows)
-        gaps = near_in_time.gaps(near.rows)
-        hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
-        if apart is not None:
-            hits = hits.take(hits.rows != apart.row)
-        found.setdefault(vectors.spec.model_id, []).append(hits.first(wanted.k))
+    for model_id, hits in reversed(searched):
+        found.setdefault(model_id, []).append(hits)
     sizes = scope.rows_of(index)
     return merge([Found(hits, sizes[model_id]) for model_id, hits in found.items()], wanted.k)
+
+
+def _nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
+    """The rows of one part that are nearest by one index."""
+    vectors, queries = asked
+    apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
+    times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
+    near_in_time = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
+    query = queries[vectors.spec.model_id]
+    near = vectors.search(query, wanted.k + (apart is not None), near_in_time, part.rows)
+    gaps = near_in_time.gaps(near.rows)
+    hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
+    if apart is not None:
+        hits = hits.take(hits.rows != apart.row)
+    return hits.first(wanted.k)
 
 
 def merge(models: Sequence[Found], k: int) -> Hits:

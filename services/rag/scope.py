@@ -11,7 +11,7 @@ from services.common.rpc import Deadline
 from services.rag.filters import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from services.rag.catalog import Snapshot
 
 EVERY_INDEX = "all"
+HOURS = "temporal"
+NOT_SEARCHED = "not searched: the time for the question was over"
 
 
 @dataclass(frozen=True)
@@ -52,36 +54,88 @@ class Scope:
     def __init__(self, snapshot: Snapshot, bounds: Bounds, indices: Sequence[str] = ()) -> None:
         """Evaluate the filters on every segment, and note which of `indices` are missing or partial.
 
+        Where the time ends meanwhile, the oldest segments are left out and the receipt says so.
+
         Raises:
-            RequestError: the deadline has passed.
+            RequestError: the time was over before the first.
         """
         self._started = time.perf_counter()
         self.snapshot = snapshot
         self._missing: list[dict[str, str]] = []
         self._models: dict[str, set[str]] = {}
+        self._unrepeatable: list[str] = []
         self.deadline = bounds.deadline
         self.parts: list[Part] = []
-        for segment in snapshot.segments:
-            bounds.deadline.check()
-            rows = bounds.filters.select(segment)
-            if rows is None or len(rows):
-                self.parts.append(Part(segment.view, rows))
+        self.partial = False  # whether the time was over before all was searched
+        self._begun = False
+        for segment in reversed(snapshot.segments):
+            if bounds.filters.may_pass(segment) and self.begin(segment.view.day, EVERY_INDEX):
+                rows = bounds.filters.select(segment)
+                if rows is None or len(rows):
+                    self.parts.append(Part(segment.view, rows))
+        self.parts.reverse()
+        self._begun = False
         self._note_faults(bounds.filters)
         for part in self.parts:
             for index in indices:
                 if index in part.view.missing:
                     self.miss(part.view.day, index, part.view.missing[index])
+                if index in part.view.damaged:
+                    self.doubt(f"{index} of {part.view.day} was damaged")
 
     def _note_faults(self, filters: Filters) -> None:
         for day, reason in self.snapshot.faults:
             if not filters.days or day in filters.days:
                 self.miss(day, EVERY_INDEX, reason)
+                self.doubt(f"not all of {day} could be read")
+
+    def begin(self, day: str, index: str) -> bool:
+        """Whether there is time to search an index of a day; where there is none, it is noted as missing.
+
+        Begin with the newest day: the first is always searched, and what comes later in time is asked for most.
+
+        Raises:
+            RequestError: the time is over and nothing was searched (code "deadline").
+        """
+        if not self.deadline.is_near:
+            self._begun = True
+            return True
+        if not self._begun:
+            self.deadline.refuse()
+        self.partial = True
+        self.miss(day, index, NOT_SEARCHED)
+        self.doubt("the time for the question was over before all was searched")
+        return False
+
+    def searchable(self, index: str, models: Container[str]) -> Iterator[tuple[int, VectorIndex]]:
+        """Each part whose `index` is of one of `models` by its number, with that index; newest first, while there is time.
+
+        Raises:
+            RequestError: as `begin`.
+        """
+        for number in reversed(range(len(self.parts))):
+            found = self.parts[number].view.indices.get(index)
+            if found is None or found.spec.model_id not in models:
+                continue
+            if self.begin(self.parts[number].view.day, index):
+                self._note_use(number, found)
+                yield number, found
 
     def miss(self, day: str, index: str, reason: str) -> None:
         """Note that an index of a day could not be searched, or only a part of it."""
         entry = {"day": day, "index": index, "reason": reason}
         if entry not in self._missing:
             self._missing.append(entry)
+
+    def doubt(self, reason: str) -> None:
+        """Note why the same question with the same `as_of` may have another answer, in a clause."""
+        if reason not in self._unrepeatable:
+            self._unrepeatable.append(reason)
+
+    def doubt_hours(self, view: SegmentView) -> None:
+        """Note that vectors of hours of an open day were used, which later events change in place."""
+        if not view.sealed:
+            self.doubt(f"{view.day} is open, and late events change the hours that {HOURS} compares")
 
     def reasons(self, indices: Sequence[str], day: str | None = None) -> list[str]:
         """Why something of these indices was missed (on a day), as far as it is known by now."""
@@ -110,14 +164,20 @@ class Scope:
             found = part.view.indices.get(index)
             if found is not None and found.spec.model_id == model_id:
                 self.miss(part.view.day, index, f"made by model {model_id}, which cannot be used: {reason}")
+                self.doubt(f"the model {model_id} could not be used")
 
     def index_of(self, number: int, index: str, models: Container[str]) -> VectorIndex | None:
         """The index of the part with a number; None where it has none, or one of a model that is not in `models`."""
         found = self.parts[number].view.indices.get(index)
         if found is None or found.spec.model_id not in models:
             return None
-        self._models.setdefault(index, set()).add(found.spec.model_id)
+        self._note_use(number, found)
         return found
+
+    def _note_use(self, number: int, found: VectorIndex) -> None:
+        self._models.setdefault(found.spec.index, set()).add(found.spec.model_id)
+        if found.spec.index == HOURS:
+            self.doubt_hours(self.parts[number].view)
 
     def spec(self, number: int, index: str) -> VectorSpec:
         """What the vectors of an index were made by in the part with a number, which has that index."""
@@ -131,9 +191,13 @@ class Scope:
             "days": sorted({view.day for view in views}),
             "rows": sum(part.count for part in self.parts),
             "missing": self._missing,
+            "partial": self.partial,
             "newest_event": None if newest is None else iso_time(newest),
             "generations": {view.day: view.generation for view in views if view.sealed},
             "models": {index: sorted(models) for index, models in self._models.items()},
+            "as_of": self.snapshot.as_of,
+            "repeatable": not self._unrepeatable,
+            "unrepeatable": list(self._unrepeatable),
             "took_ms": round((time.perf_counter() - self._started) * 1000, 3),
         }
 

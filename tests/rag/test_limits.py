@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,18 +11,31 @@ import pytest
 from services.common.days.names import NS_PER_DAY, day_start_ns
 from services.common.errors import UsageError
 from services.common.logs import make_logger
-from services.common.rpc import Deadline
+from services.common.rpc import Deadline, RequestError
 from services.rag.arguments import parse_filters
 from services.rag.catalog import Catalog
 from services.rag.limits import refuse_future
+from services.rag.scope import NOT_SEARCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from services.common.rpc_server import Handler
 
 OLD, OPEN = "2026-01-20", "2026-01-22"
 SOON = Deadline()
+
+
+@dataclass(frozen=True)
+class Looks(Deadline):
+    """A deadline that is near from the n-th look at it."""
+
+    n: int = 0
+    looked: Iterator[int] = field(default_factory=count)
+
+    @property
+    def is_near(self) -> bool:
+        return next(self.looked) >= self.n
 
 
 @pytest.fixture
@@ -68,3 +83,85 @@ def test_an_empty_state_knows_the_clock_alone(world: Any) -> None:
         refuse_future(parse_filters({"since": NS_PER_DAY}), snapshot, 0)
         with pytest.raises(UsageError, match="'since' begins in the future"):
             refuse_future(parse_filters({"since": NS_PER_DAY + 1}), snapshot, 0)
+
+
+DAYS = ("2026-01-18", "2026-01-19", OLD)
+FLAT: dict[str, Any] = {}
+
+
+@pytest.fixture
+def three_days(world: Any, replica: Any) -> Mapping[str, Handler]:
+    """The operations of a replica over three sealed days."""
+    for day in DAYS:
+        world.fill(day, 40, sealed=True)
+    return replica(world)
+
+
+def _missing(answer: Any) -> list[tuple[str, str]]:
+    assert {entry["reason"] for entry in answer["receipt"]["missing"]} <= {NOT_SEARCHED}
+    return [(entry["day"], entry["index"]) for entry in answer["receipt"]["missing"]]
+
+
+def test_what_there_was_no_time_for_is_named(world: Any, three_days: Any) -> None:
+    """When the time ends the older days are left out of the answer, and the receipt names each of them."""
+    event_id = next(iter(world.events))
+    args = {"event_id": event_id, "k": 200, "index": "attack", **FLAT}
+    for searched in (1, 2):
+        answer = three_days["similar"](args, Looks(n=3 + searched))
+        assert {hit["day"] for hit in answer["hits"]} == set(DAYS[-searched:])
+        assert _missing(answer) == [(day, "attack") for day in reversed(DAYS[:-searched])]
+        assert answer["receipt"]["partial"] is True
+    whole = three_days["similar"](args, Looks(n=6))
+    assert (len(whole["hits"]), _missing(whole), whole["receipt"]["partial"]) == (119, [], False)
+
+
+def test_a_partial_answer_is_right_as_far_as_it_goes(world: Any, three_days: Any) -> None:
+    """What is searched before the time ends is answered as a question about those days alone."""
+    args = {"event_id": next(iter(world.events)), "k": 20, "index": "attack", **FLAT}
+    partial = three_days["similar"](args, Looks(n=4))["hits"]
+    alone = three_days["similar"]({**args, "filters": {"days": [OLD]}}, SOON)["hits"]
+    assert partial == alone
+
+
+def test_fused_answers_name_each_index_that_lacks_a_day(world: Any, three_days: Any) -> None:
+    """The indices are searched one after the other, so the last ones lack most."""
+    args = {"event_id": next(iter(world.events)), "k": 5, **FLAT}
+    answer = three_days["similar"](args, Looks(n=3 + 4))
+    assert len(answer["hits"]) == 5
+    assert _missing(answer) == [
+        (day, index) for index, days in (("semantic", DAYS[:2]), ("temporal", DAYS)) for day in reversed(days)
+    ]
+
+
+def test_a_list_without_time_has_the_newest_days(three_days: Any) -> None:
+    """`list` gives what the filters reached in time, the newest; days outside the filters are not missed."""
+    answer = three_days["list"]({"limit": 1000}, Looks(n=2))
+    assert {event["day"] for event in answer["events"]} == set(DAYS[1:])
+    assert answer["receipt"]["days"] == list(DAYS[1:])
+    assert _missing(answer) == [(DAYS[0], "all")]
+    narrow = three_days["list"]({"limit": 1000, "filters": {"days": [OLD]}}, Looks(n=1))
+    assert (len(narrow["events"]), _missing(narrow)) == (40, [])
+
+
+def test_hosts_without_time_are_those_of_the_newest_days(three_days: Any) -> None:
+    """The index of hosts keeps its time in the same way."""
+    answer = three_days["similar"]({"host": "8.8.8.8", "index": "entity"}, Looks(n=4))
+    assert {hit["day"] for hit in answer["hits"]} == {OLD}
+    assert _missing(answer) == [(day, "entity") for day in reversed(DAYS[:2])]
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+def test_nothing_at_all_is_a_refusal(world: Any, three_days: Any, looks: int) -> None:
+    """An answer about nothing would look like one that found nothing: it is refused."""
+    args = {"event_id": next(iter(world.events)), "index": "attack"}
+    with pytest.raises(RequestError, match="time for this request is over") as refused:
+        three_days["similar"](args, Looks(n=looks))
+    assert refused.value.code == "deadline"
+
+
+@pytest.mark.parametrize(("seconds", "reserve_s"), [(0.001, 0.02), (1.0, 0.1), (10.0, 0.5), (600.0, 0.5)])
+def test_a_part_of_the_time_is_kept_for_the_answer(seconds: float, reserve_s: float) -> None:
+    """A tenth of the time, from 20 ms to half a second, is left to read the hits and send them."""
+    assert Deadline.after(seconds).reserve_s == pytest.approx(reserve_s)
+    assert Deadline.after(seconds).is_near is (seconds < reserve_s)
+    assert Deadline.after(-1).is_near
