@@ -108,7 +108,7 @@ class Scope:
         return False
 
     def searchable(self, index: str, models: Container[str]) -> Iterator[tuple[int, VectorIndex]]:
-        """Each part whose `index` is of one of `models` by its number, with that index; newest first, while there is time.
+        """Each part whose `index` is of one of `models`, by number, with that index; newest first, while there is time.
 
         Raises:
             RequestError: as `begin`.
