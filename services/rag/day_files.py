@@ -64,7 +64,7 @@ class OpenFollower:
         if view is before.view and self.fault is None:
             return False
         self.fault = None
-        self.segment = Segment(view, before.tally.grown(view))
+        self.segment = Segment(view, before.tally.grown(view), before.tables)
         return True
 
 
@@ -154,8 +154,9 @@ def _open_sealed(known: DayFiles) -> SealedReader | None:
 def _sealed_segment(view: SegmentView, before: Segment | None) -> Segment:
     if before is not None and before.view is view:
         return before
-    same_rows = before is not None and before.view.generation == view.generation
-    return Segment(view, before.tally if before is not None and same_rows else Tally().grown(view))
+    if before is not None and before.view.generation == view.generation:  # the same rows, another index
+        return Segment(view, before.tally, before.tables)
+    return Segment(view, Tally().grown(view))
 
 
 def _follow(known: DayFiles, listed: tuple[int, ...], through: int = 0) -> tuple[OpenFollower, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
     from services.rag.catalog import Snapshot
+    from services.rag.segments import Segment
 
 EVERY_INDEX = "all"
 HOURS = "temporal"
@@ -30,8 +31,13 @@ NOT_SEARCHED = "not searched: the time for the question was over"
 class Part:
     """A segment and the rows of it that pass the filters: int64, ascending; None for all."""
 
-    view: SegmentView
+    segment: Segment
     rows: NDArray[np.int64] | None
+
+    @property
+    def view(self) -> SegmentView:
+        """What is seen of the segment."""
+        return self.segment.view
 
     @property
     def count(self) -> int:
@@ -72,7 +78,7 @@ class Scope:
             if bounds.filters.may_pass(segment) and self.begin(segment.view.day, EVERY_INDEX):
                 rows = bounds.filters.select(segment)
                 if rows is None or len(rows):
-                    self.parts.append(Part(segment.view, rows))
+                    self.parts.append(Part(segment, rows))
         self.parts.reverse()
         self._begun = False
         self._note_faults(bounds.filters)

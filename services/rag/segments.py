@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.rag.pattern_tables import SegmentTables
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -60,3 +62,5 @@ class Segment:
 
     view: SegmentView
     tally: Tally
+    tables: SegmentTables = field(default_factory=SegmentTables)
+    """The patterns of its rows; later views of the segment share it."""
