@@ -10,12 +10,15 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
+from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
+from services.rag.past import NotVisibleYet, PastSegments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.open_reader import OpenSegmentReader
     from services.common.days.sealed_reader import SealedReader
+    from services.common.rpc import Deadline
     from services.rag.segments import Segment
 
 POLL_S = 0.05
@@ -32,6 +36,7 @@ SCAN_S = 0.1
 # Looking may take this share of a core at most; with very many days it happens less often.
 _SHARE = 0.03
 _OPENING_THREADS = 2
+_PAST_LOOKS = 20
 BEING_OPENED = "its files are still being checked"
 
 
@@ -52,6 +57,11 @@ class Snapshot:
         """Events that can be searched."""
         return sum(segment.view.rows for segment in self.segments)
 
+    @cached_property
+    def as_of(self) -> str:
+        """Names exactly what this shows, apart from faults; `Catalog.lease_past` gives it again."""
+        return Moment.of([segment.view for segment in self.segments]).to_text()
+
 
 class Catalog:
     """The days of a state directory, kept current from `start` to `stop`. Safe for several threads."""
@@ -70,6 +80,7 @@ class Catalog:
         self._snapshot = Snapshot()
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
+        self._past = PastSegments(state)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()
@@ -89,6 +100,7 @@ class Catalog:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._past.close()
         with self._lock:
             for day in self._days.values():
                 for reader in day.readers():
@@ -110,6 +122,26 @@ class Catalog:
             with self._lock:
                 self._users[snapshot.number] -= 1
                 self._close_unused()
+
+    @contextmanager
+    def lease_past(self, as_of: str, deadline: Deadline) -> Iterator[Snapshot]:
+        """What the `as_of` of a receipt names; its files stay open until the block is left.
+
+        Waits a second for rows that another replica has seen already. Blocks and raises as `PastSegments.lease`.
+        """
+        for look in range(_PAST_LOOKS):
+            with ExitStack() as held:
+                current = held.enter_context(self.lease())
+                try:
+                    past = held.enter_context(self._past.lease(as_of, current.segments, deadline))
+                except NotVisibleYet:
+                    if look == _PAST_LOOKS - 1:
+                        raise
+                else:
+                    yield Snapshot(past.number, past.segments)
+                    return
+            deadline.check()
+            time.sleep(POLL_S)
 
     def _follow(self) -> None:
         self._open_first()

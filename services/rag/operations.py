@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import AppiaError
+from services.common.rpc import NotFound
 from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
 from services.rag.limits import refuse_future
-from services.rag.protocol import OPERATIONS
+from services.rag.protocol import OPERATIONS, PING
 from services.rag.scope import Bounds, Scope
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from services.common.rpc import Deadline
     from services.common.rpc_server import Handler
     from services.rag.catalog import Catalog, Snapshot
     from services.rag.networks import Network
     from services.rag.protocol import Operation
 
-PING = "ping"
 # Files vanish when their day is sealed; until the sealed day has been checked and opened, the question waits.
 _GONE = (FileNotFoundError, sqlite3.OperationalError)
 _GONE_RETRIES = 50
@@ -35,6 +37,12 @@ class Question:
 
     values: Mapping[str, Any]
     bounds: Bounds
+
+    @property
+    def as_of(self) -> str | None:
+        """The moment to answer from; None for now."""
+        found: str | None = self.values.get("as_of")
+        return found
 
 
 Answer = Callable[["Snapshot", Question], dict[str, Any]]
@@ -108,18 +116,25 @@ class Operations:
         started = time.perf_counter()
         for _ in range(_GONE_RETRIES):
             question.bounds.deadline.check()
-            with self._catalog.lease() as snapshot:
+            with self._lease(question) as snapshot:
                 refuse_future(question.bounds.filters, snapshot, self._surroundings.now_ns())
                 try:
                     found = answer(snapshot, question)
                 except _GONE:
-                    pass
+                    if question.as_of is not None:
+                        raise NotFound("Files that 'as_of' names went meanwhile: leave it out.") from None
                 else:
                     receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
                     took_ms = round((time.perf_counter() - started) * 1000, 3)
                     return {**found, "receipt": {**receipt, "took_ms": took_ms}}
             time.sleep(_GONE_WAIT_S)
         raise AppiaError("A day is being sealed and its new files cannot be read yet; ask again in a moment.")
+
+    def _lease(self, question: Question) -> AbstractContextManager[Snapshot]:
+        """What the question is answered from: what can be seen now, or could be seen then."""
+        if question.as_of is None:
+            return self._catalog.lease()
+        return self._catalog.lease_past(question.as_of, question.bounds.deadline)
 
     def _question(self, operation: Operation, raw: Mapping[str, Any], deadline: Deadline) -> Question:
         values = operation.read(raw)

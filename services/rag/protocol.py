@@ -7,7 +7,7 @@ describe themselves from it, and docs/queries.md is checked against it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,13 @@ LIMIT = Argument("limit", Kind.WHOLE, "how many events at most", 20, 1, MAX_K)
 FILTERS = Argument("filters", Kind.FILTERS, "which events are looked into", None)
 EVENT_ID = Argument("event_id", Kind.TEXT, "the id of an event", high=256)
 QUESTION = Argument("text", Kind.TEXT, "what to look for, in words", high=MAX_TEXT)
+AS_OF = Argument(
+    "as_of",
+    Kind.TEXT,
+    "the 'as_of' of a receipt: answer from exactly what could be seen then",
+    None,
+    high=32_768,
+)
 EVENT_SPACES = ("fused", "attack", "semantic", "temporal")
 """Where events are compared."""
 
@@ -186,5 +193,11 @@ _ALL = (
     Operation("stats", "Totals, and which replica answers."),
     Operation("ping", "Which replica answers."),
 )
-OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
-"""Every operation by its name."""
+PING = "ping"
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    if operation.name == PING
+    else replace(operation, arguments=(*operation.arguments, AS_OF))
+    for operation in _ALL
+}
+"""Every operation by its name. All that look at events take `as_of`."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from services.common.days.traffic import column_traffic
 from services.common.errors import AppiaError
 from services.common.events.windows import STEP_NS, STEPS, Cells, MemorySpace
+from services.rag.scope import HOURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,8 @@ class Queries:
         for model_id in scope.models_of(index):
             if own is not None and has and own.spec.model_id == model_id:
                 found[model_id] = own.vector(place.row)
+                if index == HOURS:
+                    scope.doubt_hours(place.view)
                 continue
             try:
                 found[model_id] = self._embed[index](scope.snapshot, place, model_id)

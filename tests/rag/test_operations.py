@@ -156,7 +156,7 @@ def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
         ("list", {"limit": -1}, "'limit' must be"),
         ("list", {"order": "random"}, "'order' must be one of newest, oldest"),
         ("get", {"event_id": ""}, "a text that is not empty"),
-        ("days", {"all": True}, "no argument 'all' of 'days'; there are: none"),
+        ("days", {"all": True}, "no argument 'all' of 'days'; there are: as_of"),
         ("stats", {"x": 1}, "no argument 'x'"),
         ("ping", {"x": 1}, "no argument 'x'"),
     ],

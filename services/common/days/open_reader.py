@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from services.common.days.view import SegmentView
 from services.common.durable import read_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,12 +71,12 @@ class OpenSegmentReader:
         for name in EVENT_INDICES:
             index = self._index(name, counts[name], rows)
             if index is None:
-                missing[name] = "not written yet"
+                missing[name] = NOT_WRITTEN
             else:
                 indices[name] = index
                 if index.rows < rows:
-                    missing[name] = f"{index.rows} of {rows} rows written"
-        return SegmentView(
+                    missing[name] = _behind(index.rows, rows)
+        view = SegmentView(
             day=self._day,
             name=f"open-{self._names.folder.name}",
             sealed=False,
@@ -86,6 +89,7 @@ class OpenSegmentReader:
             events=self._events,
             missing=missing,
         )
+        return replace(view, identity=identity_of(view))
 
     def _follow(self, rows: int) -> None:
         """Map the committed rows, and read the tables that they refer to (written and synced before the rows)."""
@@ -120,6 +124,72 @@ class OpenSegmentReader:
         """Close the files; views given before may no longer fetch events."""
         self._events.close()
         self._log.close()
+
+
+NOT_WRITTEN = "not written yet"
+"""Why an index is not there that has no rows."""
+
+
+def _behind(rows: int, most: int) -> str:
+    return f"{rows} of {most} rows written"
+
+
+def written_rows(view: SegmentView) -> dict[str, int]:
+    """How many rows of each index of an open segment were committed, also beyond those of the view; 0 for none."""
+    return {
+        name: view.indices[name].rows + view.indices[name].hidden if name in view.indices else 0
+        for name in EVENT_INDICES
+    }
+
+
+def cut_back(view: SegmentView, rows: int, written: Mapping[str, int]) -> SegmentView:
+    """What was seen of an open segment when it had `rows` rows, and each index as many as `written` says.
+
+    Nothing is copied. Blocks about 2 ms for a million rows, which have to name the vectors that were there.
+
+    Raises:
+        ValueError: the view has not that many rows yet.
+    """
+    if rows == view.rows and written == written_rows(view):
+        return view
+    if rows > view.rows:
+        raise ValueError(f"{view.rows} rows and not {rows}")
+    indices: dict[str, VectorIndex] = {}
+    missing: dict[str, str] = {}
+    for name in EVENT_INDICES:
+        if not written[name]:
+            missing[name] = NOT_WRITTEN
+            continue
+        indices[name] = _cut_index(view, name, rows, written[name])
+        if written[name] < rows:
+            missing[name] = _behind(written[name], rows)
+    columns = {name: column[:rows] for name, column in view.columns.items()}
+    cut = replace(view, rows=rows, columns=columns, indices=indices, missing=missing)
+    return replace(cut, identity=identity_of(cut))
+
+
+def _cut_index(view: SegmentView, name: str, rows: int, written: int) -> VectorIndex:
+    index = view.indices.get(name)
+    if index is None or written > index.rows:
+        raise ValueError(f"{0 if index is None else index.rows} rows of {name} and not {written}")
+    shown = min(rows, written)
+    if index.codes is None:
+        vectors, codes = index.vectors[:shown], None
+    else:
+        # Vectors are numbered in the order in which rows first have them, each batch after the one before.
+        vectors, codes = index.vectors[: int(index.codes[:written].max()) + 1], index.codes[:shown]
+    return replace(index, rows=shown, vectors=vectors, codes=codes, hidden=written - shown)
+
+
+def identity_of(view: SegmentView) -> str:
+    """Of what an open segment shows: its last row, which says where in the log it lies, and the models."""
+    digest = hashlib.sha256()
+    if view.rows:
+        for name in ROW.names or ():
+            digest.update(view.columns[name][view.rows - 1].tobytes())
+    for name, index in sorted(view.indices.items()):
+        digest.update(f"{name} {index.spec.model_id}\n".encode())
+    return digest.hexdigest()
 
 
 def _inode(path: Path) -> int | None:

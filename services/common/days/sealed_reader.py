@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
-from services.common.days.manifest import check_artifacts, read_manifest
+from services.common.days.manifest import MANIFEST, check_artifacts, digest_file, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.store import SegmentEvents
 from services.common.days.vector_files import map_vectors
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from services.common.days.names import GenerationNames
     from services.common.days.vectors import VectorIndex
+
+
+NOT_BUILT = "not built yet"
+"""Why an index is not there that never was."""
 
 
 def open_index(folder: Path) -> VectorIndex:
@@ -43,8 +48,13 @@ def open_entity_index(folder: Path) -> EntityIndex:
 class SealedReader:
     """One generation of a day, opened once. Views may be used by any thread."""
 
-    def __init__(self, day: str, names: GenerationNames) -> None:
+    def __init__(self, day: str, names: GenerationNames, versions: Mapping[str, int] | None = None) -> None:
         """Check and map the chunk.
+
+        Args:
+            day: which the generation is of.
+            names: of the generation.
+            versions: of each index the one to show, and no other index; by default those that are published.
 
         Raises:
             AppiaError: the chunk cannot be used.
@@ -53,7 +63,10 @@ class SealedReader:
         self.names = names
         self.chunk = open_chunk(names.chunk)
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
+        self._wanted = versions
         self._versions: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
+        self._digests: dict[str, str] = {"": digest_file(names.chunk / MANIFEST).sha256}
         self._indices: dict[str, VectorIndex] = {}
         self._hosts: EntityIndex | None = None
         self._missing: dict[str, str] = {}
@@ -65,7 +78,7 @@ class SealedReader:
         return int(self.chunk.manifest.facts["through_segment"])
 
     def view(self) -> SegmentView:
-        """The generation with the indices that are published now; the same object while that stays so."""
+        """The generation with the indices to show; the same object while those that are published stay so."""
         changed = self._view is None
         for name in INDICES:
             changed |= self._follow(name)
@@ -74,16 +87,16 @@ class SealedReader:
         return self._view
 
     def _follow(self, name: str) -> bool:
-        """Open the index version that CURRENT names, unless it is open already; True when something changed."""
+        """Open the index version to show, unless it is open already; True when something changed."""
         try:
-            version = read_pointer(self.names.index_current(name))
+            version = self._version(name)
             if version is None:
-                fault = "not built yet"
+                fault = NOT_BUILT
             elif self._versions.get(name) == version:
                 return False
             else:
                 self._versions[name] = version
-                self._open(name, self.names.index_version(name, version))
+                self._open(name, version)
                 self._missing.pop(name, None)
                 return True
         except AppiaError as error:
@@ -92,11 +105,19 @@ class SealedReader:
         self._missing[name] = fault
         return changed
 
-    def _open(self, name: str, folder: Path) -> None:
+    def _version(self, name: str) -> int | None:
+        if self._wanted is None:
+            return read_pointer(self.names.index_current(name))
+        return self._wanted.get(name)
+
+    def _open(self, name: str, version: int) -> None:
+        folder = self.names.index_version(name, version)
         if name == ENTITY:
             self._hosts = open_entity_index(folder)
         else:
             self._indices[name] = open_index(folder)
+        self._shown[name] = version
+        self._digests[name] = digest_file(folder / MANIFEST).sha256
 
     def _make_view(self) -> SegmentView:
         return SegmentView(
@@ -112,7 +133,15 @@ class SealedReader:
             events=self._events,
             hosts=self._hosts,
             missing={**_left_out(self._indices), **self._missing},
+            versions={name: self._shown[name] for name in INDICES if name in self._shown},
+            damaged=frozenset(name for name, fault in self._missing.items() if fault != NOT_BUILT),
+            identity=self._identity(),
         )
+
+    def _identity(self) -> str:
+        """Of the manifests, which have the SHA-256 of all else."""
+        digests = "".join(f"{name} {digest}\n" for name, digest in sorted(self._digests.items()))
+        return hashlib.sha256(digests.encode()).hexdigest()
 
     def close(self) -> None:
         """Close the files; views given before may no longer fetch events."""

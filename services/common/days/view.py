@@ -52,3 +52,8 @@ class SegmentView:
     events: EventStore
     hosts: EntityIndex | None = None  # only of a sealed generation
     missing: Mapping[str, str] = field(default_factory=dict)  # index -> why it is not there
+    versions: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of a sealed generation: index -> version shown
+    damaged: frozenset[str] = frozenset()  # indices of which a version cannot be read
+    identity: str = ""  # hexadecimal; another one where what is shown is not the same
