@@ -170,7 +170,7 @@ def test_acknowledged_feedback_outlives_a_kill(
     first = launch()
     assert ask(first, "feedback", **said)["new"]
     first.end(signal.SIGKILL)
-    assert [verdicts for verdicts in read_feedback(state).verdicts.values()] == [("false_positive",)]
+    assert list(read_feedback(state).verdicts.values()) == [("false_positive",)]
     second = launch()
     assert not ask(second, "feedback", **said)["new"]
     with pytest.raises(RpcRefused, match="says nothing") as refused:
