@@ -10,6 +10,7 @@ from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.browser import count_events, describe_days, get_event, list_events
 from services.rag.entities import parse_host
+from services.rag.remark_list import list_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
         "search": lambda snapshot, q: tools.texts.search(snapshot, q.values["text"], q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
+        "feedback": lambda snapshot, q: list_remarks(snapshot, q.values["event_id"], q.bounds),
         "days": lambda snapshot, _: describe_days(snapshot),
         "stats": lambda snapshot, _: {**count_events(snapshot), "replica": tools.replica.describe()},
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from services.common.days.metadata import SOURCES
 from services.common.days.names import parse_day
 from services.common.errors import UsageError
+from services.rag.feedback import FEEDBACK
 from services.rag.filters import DAY_NS, DayTime, Filters, Inside, PortRange, ScoreRange
 from services.rag.networks import INTERNAL, parse_network, parse_networks
 
@@ -182,6 +183,12 @@ def _number(value: object, highest: int) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= highest else None
 
 
+def _feedback(key: str, value: object) -> str:
+    if value not in FEEDBACK:
+        raise UsageError(f"The filter {key!r} must be one of {', '.join(FEEDBACK)}, not {_shown(value)}.")
+    return str(value)
+
+
 def _flag(key: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"The filter {key!r} must be true or false, not {_shown(value)}.")
@@ -229,6 +236,7 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "node": _list_of(_text),
     "source": _list_of(_source),
     "fast_triggered": _flag,
+    "feedback": _list_of(_feedback),
 }
 FILTER_KEYS = (
     frozenset(_READERS)

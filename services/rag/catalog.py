@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
+from services.rag.feedback import FollowedRemarks, Remarks
 from services.rag.past import NotVisibleYet, PastSegments
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Snapshot:
     number: int = 0
     segments: tuple[Segment, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
     def rows(self) -> int:
@@ -81,6 +83,7 @@ class Catalog:
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
         self._past = PastSegments(state)
+        self._feedback = FollowedRemarks(state, log)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()
@@ -155,6 +158,8 @@ class Catalog:
 
     def _open_first(self) -> None:
         """Open all days by two threads; each can be searched as soon as it is open."""
+        with self._polling:
+            self._feedback.poll()
         names = [self._state.day(day) for day in reversed(self._state.days())]
         with self._lock:
             self._days = {day.day: DayFiles(day, fault=BEING_OPENED) for day in names}
@@ -208,7 +213,7 @@ class Catalog:
             with self._lock:
                 followers = [follower for day in self._days.values() for follower in day.followers]
             # Every follower has to be asked, so no `any` over a generator here.
-            if any([follower.poll() for follower in followers]):  # noqa: C419 - see above
+            if any([self._feedback.poll(), *(follower.poll() for follower in followers)]):
                 with self._lock:
                     self._publish()
             ended = time.monotonic()
@@ -223,6 +228,7 @@ class Catalog:
             number=self._snapshot.number + 1,
             segments=tuple(segment for day in days for segment in day.segments()),
             faults=tuple((day.names.day, fault) for day in days for fault in day.faults()),
+            remarks=self._feedback.remarks,
         )
 
     def _close_unused(self) -> None:

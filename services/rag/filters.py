@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from services.rag.networks import Network, addresses_in
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from services.rag.feedback import Remarks
     from services.rag.segments import Segment
 
 _NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
@@ -86,6 +87,8 @@ class Filters:
     scores: tuple[ScoreRange, ...] = ()
     source: tuple[int, ...] = ()  # DetectorSource
     fast_triggered: bool | None = None
+    feedback: tuple[str, ...] = ()  # of `feedback.FEEDBACK`
+    remarks: Remarks | None = field(default=None, compare=False)  # what analysts said by now, to tell that
 
     def select(self, segment: Segment) -> NDArray[np.int64] | None:
         """The rows that pass, int64, ascending; None for all of them."""
@@ -155,6 +158,8 @@ class Filters:
         yield from (_address_condition(columns, networks) for columns, networks in sides if networks)
         places = ("src_ip", self.src_internal), ("dst_ip", self.dst_internal)
         yield from (_inside_condition(column, inside) for column, inside in places if inside)
+        if self.feedback:
+            yield _feedback_condition(self.feedback, self.remarks)
 
     def _in_time(self, segment: Segment, span: slice) -> NDArray[np.bool_] | None:
         since, until = self._window()
@@ -176,6 +181,16 @@ def _hours_condition(hours: tuple[DayTime, ...]) -> Condition:
             began, ends = times >= one.start, times < one.stop
             passing |= began & ends if one.start < one.stop else began | ends
         return passing
+
+    return condition
+
+
+def _feedback_condition(wanted: tuple[str, ...], remarks: Remarks | None) -> Condition:
+    if remarks is None:
+        raise ValueError("what analysts said belongs to a snapshot: see Question.about")
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        return remarks.select(segment.view, wanted)[span]
 
     return condition
 

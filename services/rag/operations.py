@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import AppiaError
@@ -43,6 +43,14 @@ class Question:
         """The moment to answer from; None for now."""
         found: str | None = self.values.get("as_of")
         return found
+
+    def about(self, snapshot: Snapshot) -> Question:
+        """The question with filters that know what analysts had said when the snapshot was taken."""
+        filters = self.bounds.filters
+        if not filters.feedback:
+            return self
+        filters = replace(filters, remarks=snapshot.remarks)
+        return replace(self, bounds=replace(self.bounds, filters=filters))
 
 
 Answer = Callable[["Snapshot", Question], dict[str, Any]]
@@ -119,14 +127,14 @@ class Operations:
             with self._lease(question) as snapshot:
                 refuse_future(question.bounds.filters, snapshot, self._surroundings.now_ns())
                 try:
-                    found = answer(snapshot, question)
+                    found = answer(snapshot, question.about(snapshot))
                 except _GONE:
                     if question.as_of is not None:
                         raise NotFound("Files that 'as_of' names went meanwhile: leave it out.") from None
                 else:
                     receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
                     took_ms = round((time.perf_counter() - started) * 1000, 3)
-                    return {**found, "receipt": {**receipt, "took_ms": took_ms}}
+                    return snapshot.remarks.show_in({**found, "receipt": {**receipt, "took_ms": took_ms}})
             time.sleep(_GONE_WAIT_S)
         raise AppiaError("A day is being sealed and its new files cannot be read yet; ask again in a moment.")
 

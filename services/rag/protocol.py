@@ -189,6 +189,17 @@ _ALL = (
             Argument("order", Kind.CHOICE, "which come first", "newest", choices=("newest", "oldest")),
         ),
     ),
+    Operation(
+        "feedback",
+        "What analysts said about events, the newest first.",
+        (
+            Argument(
+                "event_id", Kind.TEXT, "the id of an event; all events where it is left out", None, high=256
+            ),
+            Argument("limit", Kind.WHOLE, "how many remarks at most", 20, 1, MAX_K),
+            FILTERS,
+        ),
+    ),
     Operation("days", "Which days there are, and their indices."),
     Operation("stats", "Totals, and which replica answers."),
     Operation("ping", "Which replica answers."),

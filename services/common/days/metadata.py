@@ -136,6 +136,16 @@ class MetadataReader:
         found = self._db.execute("SELECT row FROM events WHERE event_id = ? ORDER BY row", (event_id,))
         return [int(row) for (row,) in found]
 
+    def find_many(self, event_ids: Sequence[str]) -> list[tuple[str, int]]:
+        """The rows of all events with these ids, each with its id, ascending among those of one id."""
+        found: list[tuple[str, int]] = []
+        for start in range(0, len(event_ids), _SQLITE_VARIABLES):
+            part = event_ids[start : start + _SQLITE_VARIABLES]
+            marks = ",".join("?" * len(part))
+            select = f"SELECT event_id, row FROM events WHERE event_id IN ({marks}) ORDER BY row"  # noqa: S608 - only marks
+            found += [(str(event_id), int(row)) for event_id, row in self._db.execute(select, part)]
+        return found
+
     def fetch(self, rows: Sequence[int]) -> list[EventFields]:
         """The events in these rows, in the order asked for, as dictionaries of plain values (see `present`)."""
         found: dict[int, EventFields] = {}

@@ -36,6 +36,11 @@ class SegmentEvents:
         with self._reader() as reader:
             return reader.find(event_id)
 
+    def find_many(self, event_ids: Sequence[str]) -> list[tuple[str, int]]:
+        """The rows of all events with these ids, each with its id."""
+        with self._reader() as reader:
+            return reader.find_many(event_ids)
+
     def fetch(self, rows: Sequence[int]) -> list[EventFields]:
         """The events in these rows as dictionaries, in that order."""
         with self._reader() as reader:

@@ -23,6 +23,10 @@ class EventStore(Protocol):
         """Rows of the events with this id, ascending; may name rows that are not visible yet."""
         ...
 
+    def find_many(self, event_ids: Sequence[str]) -> list[tuple[str, int]]:
+        """The rows of all events with these ids, each with its id, ascending among those of one id; see `find`."""
+        ...
+
     def fetch(self, rows: Sequence[int]) -> list[EventFields]:
         """The events in these rows as dictionaries, in that order."""
         ...
