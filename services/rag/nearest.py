@@ -49,12 +49,14 @@ class Hits:
 class Wanted:
     """What is asked for: how many rows, and which not.
 
-    `moment_ns`, in nanoseconds since 1970, decides among equally near ones; `apart_from` is no answer to itself.
+    `moment_ns`, in nanoseconds since 1970, decides among equally near ones; `apart_from` is no answer to itself; of
+    the rows with the same vector in a segment at most `alike` are wanted, all where that is None.
     """
 
     k: int
     moment_ns: int
     apart_from: Place | None = None
+    alike: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
     Raises:
         RequestError: the time is over and nothing was searched.
     """
+    return merge(search_parts(scope, index, queries, wanted), wanted.k)
+
+
+def search_parts(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> list[Found]:
+    """The nearest rows of each part, by model. Arguments and errors as of `nearest`."""
     searched = [
         (vectors.spec.model_id, _nearest_in(scope.parts[number], number, (vectors, queries), wanted))
         for number, vectors in scope.searchable(index, queries)
@@ -87,7 +94,7 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
     for model_id, hits in reversed(searched):
         found.setdefault(model_id, []).append(hits)
     sizes = scope.rows_of(index)
-    return merge([Found(hits, sizes[model_id]) for model_id, hits in found.items()], wanted.k)
+    return [Found(hits, sizes[model_id]) for model_id, hits in found.items()]
 
 
 def _nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
@@ -97,7 +104,9 @@ def _nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wan
     times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
     near_in_time = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
     query = queries[vectors.spec.model_id]
-    near = vectors.search(query, wanted.k + (apart is not None), near_in_time, part.rows)
+    more = int(apart is not None)  # the event itself may be among those found
+    alike = None if wanted.alike is None else wanted.alike + more
+    near = vectors.search(query, wanted.k + more, near_in_time, part.rows, alike)
     gaps = near_in_time.gaps(near.rows)
     hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
     if apart is not None:
@@ -107,17 +116,16 @@ def _nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wan
 
 def merge(models: Sequence[Found], k: int) -> Hits:
     """The k nearest of what several models found: by `common_ranks`, equal ones by nearness in time."""
-    of_each = [_nearest_of(found.hits, k) for found in models]
+    of_each = [nearest_first(join(found.hits)).first(k) for found in models]
     hits = join(of_each)
     groups = np.repeat(np.arange(len(of_each)), [len(one.rows) for one in of_each])
     places = common_ranks(hits.distances, groups, np.array([found.rows for found in models], np.int64))
     return hits.take(np.lexsort((hits.gaps, places))[:k])
 
 
-def _nearest_of(several: Sequence[Hits], k: int) -> Hits:
-    """The k nearest of the hits of one model."""
-    hits = join(several)
-    return hits.take(by_distance(hits.distances, hits.gaps)[:k])
+def nearest_first(hits: Hits) -> Hits:
+    """Hits of one model by distance, of equally near ones those nearest in time first."""
+    return hits.take(by_distance(hits.distances, hits.gaps))
 
 
 def union(several: Sequence[Hits]) -> Hits:

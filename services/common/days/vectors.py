@@ -82,6 +82,15 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
+class _Choice:
+    """Which rows of the vectors found are wanted: those of the mask (rows,), `alike` of a vector, near in time."""
+
+    near: Nearness
+    mask: NDArray[np.bool_] | None
+    alike: int
+
+
+@dataclass(frozen=True)
 class VectorIndex:
     """One index of one segment as it was committed at one moment. Immutable; safe for several threads.
 
@@ -111,7 +120,12 @@ class VectorIndex:
         return row < self.rows and (self.codes is None or bool(self.codes[row] != NO_VECTOR))
 
     def search(
-        self, query: NDArray[np.float32], k: int, near: Nearness, selected: NDArray[np.int64] | None = None
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        near: Nearness,
+        selected: NDArray[np.int64] | None = None,
+        alike: int | None = None,
     ) -> Neighbours:
         """The k nearest rows to `query` (dim,), exact where no accelerator is asked.
 
@@ -120,6 +134,7 @@ class VectorIndex:
             k: how many rows at most.
             near: decides among rows of the same vector.
             selected: ascending rows to search in; None for all.
+            alike: at most so many rows of one vector, the nearest in time; None for all.
         """
         if selected is not None:
             selected = selected[: np.searchsorted(selected, self.rows)]
@@ -130,7 +145,7 @@ class VectorIndex:
             mask = np.zeros(self.rows, bool)
             mask[selected] = True
         ids, distances = self._nearest(query, k + self.hidden, selected)
-        return self._expand(ids, distances, k, (near, mask))
+        return self._expand(ids, distances, k, _Choice(near, mask, k if alike is None else min(alike, k)))
 
     def distinct(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The numbers and distances of the k nearest distinct vectors to `query` (dim,), the nearest first."""
@@ -217,7 +232,7 @@ class VectorIndex:
         ids: NDArray[np.int64],
         distances: NDArray[np.float32],
         k: int,
-        choice: tuple[Nearness, NDArray[np.bool_] | None],
+        choice: _Choice,
     ) -> Neighbours:
         """From vectors to at most k rows; among rows of one vector `choice` decides."""
         if self.codes is None:
@@ -225,23 +240,37 @@ class VectorIndex:
         if self.postings is not None:
             starts = self.postings.starts[ids].astype(np.int64)
             counts = self.postings.starts[ids + 1] - starts
-            if choice[1] is None:
-                needed = int(np.searchsorted(np.cumsum(counts), k)) + 1
+            if choice.mask is None:
+                needed = int(np.searchsorted(np.cumsum(np.minimum(counts, choice.alike)), k)) + 1
                 ids, distances = ids[:needed], distances[:needed]
-                starts, counts = starts[:needed], counts[:needed]
+                starts, counts = self._near_in_time(starts[:needed], counts[:needed], choice)
             if counts.sum() <= SORT_UP_TO:
                 return self._expand_at_once(starts, counts, distances, choice).first(k)
         return self._expand_one_by_one(ids, distances, k, choice)
+
+    def _near_in_time(
+        self, starts: NDArray[np.int64], counts: NDArray[np.int64], choice: _Choice
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The stretches of the postings in which the rows lie that `choice` can want, where times ascend."""
+        if self.postings is None or not choice.near.ascending:
+            return starts, counts
+        now = np.searchsorted(choice.near.time_ns, choice.near.moment_ns)
+        starts, ends = starts.copy(), starts + counts
+        for number in np.flatnonzero(counts > 2 * choice.alike).tolist():
+            start, end = int(starts[number]), int(ends[number])
+            place = start + int(np.searchsorted(self.postings.order[start:end], now))
+            starts[number], ends[number] = max(place - choice.alike, start), min(place + choice.alike, end)
+        return starts, ends - starts
 
     def _expand_at_once(
         self,
         starts: NDArray[np.int64],
         counts: NDArray[np.int64],
         distances: NDArray[np.float32],
-        choice: tuple[Nearness, NDArray[np.bool_] | None],
+        choice: _Choice,
     ) -> Neighbours:
         """All rows of some vectors, given by where their postings start and how many they are."""
-        near, mask = choice
+        near, mask = choice.near, choice.mask
         order = np.empty(0, np.uint32) if self.postings is None else self.postings.order
         ranks = np.repeat(np.arange(len(counts)), counts)
         offsets = np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -250,6 +279,9 @@ class VectorIndex:
             passing = mask[rows]
             rows, ranks = rows[passing], ranks[passing]
         best = np.lexsort((near.gaps(rows), ranks))
+        if choice.alike < len(best):
+            sorted_ranks = ranks[best]
+            best = best[np.arange(len(best)) - np.searchsorted(sorted_ranks, sorted_ranks) < choice.alike]
         return Neighbours(rows[best], distances[ranks[best]])
 
     def _expand_one_by_one(
@@ -257,10 +289,10 @@ class VectorIndex:
         ids: NDArray[np.int64],
         distances: NDArray[np.float32],
         k: int,
-        choice: tuple[Nearness, NDArray[np.bool_] | None],
+        choice: _Choice,
     ) -> Neighbours:
         """As `_expand`, without sorting all rows of a vector that very many have."""
-        near, mask = choice
+        near, mask = choice.near, choice.mask
         rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         values: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
         room = k
@@ -268,7 +300,7 @@ class VectorIndex:
             found = self.rows_of(vector)
             if mask is not None:
                 found = found[mask[found]]
-            found = near.pick(found, room)
+            found = near.pick(found, min(room, choice.alike))
             rows.append(found)
             values.append(np.full(len(found), distance, np.float32))
             room -= len(found)
