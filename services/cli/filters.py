@@ -83,6 +83,16 @@ class FilterOptions:
     node: Annotated[
         list[str] | None, _option("--node", metavar="NAME", text="Sensor that saw it; * for any characters.")
     ] = None
+    tags: Annotated[
+        list[str] | None,
+        _option("--tag", metavar="NAME", text="One of the event's tags; * for any characters."),
+    ] = None
+    technique: Annotated[
+        list[str] | None,
+        _option(
+            "--technique", metavar="ID", text="ATT&CK technique that the narrative names: T1046, T1021.002."
+        ),
+    ] = None
     source: Annotated[
         list[str] | None,
         _option(

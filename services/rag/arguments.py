@@ -29,6 +29,7 @@ DEFAULT_INTERNAL = parse_networks(INTERNAL)
 """The internal networks where none are given."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TECHNIQUE = re.compile(r"[Tt][0-9]{4}(\.[0-9]{3})?")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _MINUTE_NS = 60 * 10**9
@@ -167,6 +168,14 @@ def _protocol(key: str, value: object) -> int:
     return number
 
 
+def _technique(key: str, value: object) -> str:
+    if isinstance(value, str) and _TECHNIQUE.fullmatch(value):
+        return value.upper()
+    raise UsageError(
+        f"The filter {key!r} must be the number of an ATT&CK technique such as T1046 or T1021.002, not {_shown(value)}."
+    )
+
+
 def _source(key: str, value: object) -> int:
     if isinstance(value, str) and value.upper() in SOURCES:
         return SOURCES.index(value.upper())
@@ -234,6 +243,8 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "category": _list_of(_text),
     "label": _list_of(_text),
     "node": _list_of(_text),
+    "tags": _list_of(_text),
+    "technique": _list_of(_technique),
     "source": _list_of(_source),
     "fast_triggered": _flag,
     "feedback": _list_of(_feedback),

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.rag.networks import Network, addresses_in
+from services.common.days.columns import TAGS
+from services.rag.networks import addresses_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.rag.feedback import Remarks
+    from services.rag.networks import Network
     from services.rag.segments import Segment
 
 _NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
@@ -84,6 +86,8 @@ class Filters:
     category: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # one of the event's tags; an empty text: it has none
+    technique: tuple[str, ...] = ()  # numbers of ATT&CK techniques that the narrative names
     scores: tuple[ScoreRange, ...] = ()
     source: tuple[int, ...] = ()  # DetectorSource
     fast_triggered: bool | None = None
@@ -142,7 +146,11 @@ class Filters:
             ("label", self.label),
             ("node", self.node),
         )
-        yield from (_text_condition(column, wanted) for column, wanted in texts if wanted)
+        yield from (_text_condition(column, _text_matcher(wanted)) for column, wanted in texts if wanted)
+        if self.tags:
+            yield _tags_condition(self.tags)
+        if self.technique:
+            yield _technique_condition(self.technique)
         numbers = (("protocol", self.protocol), ("source", self.source))
         yield from (_number_condition(column, wanted) for column, wanted in numbers if wanted)
         if self.fast_triggered is not None:
@@ -171,6 +179,8 @@ class Filters:
 
 Condition = Callable[["Segment", slice], "NDArray[np.bool_] | None"]
 """Which rows of a stretch pass, bool; None for all of them."""
+Match = Callable[[str], object]
+"""Whether a text passes, as what is true or not."""
 
 
 def _hours_condition(hours: tuple[DayTime, ...]) -> Condition:
@@ -195,26 +205,59 @@ def _feedback_condition(wanted: tuple[str, ...], remarks: Remarks | None) -> Con
     return condition
 
 
-def _text_condition(column: str, wanted: tuple[str, ...]) -> Condition:
-    match = _text_matcher(wanted)
-
+def _text_condition(column: str, match: Match) -> Condition:
     def condition(segment: Segment, span: slice) -> NDArray[np.bool_] | None:
         view = segment.view
         present = np.flatnonzero(segment.tally.counts[column])
         passing = [code for code in present.tolist() if match(view.texts[code])]
         if len(passing) == len(present):
             return None
-        codes = view.columns[column][span]
-        if len(passing) <= 1:
-            return np.asarray(codes == passing[0]) if passing else np.zeros(len(codes), bool)
-        lookup = np.zeros(len(view.texts), bool)
-        lookup[passing] = True
-        return np.asarray(lookup[codes])
+        return _has_code(segment, span, column, passing)
 
     return condition
 
 
-def _text_matcher(wanted: tuple[str, ...]) -> Callable[[str], object]:
+def _has_code(segment: Segment, span: slice, column: str, passing: list[int]) -> NDArray[np.bool_]:
+    codes = segment.view.columns[column][span]
+    if len(passing) <= 1:
+        return np.asarray(codes == passing[0]) if passing else np.zeros(len(codes), bool)
+    lookup = np.zeros(len(segment.view.texts), bool)
+    lookup[passing] = True
+    return np.asarray(lookup[codes])
+
+
+def _tags_condition(wanted: tuple[str, ...]) -> Condition:
+    match_one, untagged = _text_matcher(wanted), "" in wanted
+
+    def match(joined: str) -> bool:
+        return any(map(match_one, joined.split(","))) if joined else untagged
+
+    by_column = _text_condition(TAGS, match)
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_] | None:
+        if TAGS in segment.tally.counts:
+            return by_column(segment, span)
+        # Written by an older release: only the database knows.
+        rows = np.array(segment.view.events.tagged(match), np.int64)
+        passing = np.zeros(span.stop - span.start, bool)
+        passing[rows[(rows >= span.start) & (rows < span.stop)] - span.start] = True
+        return passing
+
+    return condition
+
+
+def _technique_condition(wanted: tuple[str, ...]) -> Condition:
+    # T1021 also means T1021.002, and not the other way round.
+    match = re.compile(rf"\bATT&CK (?:{'|'.join(map(re.escape, wanted))})(?!\d)").search
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        passing = [code for code, text in enumerate(segment.view.texts) if match(text)]
+        return _has_code(segment, span, "narrative", passing)
+
+    return condition
+
+
+def _text_matcher(wanted: tuple[str, ...]) -> Match:
     # "?" and "[" are plain characters here: only "*" is special.
     escaped = (re.sub(r"([\[?])", r"[\1]", text.casefold()) for text in wanted)
     pattern = re.compile("|".join(map(fnmatch.translate, escaped)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.columns import TAGS
 from services.rag.pattern_tables import SegmentTables
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from services.common.days.view import SegmentView
 
-COUNTED = ("class", "category", "label", "node")
-"""The text columns whose values are counted."""
+COUNTED = ("class", "category", "label", "node", TAGS)
+"""The text columns whose values are counted; segments of older releases have no column of tags."""
 
 _LIMITS = np.iinfo(np.int64)
 
@@ -43,14 +44,13 @@ class Tally:
             rows=view.rows,
             first_ns=min(self.first_ns, int(times.min())),
             last_ns=max(self.last_ns, int(times.max())),
-            counts={name: self._count(name, view) for name in COUNTED},
+            counts={name: self._count(name, view) for name in COUNTED if name in view.columns},
         )
 
     def _count(self, name: str, view: SegmentView) -> NDArray[np.int64]:
-        new = np.bincount(view.columns[name][self.rows : view.rows], minlength=len(view.texts)).astype(
-            np.int64
-        )
         known = self.counts.get(name)
+        first = 0 if known is None else self.rows  # a column of tags may appear later
+        new = np.bincount(view.columns[name][first : view.rows], minlength=len(view.texts)).astype(np.int64)
         if known is not None:
             new[: len(known)] += known
         return new

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("BENIGN", "DDoS", "PortScan", "Bot ünder*", "")
 HOSTS = ("192.168.10.5", "192.168.10.51", "10.1.2.3", "8.8.8.8", "2001:db8::1", "2001:db8:1::7", "172.16.0.1")
+TAGS = ("lateral", "Exfil ünder", "web-01", "web-02")
 DIM = 8
 
 
@@ -145,6 +146,7 @@ class World:
         event.ml_detector_score = float(rng.integers(11)) / 10
         event.authoritative_source = int(rng.integers(7))  # type: ignore[assignment]
         event.fast_detector_triggered = bool(rng.integers(2))
+        event.event_tags.extend(TAGS[i] for i in np.flatnonzero(rng.integers(0, 3, len(TAGS)) == 0))
         if rng.integers(2):
             event.custom_metadata["label"] = ("Attack", "attack-two")[rng.integers(2)]
         flow = event.network_features

@@ -21,6 +21,7 @@ from services.rag.networks import INTERNAL, parse_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from services.rag.segments import Segment
 
@@ -105,6 +106,9 @@ def _passes(event: Any, day: str, raw: dict[str, Any]) -> bool:
         "category": lambda v: any(_like(p, event.threat_category) for p in v),
         "label": lambda v: any(_like(p, event.custom_metadata["label"]) for p in v),
         "node": lambda v: any(_like(p, event.originating_node_id) for p in v),
+        "tags": lambda v: (
+            any(_like(p, tag) for p in v for tag in event.event_tags) if event.event_tags else "" in v
+        ),
         "source": lambda v: SOURCES[event.authoritative_source] in v,
         "fast_triggered": lambda v: event.fast_detector_triggered is v,
         **{
@@ -132,6 +136,7 @@ TEXTS = {
     "category": _some("normal", "Attack", "att*k"),
     "label": _some("attack", "ATTACK*", "", "none"),
     "node": _some("node-1", "NODE-*", "node-?"),
+    "tags": _some("lateral", "WEB-*", "exfil ÜNDER", "*", "", "web", "lateral,web-01"),
 }
 FILTERS = st.fixed_dictionaries(
     {},
@@ -237,6 +242,8 @@ def test_times_are_read(text: object, nanoseconds: int) -> None:
         ({"src": "10.0.0.5/8"}, "has host bits set: write 10.0.0.0/8, or 10.0.0.5 for the one host"),
         ({"host": "2001:db8::1/32"}, "has host bits set: write 2001:db8::/32, or 2001:db8::1 for"),
         ({"host": "10.0.0.5/255.0.0.0"}, "has host bits set: write 10.0.0.0/8"),
+        ({"technique": "port scan"}, "'technique' must be the number of an ATT&CK technique such as T1046"),
+        ({"tags": [5]}, "'tags' must be a text"),
         ({"src_internal": "yes"}, "'src_internal' must be true or false"),
         ({"port": "80-70"}, "'port' is an impossible range: 80 is above 70"),
         ({"port": "70000-80"}, "'port' must be a port"),
@@ -261,6 +268,42 @@ def test_a_wrong_filter_is_named(raw: dict[str, Any], said: str) -> None:
     """Every filter that is wrong is refused by its name, with what it should be."""
     with pytest.raises(UsageError, match=re.escape(said)):
         parse_filters(raw)
+
+
+@pytest.mark.parametrize(
+    ("technique", "named"),
+    [("T1046", "T1046"), ("t1021.002", "T1021.002"), ("T1021", "T1021(.002)?"), ("T1999", "never")],
+)
+def test_techniques_are_those_that_narratives_name(
+    make_world: Any, tmp_path: Path, technique: str, named: str
+) -> None:
+    """A technique passes where the narrative names it or a part of it, and a longer number is another one."""
+    world = make_world(tmp_path)
+    events = world.make(DAY, 6)
+    kinds = (
+        ("PortScan", 80),
+        ("lateral", 445),
+        ("lateral", 22),
+        ("benign", 80),
+        ("Bot", 80),
+        ("PortScan", 443),
+    )
+    for event, (klass, port) in zip(events, kinds, strict=True):
+        event.final_classification, event.threat_category = klass, ""
+        event.network_features.destination_port, event.network_features.protocol_number = port, 6
+    world.write(DAY, events)
+    catalog = Catalog(world.state, make_logger("test"))
+    catalog.start()
+    assert catalog.wait_opened(30)
+    with catalog.lease() as snapshot:
+        (segment,) = snapshot.segments
+        narratives = [fields["narrative"] for fields in segment.view.events.fetch(range(6))]
+        chosen = parse_filters({"technique": technique}).select(segment)
+    catalog.stop()
+    wanted = [row for row, text in enumerate(narratives) if re.search(rf"ATT&CK {named}\b", text)]
+    assert chosen is not None
+    assert chosen.tolist() == wanted
+    assert wanted or technique == "T1999"
 
 
 def test_what_is_inside_is_a_setting(filled: Filled) -> None:

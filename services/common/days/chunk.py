@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.columns import ADDRESS_BYTES, map_columns, unpack_texts
+from services.common.days.columns import ADDRESS_BYTES, TAGS, map_columns, map_tags, unpack_texts
 from services.common.days.identity import IDENTITY
 from services.common.days.log import LogReader
 from services.common.days.manifest import check_artifacts, read_manifest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from services.common.days.manifest import Manifest
 
 EVENTS, COLUMNS, ADDRESSES, SYMBOLS = "events.log", "columns.bin", "addresses.bin", "symbols.bin"
+TAGS_FILE = "tags.bin"
 METADATA, IDENTITIES = "metadata.db", "identities.bin"
 MAPPED = (COLUMNS, ADDRESSES, SYMBOLS)
 
@@ -54,10 +55,14 @@ def open_chunk(folder: Path) -> Chunk:
         AppiaError: a file is missing or was changed.
     """
     manifest = read_manifest(folder)
-    faults = check_artifacts(folder, manifest, MAPPED)
+    has_tags = TAGS_FILE in manifest.artifacts  # days of older releases have them in their database only
+    faults = check_artifacts(folder, manifest, (*MAPPED, TAGS_FILE) if has_tags else MAPPED)
     if faults:
         raise AppiaError("; ".join(faults))
     raw = np.fromfile(folder / ADDRESSES, np.uint8)
     texts, _ = unpack_texts((folder / SYMBOLS).read_bytes())
     columns = map_columns(folder / COLUMNS, manifest.rows)
+    tags = map_tags(folder / TAGS_FILE, manifest.rows) if has_tags else None
+    if tags is not None:
+        columns[TAGS] = tags
     return Chunk(folder, manifest, columns, raw.reshape(-1, ADDRESS_BYTES), texts, LogReader(folder / EVENTS))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.chunk import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS
+from services.common.days.chunk import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS, TAGS_FILE
 from services.common.days.columns import ROW, AddressTable, TextTable, write_columns
 from services.common.days.identity import IDENTITY, identities, sort_identities
 from services.common.days.log import EVENT, EVENTS_A_BLOCK, Damage, LogReader, LogWriter
@@ -194,6 +194,7 @@ class _ChunkWriter:
             TextTable(tools.disk, folder / SYMBOLS, remembered=sys.maxsize),
         )
         self._parts: list[NDArray[np.void]] = []
+        self._tags: list[NDArray[np.uint32]] = []
         self._rows = 0
 
     def append(self, payloads: list[bytes]) -> None:
@@ -205,11 +206,13 @@ class _ChunkWriter:
         ]
         self._metadata.append(self._rows, table, narratives)
         self._parts.append(column_rows(table, narratives, np.concatenate(positions), self._tables))
+        self._tags.append(self._tables.texts.codes(table.tags))
         self._rows += len(payloads)
 
     def finish(self) -> None:
         self._metadata.finish()
         write_columns(self._folder / COLUMNS, np.concatenate([np.empty(0, ROW), *self._parts]))
+        np.concatenate([np.empty(0, np.uint32), *self._tags]).astype("<u4").tofile(self._folder / TAGS_FILE)
 
     def close(self) -> None:
         self._log.close()

@@ -48,6 +48,8 @@ ROW = np.dtype(
         ("bytes", "<f4"),
     ]
 )
+TAGS = "tags"
+"""A column beside those of `ROW`, in a file of its own: the number of the event's tags in the table of texts, u32."""
 ADDRESS_BYTES = 16
 
 REMEMBERED = 1 << 17
@@ -214,6 +216,17 @@ def map_columns(path: Path, rows: int) -> dict[str, NDArray[np.generic]]:
         name: raw[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name])
         for name in _names()
     }
+
+
+def map_tags(path: Path, rows: int) -> NDArray[np.uint32] | None:
+    """Map the tags of the first `rows` rows, uint32 (rows,); None where there are none for so many rows."""
+    try:
+        known = path.stat().st_size // 4
+    except FileNotFoundError:
+        return None
+    if rows > known:
+        return None
+    return np.asarray(np.memmap(path, "<u4", "r", shape=(rows,))) if rows else np.empty(0, np.uint32)
 
 
 def _names() -> Iterable[str]:

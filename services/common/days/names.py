@@ -119,6 +119,11 @@ class OpenNames:
         return self.folder / "columns.bin"
 
     @property
+    def tags(self) -> Path:
+        """For each row the number of its tags; absent in a segment of an older release until it is written on."""
+        return self.folder / "tags.bin"
+
+    @property
     def symbols(self) -> Path:
         """Texts that the columns refer to by number."""
         return self.folder / "symbols.bin"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.columns import ADDRESS_BYTES, ROW, unpack_texts
+from services.common.days.columns import ADDRESS_BYTES, ROW, TAGS, map_tags, unpack_texts
 from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import SegmentLogReader, VectorSpec
 from services.common.days.store import SegmentEvents
@@ -82,7 +82,7 @@ class OpenSegmentReader:
             sealed=False,
             generation=0,
             rows=rows,
-            columns={name: self._rows[name][:rows] for name in ROW.names or ()},
+            columns=self._columns(rows),
             addresses=self._addresses,
             texts=self._texts,
             indices=indices,
@@ -90,6 +90,13 @@ class OpenSegmentReader:
             missing=missing,
         )
         return replace(view, identity=identity_of(view))
+
+    def _columns(self, rows: int) -> dict[str, NDArray[np.generic]]:
+        columns: dict[str, NDArray[np.generic]] = {name: self._rows[name][:rows] for name in ROW.names or ()}
+        tags = map_tags(self._names.tags, rows)
+        if tags is not None:
+            columns[TAGS] = tags
+        return columns
 
     def _follow(self, rows: int) -> None:
         """Map the committed rows, and read the tables that they refer to (written and synced before the rows)."""

@@ -94,23 +94,36 @@ class ColumnWriter:
             self._columns.truncate(self.rows * ROW.itemsize)
             self._addresses = opened.enter_context(closing(AddressTable(disk, names.addresses)))
             self._texts = opened.enter_context(closing(TextTable(disk, names.symbols)))
+            self._tags = opened.enter_context(closing(disk.append_to(names.tags)))
+            self._complete_tags()
             self._counts = disk.counts(names.counts("metadata"))
             self._counts.write(self.rows, 0)
             opened.pop_all()
+
+    def _complete_tags(self) -> None:
+        """Cut off what was not committed, and fill in what an older release wrote into the database only."""
+        self._tags.truncate(min(self._tags.size // 4, self.rows) * 4)
+        known = self._tags.size // 4
+        if known < self.rows:
+            codes = self._texts.codes(self._metadata.tags(known, self.rows))
+            self._tags.write(codes.astype("<u4").tobytes())
+            for file in (self._texts, self._tags):
+                file.sync()
 
     def append(self, table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64]) -> None:
         """Commit the next rows: visible to readers and on disk on return."""
         rows = column_rows(table, narratives, positions, Tables(self._addresses, self._texts))
         self._metadata.append(self.rows, table, narratives)
         self._columns.write(rows.tobytes())
-        for file in (self._addresses, self._texts, self._columns):
+        self._tags.write(self._texts.codes(table.tags).astype("<u4").tobytes())
+        for file in (self._addresses, self._texts, self._columns, self._tags):
             file.sync()
         self.rows += len(rows)
         self._counts.write(self.rows, 0)
 
     def close(self) -> None:
         """Close all files."""
-        for file in (self._metadata, self._columns, self._addresses, self._texts, self._counts):
+        for file in (self._metadata, self._columns, self._addresses, self._texts, self._tags, self._counts):
             file.close()
 
 

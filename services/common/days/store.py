@@ -46,6 +46,11 @@ class SegmentEvents:
         with self._reader() as reader:
             return reader.fetch(rows)
 
+    def tagged(self, passes: Callable[[str], bool]) -> list[int]:
+        """The rows whose tags, joined by ",", pass, ascending."""
+        with self._reader() as reader:
+            return reader.tagged(passes)
+
     def payload(self, position: int) -> bytes:
         """The event's own bytes.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class EventStore(Protocol):
 
     def fetch(self, rows: Sequence[int]) -> list[EventFields]:
         """The events in these rows as dictionaries, in that order."""
+        ...
+
+    def tagged(self, passes: Callable[[str], bool]) -> list[int]:
+        """Rows whose tags, joined by ",", pass, ascending. Reads all tags: for segments without a column of them."""
         ...
 
     def payload(self, position: int) -> bytes:
