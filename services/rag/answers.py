@@ -36,7 +36,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     """The answer to every operation of `protocol.OPERATIONS` but `ping`, by its name."""
     return {
         "similar": _Similar(tools.searcher, tools.entities),
-        "search": lambda snapshot, q: tools.texts.search(snapshot, q.values["text"], q.bounds),
+        "search": lambda snapshot, q: tools.texts.search(snapshot, q),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
         "feedback": lambda snapshot, q: list_remarks(snapshot, q.values["event_id"], q.bounds),

@@ -37,6 +37,7 @@ from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings
+from services.rag.text_ranking import TextWeights
 from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
@@ -110,19 +111,21 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
-    tools = _tools(settings)
-    internal = parse_networks(settings.internal_networks)
-    return Operations(catalog, answers_with(tools), tools.replica, Surroundings(internal))
+    surroundings = Surroundings(parse_networks(settings.internal_networks))
+    tools = _tools(settings, surroundings)
+    return Operations(catalog, answers_with(tools), tools.replica, surroundings)
 
 
-def _tools(settings: RagSettings) -> Tools:
+def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries = Queries(models)
     return Tools(
         searcher=Searcher(queries, weights),
-        texts=TextSearch(queries, glossary),
+        texts=TextSearch(
+            queries, glossary, TextWeights(settings.weight_meaning, settings.weight_words), surroundings
+        ),
         entities=Entities(models, HostsOnDemand(models)),
         replica=Replica.of_this_process(settings.name, version("appia")),
     )

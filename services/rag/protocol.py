@@ -175,7 +175,9 @@ _ALL = (
         (
             QUESTION,
             K,
-            Argument("index", Kind.CHOICE, "where to look", "semantic", choices=("semantic",)),
+            Argument("by", Kind.CHOICE, "what ranks them", "fused", choices=("fused", "meaning", "words")),
+            Argument("parse", Kind.FLAG, "whether phrases of the text become filters", default=True),
+            Argument("now", Kind.TEXT, 'the moment that "yesterday" is said at, ISO 8601', None, high=40),
             FILTERS,
         ),
     ),

@@ -59,6 +59,12 @@ class RagSettings(ServiceSettings):
     weight_temporal: float = Field(
         1.0, ge=0, le=1000, description="weight of the temporal index in fused answers, 0 to 1000"
     )
+    weight_meaning: float = Field(
+        1.0, ge=0, le=1000, description="weight of the meaning of a text in `search`, 0 to 1000"
+    )
+    weight_words: float = Field(
+        1.0, ge=0, le=1000, description="weight of the words of a text in `search`, 0 to 1000"
+    )
     question_glossary: Literal["spanish", "none"] = Field(
         "spanish",
         description="`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "

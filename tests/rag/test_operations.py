@@ -152,7 +152,7 @@ def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
         ("search", {"text": " \n"}, "'text' must be a text that is not empty"),
         ("search", {"text": "x" * 1001}, "'text' must be a text of at most 1000 characters, not 1001"),
         ("search", {"text": "\ud800"}, "'text' must be a text of valid Unicode"),
-        ("search", {"text": "x", "index": "attack"}, "'index' must be one of semantic"),
+        ("search", {"text": "x", "by": "attack"}, "'by' must be one of fused, meaning, words"),
         ("list", {"limit": -1}, "'limit' must be"),
         ("list", {"order": "random"}, "'order' must be one of newest, oldest"),
         ("get", {"event_id": ""}, "a text that is not empty"),

@@ -15,12 +15,8 @@ from services.common.embedding.store import ModelStore
 from services.common.events.spanish import load_glossary
 from services.feed.readers.port import LabelMode
 from services.rag.client import Client, FixedReplicas
-from services.rag.scope import Bounds
-from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from benchmarks.narratives import Told
 
 SPANISH, ENGLISH = "escaneo de puertos desde fuera", "port scan inbound from outside"
@@ -44,33 +40,9 @@ def told(models: Path) -> Told:
     return embed_all(OnnxTexts(ModelStore(models).load("semantic"), OnnxSettings()), narratives)
 
 
-def test_what_was_understood_is_searched_and_told(
-    world: Any, follow: Any, small_queries: Callable[..., Any]
-) -> None:
-    """A Spanish question has the hits of its English words and says them; an English one says nothing."""
-    world.fill("2026-01-20", 30, sealed=True)
-    searcher = TextSearch(small_queries(world), load_glossary())
-    with follow(world).lease() as snapshot:
-        asked = [searcher.search(snapshot, text, Bounds(5)) for text in (SPANISH, ENGLISH)]
-    assert [answer["understood"] for answer in asked] == [ENGLISH, None]
-    assert asked[0]["hits"] == asked[1]["hits"]
-
-
-def test_without_a_glossary_words_are_asked_as_they_are(
-    world: Any, follow: Any, small_queries: Callable[..., Any]
-) -> None:
-    """With no glossary nothing is understood otherwise, and the vector is that of the Spanish words."""
-    world.fill("2026-01-20", 30, sealed=True)
-    plain, spanish = (TextSearch(small_queries(world), glossary) for glossary in (None, load_glossary()))
-    with follow(world).lease() as snapshot:
-        asked = [searcher.search(snapshot, SPANISH, Bounds(5)) for searcher in (plain, spanish)]
-    assert asked[0]["understood"] is None
-    assert [hit["distance"] for hit in asked[0]["hits"]] != [hit["distance"] for hit in asked[1]["hits"]]
-
-
-@pytest.mark.parametrize(("glossary", "understood"), [("spanish", ENGLISH), ("none", None)])
+@pytest.mark.parametrize(("glossary", "searched"), [("spanish", ENGLISH), ("none", SPANISH)])
 def test_a_replica_follows_its_setting(
-    world: Any, start_replica: Any, models: Path, glossary: str, understood: str | None
+    world: Any, start_replica: Any, models: Path, glossary: str, searched: str
 ) -> None:
     """A real replica answers a Spanish question by the setting `question_glossary`."""
     first = world.embedders
@@ -79,7 +51,8 @@ def test_a_replica_follows_its_setting(
     world.fill("2026-01-20", 20, sealed=True)
     replica = start_replica(world.state.root, models=str(models), question_glossary=glossary)
     with zmq.Context() as context, Client(FixedReplicas([replica.ready()["endpoint"]]), context) as client:
-        assert client.search(SPANISH, k=3)["understood"] == understood
+        asked = {"text": SPANISH, "k": 3, "parse": False}
+        assert client.ask("search", asked)["understood"]["searched"] == searched
 
 
 @pytest.mark.parametrize("part", ["seen", "unseen"])
