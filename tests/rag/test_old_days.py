@@ -96,7 +96,7 @@ def test_a_column_that_was_cut_short_is_completed(world: Any) -> None:
     """Where a crash left less of the column than there are rows, it is written anew from the database."""
     world.write(OPEN, world.make(OPEN, 30), index=False)
     world.close()
-    world._open.clear()  # noqa: SLF001 - what has been closed is opened again below
+    world._open.clear()
     names = world.state.day(OPEN).segment(1)
     whole = names.tags.read_bytes()
     names.tags.write_bytes(whole[:41])
