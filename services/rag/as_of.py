@@ -1,6 +1,6 @@
 """Names exactly what could be seen at a moment, in a short text: `as_of` of every receipt, and of requests.
 
-    as_of   := "nothing" | day (" " day)* [" #" check]
+    as_of   := ("nothing" | day (" " day)*) [" remarks=" number] [" now=" time] [" #" check]
     day     := date [".." date] [":" generation version*] segment*
     version := letter number      of an index; 1 where none is named, 0 where the index was not there
     segment := "+" number "=" rows committed*
@@ -8,18 +8,20 @@
     letter  := "a" attack | "s" semantic | "t" temporal | "e" entity
     date    := 2026-01-22, or 22 in the month of the date before
 
-`2026-01-20..24:1 25:2a3+4=785#...`: five days of generation 1; one of generation 2 with version 3 of `attack`, and 785
-rows of its open segment 4. The check, 12 hexadecimal digits, differs where the content does. See docs/receipts.md.
+`2026-01-20..24:1 25:2a3+4=785`: five days of generation 1; one of generation 2 with version 3 of `attack`, and 785
+rows of its open segment 4. `remarks` is how many remarks of analysts there were, `now` when a question in words was
+asked whose times are relative to that. The check, 12 hexadecimal digits, differs where the content does. See
+docs/receipts.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.common.days.names import EVENT_INDICES, INDICES
 from services.common.days.open_reader import written_rows
@@ -37,7 +39,9 @@ EXAMPLE = "2026-01-20..24:1 25+1=7853"
 
 _LETTERS = {"attack": "a", "semantic": "s", "temporal": "t", "entity": "e"}
 _NAMES = {letter: name for name, letter in _LETTERS.items()}
-_CHECK = re.compile(r"#([0-9a-f]{12})")
+_MORE = re.compile(
+    r"remarks=(?P<remarks>\d{1,12})|now=(?P<now>[0-9T:.Z-]{10,40})|#(?P<check>[0-9a-f]{12})", re.ASCII
+)
 _DATE = r"(?:\d{4}-\d\d-)?\d\d"
 _DAY = re.compile(
     rf"({_DATE})(?:\.\.({_DATE}))?(?::(\d{{1,6}})((?:[aste]\d{{1,6}})*))?((?:\+\d{{1,6}}=\d{{1,12}}(?:[ast]\d{{1,12}})*)*)",
@@ -68,25 +72,32 @@ class DayPart:
 
 @dataclass(frozen=True)
 class Moment:
-    """What could be seen: days, ascending. The check is None where who asks gave none."""
+    """What could be seen: days, ascending, and how many remarks of analysts.
+
+    `now` is when the question was asked, where that counts. The check is None where who asks gave none.
+    """
 
     days: tuple[DayPart, ...]
+    remarks: int = 0
+    now: str | None = None
     check: str | None = None
 
     @classmethod
-    def of(cls, views: Sequence[SegmentView]) -> Moment:
+    def of(cls, views: Sequence[SegmentView], remarks: int = 0) -> Moment:
         """What these views show, ordered by day, the sealed one of a day first."""
         by_day: dict[str, list[SegmentView]] = {}
         for view in views:
             by_day.setdefault(view.day, []).append(view)
-        return cls(tuple(_part(day, by_day[day]) for day in sorted(by_day)), check_of(views))
+        check = check_of(views) if views else None
+        return cls(tuple(_part(day, by_day[day]) for day in sorted(by_day)), remarks, check=check)
 
     def to_text(self) -> str:
         """As a receipt has it."""
-        if not self.days:
-            return NOTHING
-        words = list(_words(self.days))
-        return " ".join([*words, f"#{self.check}"] if self.check else words)
+        words = list(_words(self.days)) or [NOTHING]
+        words += [f"remarks={self.remarks}"] if self.remarks else []
+        words += [f"now={self.now}"] if self.now else []
+        words += [f"#{self.check}"] if self.check else []
+        return " ".join(words)
 
 
 def check_of(views: Iterable[SegmentView]) -> str:
@@ -102,11 +113,15 @@ def read_moment(text: str) -> Moment:
         UsageError: it is none.
     """
     words = text.split()
-    check = _CHECK.fullmatch(words[-1]) if words else None
-    if check:
+    more: dict[str, str] = {}
+    while words and (match := _MORE.fullmatch(words[-1])):
+        more.update({name: value for name, value in match.groupdict().items() if value})
         words.pop()
-    if words == [NOTHING] and not check:
-        return Moment(())
+    days = () if words == [NOTHING] else tuple(_read_days(words))
+    return Moment(days, int(more.get("remarks", 0)), more.get("now"), more.get("check"))
+
+
+def _read_days(words: Sequence[str]) -> list[DayPart]:
     days: list[DayPart] = []
     for word in words:
         try:
@@ -117,7 +132,20 @@ def read_moment(text: str) -> Moment:
             raise _wrong(f"it names more than {MAX_DAYS} days")
     if not days or any(one.day >= after.day for one, after in pairwise(days)):
         raise _wrong("its days must ascend" if days else "it names no day")
-    return Moment(tuple(days), check[1] if check else None)
+    return days
+
+
+def says_when(answer: Mapping[str, Any]) -> bool:
+    """Whether filters of time were understood from words, which may be relative to the moment of asking."""
+    understood = answer.get("understood")
+    return isinstance(understood, dict) and not {"since", "until", "days"}.isdisjoint(
+        understood.get("filters", ())
+    )
+
+
+def with_now(as_of: str, now: str) -> str:
+    """An `as_of` that also names the moment of asking, ISO 8601."""
+    return replace(read_moment(as_of), now=now).to_text()
 
 
 def _wrong(why: str) -> UsageError:
@@ -193,6 +221,8 @@ def _read_word(word: str, before: str) -> list[DayPart]:
     if match[3] and not generation:
         raise ValueError(word)
     segments = tuple(_open_part(*found) for found in _SEGMENT.findall(match[5]))
+    if any(one.number >= after.number for one, after in pairwise(segments)):
+        raise ValueError(word)
     return [DayPart((first + timedelta(n)).isoformat(), generation, versions, segments) for n in range(days)]
 
 

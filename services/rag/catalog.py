@@ -62,7 +62,8 @@ class Snapshot:
     @cached_property
     def as_of(self) -> str:
         """Names exactly what this shows, apart from faults; `Catalog.lease_past` gives it again."""
-        return Moment.of([segment.view for segment in self.segments]).to_text()
+        views = [segment.view for segment in self.segments]
+        return Moment.of(views, self.remarks.page.count).to_text()
 
 
 class Catalog:
@@ -137,11 +138,14 @@ class Catalog:
                 current = held.enter_context(self.lease())
                 try:
                     past = held.enter_context(self._past.lease(as_of, current.segments, deadline))
+                    remarks = current.remarks.at(past.remarks)
+                    if remarks.page.count < past.remarks:
+                        raise NotVisibleYet("the remarks of analysts")  # noqa: TRY301 - as where rows are missing
                 except NotVisibleYet:
                     if look == _PAST_LOOKS - 1:
                         raise
                 else:
-                    yield Snapshot(past.number, past.segments)
+                    yield Snapshot(past.number, past.segments, remarks=remarks)
                     return
             deadline.check()
             time.sleep(POLL_S)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from services.common.errors import AppiaError
 from services.common.rpc import NotFound
 from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
+from services.rag.as_of import read_moment, says_when, with_now
 from services.rag.limits import refuse_future
 from services.rag.protocol import OPERATIONS, PING
-from services.rag.scope import Bounds, Scope
+from services.rag.scope import Bounds, Scope, iso_time
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -37,6 +38,7 @@ class Question:
 
     values: Mapping[str, Any]
     bounds: Bounds
+    now: str | None = None  # the moment of asking, where `values` have it because the request named none
 
     @property
     def as_of(self) -> str | None:
@@ -133,6 +135,8 @@ class Operations:
                         raise NotFound("Files that 'as_of' names went meanwhile: leave it out.") from None
                 else:
                     receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
+                    if question.now is not None and says_when(found):
+                        receipt = {**receipt, "as_of": with_now(receipt["as_of"], question.now)}
                     took_ms = round((time.perf_counter() - started) * 1000, 3)
                     return snapshot.remarks.show_in({**found, "receipt": {**receipt, "took_ms": took_ms}})
             time.sleep(_GONE_WAIT_S)
@@ -148,4 +152,13 @@ class Operations:
         values = operation.read(raw)
         count = values.get("k", values.get("limit", 1))
         filters = parse_filters(values.get("filters", {}), self._surroundings.internal)
-        return Question(values, Bounds(count, filters, deadline))
+        now = None
+        if "now" in values and values["now"] is None:
+            now = self._now(values.get("as_of"))
+            values["now"] = now
+        return Question(values, Bounds(count, filters, deadline), now)
+
+    def _now(self, as_of: str | None) -> str:
+        """The moment that words like "yesterday" are relative to: that of asking, then or now."""
+        then = read_moment(as_of).now if as_of is not None else None
+        return then or iso_time(self._surroundings.now_ns())

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from services.common.days.names import number_name
@@ -52,6 +52,7 @@ class Past:
 
     number: int
     segments: tuple[Segment, ...]
+    remarks: int = 0  # how many remarks of analysts there were
 
 
 @dataclass
@@ -107,10 +108,11 @@ class PastSegments:
             self._close_unused()
 
     def _hold(self, text: str) -> _Held:
-        moment = read_moment(text)
+        moment = replace(read_moment(text), now=None)
+        name = moment.to_text()
         with self._lock:
-            held = self._held.setdefault(moment.to_text(), _Held(moment))
-            self._held.move_to_end(moment.to_text())
+            held = self._held.setdefault(name, _Held(moment))
+            self._held.move_to_end(name)
             held.users += 1
             return held
 
@@ -151,7 +153,7 @@ class PastSegments:
         """The same object as long as the segments are the same."""
         if not held.past.number or list(map(id, held.past.segments)) != list(map(id, segments)):
             self._number -= 1
-            held.past = Past(self._number, segments)
+            held.past = Past(self._number, segments, held.moment.remarks)
         return held.past
 
     def _sealed(self, held: _Held, part: DayPart, at: _Current) -> Segment:
@@ -193,6 +195,10 @@ class PastSegments:
             )
         cut = held.cut.get((day, part.number))
         if cut is not None and cut.view.events is segment.view.events:
+            if cut.view is not segment.view and cut.tables is segment.tables:
+                cut = held.cut[day, part.number] = Segment(
+                    cut.view, cut.tally
+                )  # those tables are of more rows now
             return cut
         try:
             view = cut_back(segment.view, part.rows, part.written)
