@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.names import ENTITY
@@ -10,6 +10,7 @@ from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.browser import count_events, describe_days, get_event, list_events
 from services.rag.entities import parse_host
+from services.rag.novelty.finder import NovelQuestion, Novelty
 from services.rag.remark_list import list_remarks
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Tools:
     texts: TextSearch
     entities: Entities
     replica: Replica
+    novelty: Novelty = field(default_factory=Novelty)
 
 
 def answers_with(tools: Tools) -> Mapping[str, Answer]:
@@ -37,6 +39,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     return {
         "similar": _Similar(tools.searcher, tools.entities),
         "search": lambda snapshot, q: tools.texts.search(snapshot, q),
+        "novel": lambda snapshot, q: tools.novelty.find(snapshot, _novel(q.values), q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
         "feedback": lambda snapshot, q: list_remarks(snapshot, q.values["event_id"], q.bounds),
@@ -47,6 +50,10 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
 
 def _list(snapshot: Snapshot, question: Question) -> dict[str, Any]:
     return list_events(snapshot, question.bounds, newest_first=question.values["order"] == "newest")
+
+
+def _novel(values: Mapping[str, Any]) -> NovelQuestion:
+    return NovelQuestion(values["days"], values["index"], values["percentile"])
 
 
 @dataclass(frozen=True)

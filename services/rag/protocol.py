@@ -181,6 +181,26 @@ _ALL = (
             FILTERS,
         ),
     ),
+    Operation(
+        "novel",
+        "Events of the last days that are unlike everything before them.",
+        (
+            Argument(
+                "days", Kind.WHOLE, "how many UTC days, up to the newest event that may pass", 1, 1, 366
+            ),
+            Argument("index", Kind.CHOICE, "where to compare", "fused", choices=EVENT_SPACES),
+            K,
+            Argument(
+                "percentile",
+                Kind.NUMBER,
+                "how many percent of past events, at their time, were less far from everything before them",
+                99.9,
+                90,
+                100,
+            ),
+            FILTERS,
+        ),
+    ),
     Operation("get", "One event whole.", (EVENT_ID,)),
     Operation(
         "list",
