@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from services.rag.catalog import Snapshot
     from services.rag.entities import Entities
+    from services.rag.explain import Explainer
     from services.rag.operations import Answer, Question, Replica
     from services.rag.searcher import Searcher
     from services.rag.text_search import TextSearch
@@ -30,6 +31,7 @@ class Tools:
     searcher: Searcher
     texts: TextSearch
     entities: Entities
+    explainer: Explainer
     replica: Replica
     novelty: Novelty = field(default_factory=Novelty)
 
@@ -39,6 +41,9 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     return {
         "similar": _Similar(tools.searcher, tools.entities),
         "search": lambda snapshot, q: tools.texts.search(snapshot, q),
+        "explain": lambda snapshot, q: tools.explainer.explain(
+            snapshot, q.values["event_id"], q.values["others"], q.bounds
+        ),
         "novel": lambda snapshot, q: tools.novelty.find(snapshot, _novel(q.values), q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,

@@ -12,10 +12,11 @@ from services.rag.feature_words import comparative, name_of, value_text
 from services.rag.spread import NOMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from services.rag.events import Place
     from services.rag.spread import Spread
 
 MOST_DELTAS = 12
@@ -23,7 +24,7 @@ MOST_DELTAS = 12
 ALIKE = 0.5
 """Sigmas below which two values are told as alike."""
 _MOST_TOLD = 100.0
-_LAYER_OF_NUMBERS = np.array([column not in NOMINAL for column in range(len(FEATURES))])
+_IS_A_NUMBER = np.array([column not in NOMINAL for column in range(len(FEATURES))])
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def compare(here: Measured, there: Measured, spread: Spread) -> dict[str, Any]:
     features are alike; and the features that only one of the two has.
     """
     both = here.present & there.present
-    sigmas = np.where(both & _LAYER_OF_NUMBERS, spread.sigmas(here.values, there.values), 0.0)
+    sigmas = np.where(both & _IS_A_NUMBER, spread.sigmas(here.values, there.values), 0.0)
     order = np.argsort(-np.abs(sigmas), kind="stable")
     told = _told_once([c for c in order.tolist() if sigmas[c]], here.values, there.values)
     named = [c for c in NOMINAL if both[c] and here.values[c] != there.values[c]]
@@ -98,10 +99,15 @@ def _values(column: int, here: Measured, there: Measured) -> dict[str, Any]:
     }
 
 
-def measured(payloads: list[bytes]) -> Iterator[Measured]:
-    """The features of some events."""
+def measure(places: Sequence[Place]) -> list[Measured]:
+    """The features of the events in some places; blocks for reading their bytes.
+
+    Raises:
+        AppiaError: the bytes of one are damaged.
+    """
     from services.common.events.features import extract  # noqa: PLC0415 - 15 MB that not every replica needs
 
+    positions = [int(place.view.columns["position"][place.row]) for place in places]
+    payloads = [place.view.events.payload(at) for place, at in zip(places, positions, strict=True)]
     found = extract(payloads)
-    for values, present in zip(found.values, found.present, strict=True):
-        yield Measured(values, present)
+    return [Measured(*pair) for pair in zip(found.values, found.present, strict=True)]

@@ -30,6 +30,7 @@ from services.common.settings import load_settings
 from services.rag.answers import Tools, answers_with
 from services.rag.catalog import Catalog
 from services.rag.entities import Entities
+from services.rag.explain import Explainer
 from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
@@ -127,6 +128,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
             queries, glossary, TextWeights(settings.weight_meaning, settings.weight_words), surroundings
         ),
         entities=Entities(models, HostsOnDemand(models)),
+        explainer=Explainer(queries, weights),
         replica=Replica.of_this_process(settings.name, version("appia")),
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_K = 1000
 DEFAULT_K = 10
 MAX_TEXT = 1000
+MAX_OTHERS = 50
 
 
 class Kind(StrEnum):
@@ -178,6 +179,25 @@ _ALL = (
             Argument("by", Kind.CHOICE, "what ranks them", "fused", choices=("fused", "meaning", "words")),
             Argument("parse", Kind.FLAG, "whether phrases of the text become filters", default=True),
             Argument("now", Kind.TEXT, 'the moment that "yesterday" is said at, ISO 8601', None, high=40),
+            FILTERS,
+        ),
+    ),
+    Operation(
+        "explain",
+        "What tells an event from others like it, and what would make it benign.",
+        (
+            EVENT_ID,
+            Argument(
+                "others",
+                Kind.TEXTS,
+                "ids of the events to compare with; without it the nearest",
+                None,
+                1,
+                MAX_OTHERS,
+            ),
+            Argument(
+                "k", Kind.WHOLE, "how many of the nearest, where 'others' is left out", 3, 1, MAX_OTHERS
+            ),
             FILTERS,
         ),
     ),

@@ -66,13 +66,13 @@ class Spread:
     def sigmas(self, here: NDArray[np.float32], there: NDArray[np.float32]) -> Matrix:
         """How many robust sigmas of the day `here` is above `there`, feature by feature; both (144,) or (n, 144).
 
-        The sigma is 1.4826 MAD. Where more than half of the day's events share one value, MAD is 0: then it is the
-        standard deviation of the sampled events and one more that differs as much as these two, so that no
-        difference counts more than sqrt(n + 1) sigmas of n events.
+        The sigma is 1.4826 MAD. Where more than half of the day's events have (nearly) one value, MAD is (nearly) 0:
+        then it is the standard deviation of the sampled events and one more that differs as much as these two, so that
+        no difference counts more than sqrt(n + 1) sigmas of n events.
         """
         difference = signed_log(here) - signed_log(there)
         one_more = np.sqrt((self.counts * self.deviation**2 + difference**2) / np.maximum(self.counts + 1, 1))
-        scale = np.maximum(np.where(self.mad > 0, self.mad, one_more), LEAST)
+        scale = np.maximum(np.where(self.mad >= LEAST, self.mad, one_more), LEAST)
         return np.asarray(difference / scale)
 
     def share(self, column: int, value: float) -> float:

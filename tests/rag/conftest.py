@@ -30,6 +30,7 @@ from services.common.logs import make_logger
 from services.rag.answers import Tools, answers_with
 from services.rag.catalog import Catalog
 from services.rag.entities import Entities
+from services.rag.explain import Explainer
 from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.operations import Operations, Replica
 from services.rag.queries import Queries
@@ -317,7 +318,10 @@ def replica(follow: Any, small_queries: Any, small_entities: Any) -> Callable[[W
     def make(world: World) -> Mapping[str, Handler]:
         own = Replica("rag-7", 42, "0.0", 0.0)
         queries = small_queries(world)
-        tools = Tools(Searcher(queries, FusionWeights()), TextSearch(queries), small_entities(world), own)
+        explainer = Explainer(queries, FusionWeights())
+        tools = Tools(
+            Searcher(queries, FusionWeights()), TextSearch(queries), small_entities(world), explainer, own
+        )
         return Operations(follow(world), answers_with(tools), own).handlers()
 
     return make

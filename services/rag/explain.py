@@ -1,0 +1,150 @@
+"""Answers `explain`: what tells an event from others, which index saw the likeness, and what would make it benign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from services.common.days.fusion import fuse, quantized, similarity
+from services.common.days.names import EVENT_INDICES
+from services.rag.attack_space import Subject
+from services.rag.benign import BenignRows
+from services.rag.deltas import compare, measure
+from services.rag.events import Place, find_event, read_events
+from services.rag.nearest import Wanted, exact_distances, nearest, union
+from services.rag.patterns import narratives_of
+from services.rag.scope import Scope
+from services.rag.spread import Spreads
+from services.rag.what_if import what_if
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.common.days.fusion import FusionWeights
+    from services.rag.catalog import Snapshot
+    from services.rag.deltas import Measured
+    from services.rag.nearest import Hits
+    from services.rag.queries import Queries, Vectors
+    from services.rag.scope import Bounds
+    from services.rag.spread import Spread
+
+DEPTH = 200
+"""So many nearest events of each index are looked at to tell the rank of another event."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The event, and its neighbourhood in each index that has it."""
+
+    subject: Subject
+    queries: Mapping[str, Vectors]
+    near: Mapping[str, Hits]  # the `DEPTH` nearest
+    spread: Spread
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains events. Safe for several threads; each call blocks for its own search and for reading events."""
+
+    queries: Queries
+    weights: FusionWeights
+    spreads: Spreads = field(default_factory=Spreads)
+    benign: BenignRows = field(default_factory=BenignRows)
+
+    def explain(
+        self, snapshot: Snapshot, event_id: str, others: Sequence[str] | None, bounds: Bounds
+    ) -> dict[str, Any]:
+        """Compare an event with others, or with the nearest of each behaviour where none are named.
+
+        Gives {"event", "day", "others", "what_if", "receipt"}; docs/explain.md describes each.
+
+        Raises:
+            NotFound: there is no such event.
+            AppiaError: the bytes of an event are damaged.
+            RequestError: the deadline has passed.
+        """
+        place = find_event(snapshot, event_id)
+        named = None if others is None else [find_event(snapshot, other) for other in others]
+        scope = Scope(snapshot, bounds, EVENT_INDICES)
+        asked = self._ask(scope, place)
+        places = self._nearest(scope, asked, bounds.k) if named is None else named
+        change = what_if(scope, asked.subject, self.queries.models, (self.benign, asked.spread))
+        spread = asked.spread
+        return {
+            "event": read_events([place])[0],
+            "day": {"day": spread.day, "rows": spread.rows, "sampled": spread.sampled},
+            "others": self._compare(asked, places),
+            "what_if": change,
+            "receipt": scope.receipt(),
+        }
+
+    def _ask(self, scope: Scope, place: Place) -> _Asked:
+        made = {index: self.queries.of_event(scope, place, index) for index in EVENT_INDICES}
+        queries = {index: vectors for index, vectors in made.items() if vectors}
+        wanted = Wanted(DEPTH, place.time_ns, place)
+        near = {index: nearest(scope, index, vectors, wanted) for index, vectors in queries.items()}
+        spread = self.spreads.of(scope.snapshot, place.view.day)
+        return _Asked(Subject(place, measure([place])[0]), queries, near, spread)
+
+    def _nearest(self, scope: Scope, asked: _Asked, k: int) -> list[Place]:
+        """Of the events that are nearest by all indices fused, the first of each narrative, at most k."""
+        if not asked.near:
+            return []
+        hits = union(list(asked.near.values()))
+        ranked = {index: exact_distances(scope, index, v, hits) for index, v in asked.queries.items()}
+        distances = {index: found for index, (found, _) in ranked.items()}
+        scores = fuse(distances, self.weights, {index: places for index, (_, places) in ranked.items()})
+        # Rows of hits ascend by part and row, so of equal ones the order is settled.
+        order = np.lexsort((hits.gaps, -np.rint(scores / 1e-12)))
+        narratives = narratives_of(scope, hits)
+        firsts: dict[str, Place] = {}
+        for number in order.tolist():
+            place = Place(scope.parts[int(hits.parts[number])].view, int(hits.rows[number]))
+            firsts.setdefault(narratives[number], place)
+            if len(firsts) == k:
+                break
+        return list(firsts.values())
+
+    def _compare(self, asked: _Asked, places: Sequence[Place]) -> list[dict[str, Any]]:
+        events = read_events(places)
+        features: Sequence[Measured] = measure(places) if places else []
+        return [
+            {
+                "event": event,
+                **compare(asked.subject.measured, other, asked.spread),
+                "likeness": _likeness(asked, place),
+            }
+            for event, other, place in zip(events, features, places, strict=True)
+        ]
+
+
+def _likeness(asked: _Asked, other: Place) -> dict[str, dict[str, Any]]:
+    """How near each index sees an event to the one asked about: see docs/explain.md."""
+    return {
+        index: found
+        for index, queries in asked.queries.items()
+        if (found := _likeness_in(index, queries, asked.near[index], other)) is not None
+    }
+
+
+def _likeness_in(index: str, queries: Vectors, near: Hits, other: Place) -> dict[str, Any] | None:
+    vectors = other.view.indices.get(index)
+    if vectors is None or not vectors.has(other.row) or vectors.spec.model_id not in queries:
+        return None
+    row = np.array([other.row], np.int64)
+    (distance,) = vectors.distances(queries[vectors.spec.model_id], row)
+    return {
+        "distance": float(distance),
+        "score": similarity(vectors.spec.metric, float(distance)),
+        "rank": rank_among(near.distances, distance),
+        "model": vectors.spec.model_id,
+    }
+
+
+def rank_among(nearest_distances: np.ndarray, distance: np.float32) -> int | None:
+    """1 + how many of the nearest are nearer; None where it is farther than all `DEPTH` of them."""
+    steps = np.sort(quantized(nearest_distances))
+    rank = int(np.searchsorted(steps, quantized(np.array([distance]))[0], "left")) + 1
+    return rank if rank <= max(len(steps), 1) or len(steps) < DEPTH else None
