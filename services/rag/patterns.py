@@ -74,6 +74,18 @@ class Patterns:
         tables = self._tables(scope, narratives)
         return [_told(tables, text) for text in narratives]
 
+    def count(self, scope: Scope) -> int:
+        """How many patterns there are among all events that pass."""
+        sealed = tuple(p.segment.tables.of(p.view) for p in scope.parts if p.rows is None and p.view.sealed)
+        found = set(self._merge(sealed).numbers) if sealed else set()
+        for part in scope.parts:
+            if part.rows is not None:
+                codes = np.bincount(np.asarray(part.view.columns["narrative"][part.rows]))
+                found.update(part.view.texts[code] for code in np.flatnonzero(codes).tolist())
+            elif not part.view.sealed:
+                found.update(part.segment.tables.of(part.view).numbers)
+        return len(found)
+
     def _tables(self, scope: Scope, narratives: Sequence[str]) -> list[PatternTable]:
         """Tables that together have the events of these narratives that pass; at most one for what never changes."""
         sealed, others, chosen = [], [], []

@@ -82,6 +82,10 @@ class Scope:
         self.parts.reverse()
         self._begun = False
         self._note_faults(bounds.filters)
+        self.note_missing(indices)
+
+    def note_missing(self, indices: Sequence[str]) -> None:
+        """Note which of these indices the parts lack, or have only partly."""
         for part in self.parts:
             for index in indices:
                 if index in part.view.missing:
