@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import answers
+from services.cli.answers_feedback import feedback_lines
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import JsonOption, StateOption, grouped
-from services.cli.output import print_json
+from services.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,3 +151,4 @@ def _ask(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any]) -> N
         print_json(answer)
     else:
         show(answer)
+        print_lines(*feedback_lines(answer))

@@ -102,6 +102,14 @@ class FilterOptions:
     fast_triggered: Annotated[
         bool | None, _flag("--fast-triggered/--no-fast-triggered", "Whether the fast detector fired.")
     ] = None
+    feedback: Annotated[
+        list[str] | None,
+        _option(
+            "--feedback",
+            metavar="KIND",
+            text="What analysts said: true_positive, false_positive, any, or none.",
+        ),
+    ] = None
     min_overall: Annotated[
         float | None, _option("--min-score", metavar="X", text="Overall threat score of at least X, 0 to 1.")
     ] = None
