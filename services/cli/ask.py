@@ -1,4 +1,4 @@
-"""The questions: `similar`, `search`, `get`, `list`, `days` and `stats`."""
+"""The questions: `similar`, `get`, `list`, `days` and `stats`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ class Asking:
     as_json: JsonOption = False
 
 
+@dataclass(frozen=True)
+class LongAsking(Asking):
+    """Options about whom to ask a question that may take long."""
+
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Longest wait for the answer.")
+    ] = 60.0
+
+
 HowMany = Annotated[
     int, typer.Option("-k", metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
 ]
@@ -67,9 +76,6 @@ EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="An event's id.
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog='Example: appia search "port scan from outside" --class MALICIOUS -k 20')(
-        grouped(search)
-    )
     app.command(
         epilog="Example: appia similar EVENT_ID --index attack, or appia similar IP@DAY --index entity"
     )(grouped(similar))
@@ -79,17 +85,6 @@ def add_to(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: appia days --state ~/appia")(grouped(days))
     app.command(epilog="Example: appia stats --json")(grouped(stats))
-
-
-def search(
-    *,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in words. No default.")],
-    k: HowMany = 10,
-    asking: Asking,
-    only: FilterOptions,
-) -> None:
-    """Show the events that a text describes best."""
-    _ask(asking, answers.show_hits, "search", {"text": text, "k": k, "filters": only.request()})
 
 
 def similar(
@@ -111,14 +106,14 @@ def similar(
     """Show the events most like one event, or the hosts most like one host."""
     arguments = {"index": index.value, "k": k, "filters": only.request()}
     if index is Index.ENTITY:
-        _ask(asking, answers.show_hosts, "similar", {"host": what, **arguments})
+        put(asking, answers.show_hosts, "similar", {"host": what, **arguments})
     else:
-        _ask(asking, answers.show_hits, "similar", {"event_id": what, **arguments})
+        put(asking, answers.show_hits, "similar", {"event_id": what, **arguments})
 
 
 def get(*, event_id: EventId, asking: Asking) -> None:
     """Show every field of one event."""
-    _ask(asking, answers.show_event, "get", {"event_id": event_id})
+    put(asking, answers.show_event, "get", {"event_id": event_id})
 
 
 def list_events(
@@ -130,23 +125,24 @@ def list_events(
     only: FilterOptions,
 ) -> None:
     """List events, the newest first."""
-    _ask(asking, answers.show_events, "list", {"limit": limit, "filters": only.request()})
+    put(asking, answers.show_events, "list", {"limit": limit, "filters": only.request()})
 
 
 def days(*, asking: Asking) -> None:
     """Show the days that are served, and whether they are sealed."""
-    _ask(asking, answers.show_days, "days", {})
+    put(asking, answers.show_days, "days", {})
 
 
 def stats(*, asking: Asking) -> None:
     """Show how many events there are, by class, category and sensor."""
-    _ask(asking, answers.show_stats, "stats", {})
+    put(asking, answers.show_stats, "stats", {})
 
 
-def _ask(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any]) -> None:
+def put(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any], *, long: bool = False) -> None:
+    """Ask a question, and show or print the answer; `long` as of `asking.ask`, which says what it raises."""
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
-    answer = ask(asking, op, arguments)
+    answer = ask(asking, op, arguments, long=long)
     if asking.as_json:
         print_json(answer)
     else:

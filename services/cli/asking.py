@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from services.rag.client import Replicas
 
 
-def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def ask(asking: Asking, op: str, arguments: Mapping[str, Any], *, long: bool = False) -> dict[str, Any]:
     """Ask any replica; blocks for at most `asking.timeout` seconds beside the registry.
+
+    A `long` question is work for one replica: no other one is asked meanwhile.
 
     Raises:
         UsageError: the question was wrong.
         AppiaError: nothing runs, nobody answers, or what was asked for is not there.
     """
     replicas = _replicas(asking)
-    patience = Patience(overall_s=asking.timeout)
+    seconds = asking.timeout
+    patience = Patience(seconds, seconds, seconds) if long else Patience(seconds)
     with zmq.Context() as context, Client(replicas, context, patience) as client:
         try:
             return client.ask(op, arguments)
