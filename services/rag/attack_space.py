@@ -85,6 +85,10 @@ class AttackSpace:
             if self.crowd(self.embed(features[None])[0]).mostly_benign:
                 yield features
 
+    def any_benign(self) -> bool:
+        """Whether there is any benign event of the same protocol."""
+        return any(len(self.benign.of(part, self.subject.protocol)) for part in self.scope.parts)
+
     def _nearest_benign(self, vector: NDArray[np.float32]) -> Hits:
         found: list[Hits] = []
         for number, index in self.scope.searchable(ATTACK, {self.model.model_id}):

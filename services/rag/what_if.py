@@ -69,6 +69,10 @@ def _look(space: AttackSpace, spread: Spread) -> dict[str, Any]:
             BENIGN, f"Nothing has to change: {count} of the {NEIGHBOURS} nearest events are benign.", before
         )
     change = smallest_change(measured, space, spread)
+    if change is None and not space.any_benign():
+        return _told(
+            NONE, "None of the events of its protocol is clearly benign: there is nothing to go by.", before
+        )
     if change is None:
         return _told(NONE, "No change was found that would bring it among benign events.", before)
     return _found(space, spread, (before, change))
@@ -105,17 +109,16 @@ def _found(space: AttackSpace, spread: Spread, found: tuple[Crowd, Change]) -> d
     before, change = found
     was = space.subject.measured.values
     sigmas = spread.sigmas(change.values, was)
-    knobs = [told for knob in change.knobs if (told := _knob(knob, (was, change.values), sigmas))]
+    knobs = [one for knob in change.knobs if (one := _knob(knob, (was, change.values), sigmas))]
     turned = {column for knob in change.knobs for column in knob.columns}
     moved = np.flatnonzero(~np.isclose(change.values, was, rtol=1e-3)).tolist()
     after = int(np.count_nonzero(change.crowd.benign))
     first = int(np.count_nonzero(before.benign))
-    names = ", ".join(knob["knob"] for knob in knobs)
+    *some, last = (knob["knob"] for knob in knobs)
+    names = f"{', '.join(some)} and {last}" if some else last
+    told = f"{after} of its {NEIGHBOURS} nearest events would be benign instead of {first}"
     return {
-        **_told(
-            FOUND,
-            f"With other {names} {after} of its {NEIGHBOURS} nearest events would be benign, not {first}.",
-        ),
+        **_told(FOUND, f"{told}, if {names} were different."),
         "changes": knobs,
         "follows": [_value(c, (was, change.values), sigmas) for c in moved if c not in turned],
         "benign_before": first,
@@ -137,9 +140,8 @@ Pair = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
 
 def _knob(knob: Knob, pair: Pair, sigmas: NDArray[np.float64]) -> dict[str, Any] | None:
     """What a knob changed, the feature that names it first; None where it changed nothing."""
-    features = [
-        _value(c, pair, sigmas) for c in knob.columns if not np.isclose(pair[0][c], pair[1][c], rtol=1e-3)
-    ]
+    changed = [column for column in knob.columns if pair[0][column] != pair[1][column]]
+    features = [_value(column, pair, sigmas) for column in changed]
     return {"knob": knob.name, "says": features[0]["says"], "features": features} if features else None
 
 

@@ -37,6 +37,8 @@ MAX_BLOCK = EVENTS_A_BLOCK * ((1 << 20) + 4)
 MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
 """A block of the largest events that do not compress still fits."""
 
+_REMEMBERED = 1 << 18
+"""Bytes of a block that is kept by each reader of a sealed log, for the next event of the same block."""
 _MAGIC = b"APPIALOG"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIQII")
@@ -175,6 +177,7 @@ class LogReader:
             AppiaError: it is no log, or of a newer release.
         """
         self.path = path
+        self._last_block: tuple[int, list[bytes]] = -1, []
         self._fd = os.open(path, os.O_RDONLY)
         try:
             self._file_id = self._read_header()
@@ -225,13 +228,23 @@ class LogReader:
         Raises:
             AppiaError: there is no valid record, or it has no such event.
         """
-        events = self.block(position >> 8)
+        events = self._block_of_event(position >> 8)
         place = position & 0xFF
         if place >= len(events):
             raise AppiaError(
                 f"{self.path}: the block at {position >> 8} has {len(events)} events and no number {place}"
             )
         return events[place]
+
+    def _block_of_event(self, offset: int) -> list[bytes]:
+        """`block`, but not once more for each of its events: the last one that is small is remembered."""
+        known = self._last_block
+        if known[0] != offset:
+            events = self.block(offset)
+            known = offset, events
+            if sum(map(len, events)) <= _REMEMBERED:
+                self._last_block = known  # one assignment: another thread has the old pair or the new one
+        return known[1]
 
     def block(self, offset: int) -> list[bytes]:
         """The events of the block at `offset`.

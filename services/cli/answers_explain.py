@@ -1,0 +1,97 @@
+"""The answer of `explain` as text for people. Takes the document that `--json` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.cli.answers import PROTOCOLS, receipt_line
+from services.cli.output import counted, print_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MOST_DELTAS = 6
+MOST_FOLLOWING = 4
+MOST_NEIGHBOURS = 5
+
+
+def show_explanation(answer: Mapping[str, Any]) -> None:
+    """What tells an event from others, which index sees them as alike, and what would make it benign."""
+    print_lines(*_asked(answer))
+    for number, other in enumerate(answer["others"], 1):
+        print_lines("", *_other(number, other))
+    print_lines("", *_what_if(answer["what_if"]), "", receipt_line(answer["receipt"]))
+
+
+def _asked(answer: Mapping[str, Any]) -> Iterator[str]:
+    yield f"event {_event(answer['event'])}"
+    yield f"   {answer['event']['narrative']}"
+    day = answer["day"]
+    if answer["others"]:
+        yield (
+            f"compared with {counted(len(answer['others']), 'other')}; sigmas are those of {day['day']}, "
+            f"from {day['sampled']:,} of its {counted(day['rows'], 'event')}"
+        )
+    else:
+        yield "No other event was found to compare it with."
+
+
+def _other(number: int, other: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{number}: {_event(other['event'])}"
+    yield f"   {other['event']['narrative']}"
+    yield f"   near by {_likeness(other['likeness'])}"
+    deltas = [delta["says"] for delta in [*other["changed"], *other["deltas"]]]
+    yield from _some(deltas, MOST_DELTAS, "difference")
+    if not deltas:
+        yield "   no feature differs"
+    yield f"   {counted(other['alike'], 'feature')} alike{_unmatched(other['unmatched'])}"
+
+
+def _unmatched(paths: Sequence[str]) -> str:
+    return f"; {counted(len(paths), 'feature')} only one of the two has" if paths else ""
+
+
+def _likeness(likeness: Mapping[str, Mapping[str, Any]]) -> str:
+    told = (
+        f"{index} {found['score']:.3f} ({'not among the nearest' if found['rank'] is None else _rank(found)})"
+        for index, found in likeness.items()
+    )
+    return ", ".join(told) or "no index: there is no vector of one of the two"
+
+
+def _rank(found: Mapping[str, Any]) -> str:
+    return "the nearest" if found["rank"] == 1 else f"{found['rank'] - 1} nearer"
+
+
+def _what_if(change: Mapping[str, Any]) -> Iterator[str]:
+    yield f"to be benign: {change['says']}"
+    for knob in change["changes"]:
+        more = len(knob["features"]) - 1
+        with_it = f" (and {counted(more, 'number')} with it)" if more else ""
+        yield f"   {knob['says']}{with_it}"
+    following = [value["says"] for value in change["follows"]]
+    if following:
+        yield "   what follows from that:"
+        yield from _some(following, MOST_FOLLOWING, "number")
+    near = change["neighbours"]
+    if near:
+        yield "   its nearest events would be:"
+        verdicts = [f"{_event(event)} ({'benign' if event['benign'] else 'not benign'})" for event in near]
+        yield from _some(verdicts, MOST_NEIGHBOURS, "event")
+
+
+def _some(told: Sequence[str], most: int, thing: str) -> Iterator[str]:
+    """The first of some lines, indented, and how many more there are."""
+    yield from (f"   - {line}" for line in told[:most])
+    if len(told) > most:
+        yield f"   - and {counted(len(told) - most, f'more {thing}')}"
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    protocol = event["protocol"]
+    verdict = " ".join(text for text in (event["class"], event["category"]) if text)
+    return (
+        f"{event['event_id']}: {str(event['time']).replace('T', ' ')[:19]} "
+        f"{event['src_ip']}:{event['src_port']} to {event['dst_ip']}:{event['dst_port']} "
+        f"{PROTOCOLS.get(protocol, protocol)}{', ' if verdict else ''}{verdict}"
+    )

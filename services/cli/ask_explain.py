@@ -1,0 +1,64 @@
+"""The question `explain`: why events are alike or not, and what would make one benign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.answers_explain import show_explanation
+from services.cli.ask import Asking, EventId  # noqa: TC001 - read when a command is made
+from services.cli.filters import FilterOptions  # noqa: TC001 - as above
+from services.cli.options import grouped
+from services.cli.output import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_OTHERS = 50
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: appia explain EVENT_ID, or appia explain EVENT_ID OTHER_ID --json")(
+        grouped(explain)
+    )
+
+
+def explain(
+    *,
+    event_id: EventId,
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[OTHER_ID]...",
+            help="Ids of events to compare it with, at most 50.",
+            show_default="the nearest of each behaviour",
+        ),
+    ] = None,
+    k: Annotated[
+        int,
+        typer.Option(
+            "-k",
+            metavar="N",
+            min=1,
+            max=MOST_OTHERS,
+            help="How many of the nearest, where no OTHER_ID is given.",
+        ),
+    ] = 3,
+    asking: Asking,
+    only: FilterOptions,
+) -> None:
+    """Show what tells an event from others, and the smallest change that would make it benign.
+
+    Differences are in robust sigmas of the event's day, the largest first. The change is found with the attack model:
+    with it, most of the event's ten nearest neighbours would be benign; they are shown as evidence.
+    """
+    from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
+
+    arguments: Mapping[str, Any] = {"event_id": event_id, "k": k, "filters": only.request()}
+    answer = ask(asking, "explain", {**arguments, "others": others} if others else arguments)
+    if asking.as_json:
+        print_json(answer)
+    else:
+        show_explanation(answer)
