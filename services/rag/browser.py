@@ -49,13 +49,16 @@ def list_events(snapshot: Snapshot, bounds: Bounds, *, newest_first: bool = True
         times = part.view.columns["time_ns"][rows].tolist()
         pairs = zip(times, rows.tolist(), strict=True)
         candidates += [(time_ns, Place(part.view, row)) for time_ns, row in pairs]
+    # Of equal times the one that lies later is newer. Sorting keeps the order of equal ones, also in reverse.
+    if newest_first:
+        candidates.reverse()
     candidates.sort(key=lambda candidate: candidate[0], reverse=newest_first)
     events = read_events([place for _, place in candidates[: bounds.k]])
     return {"events": events, "receipt": scope.receipt()}
 
 
 def _first_rows(part: Part, limit: int, *, newest_first: bool) -> NDArray[np.int64]:
-    """The rows of a part that come first by time, at most `limit`, in no particular order of equal times."""
+    """The rows of a part that come first by time, at most `limit`, ascending; of equal times the later row is newer."""
     view = part.view
     rows = np.arange(view.rows, dtype=np.int64) if part.rows is None else part.rows
     if len(rows) <= limit:
@@ -63,7 +66,18 @@ def _first_rows(part: Part, limit: int, *, newest_first: bool) -> NDArray[np.int
     if view.sealed:  # its rows are sorted by time
         return rows[-limit:] if newest_first else rows[:limit]
     times = np.asarray(view.columns["time_ns"][rows], np.int64)
-    return rows[np.argpartition(-times if newest_first else times, limit - 1)[:limit]]
+    if newest_first:
+        return np.sort(_soonest(rows[::-1], -times[::-1], limit))
+    return _soonest(rows, times, limit)
+
+
+def _soonest(rows: NDArray[np.int64], times: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """The `limit` rows with the lowest times, of equal ones the first, in the order given."""
+    most = np.partition(times, limit - 1)[limit - 1]
+    sooner = times < most
+    sooner[np.flatnonzero(times == most)[: limit - int(np.count_nonzero(sooner))]] = True
+    found: NDArray[np.int64] = rows[sooner]
+    return found
 
 
 def describe_days(snapshot: Snapshot) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class Snapshot:
         """Events that can be searched."""
         return sum(segment.view.rows for segment in self.segments)
 
+    @property
+    def is_past(self) -> bool:
+        """Whether it was found again by an `as_of`."""
+        return self.number < 0
+
     @cached_property
     def as_of(self) -> str:
         """Names exactly what this shows, apart from faults; `Catalog.lease_past` gives it again."""

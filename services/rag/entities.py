@@ -124,10 +124,11 @@ class _Days:
                 self._scope.miss(day, ENTITY, sealed.missing[ENTITY])
             return sealed.hosts
         try:
-            made = self._open_hosts.of(views)
+            made = self._open_hosts.of(views, exact=self._scope.snapshot.is_past)
         except AppiaError as error:
             self._scope.miss(day, ENTITY, str(error))
             return views[0].hosts
+        self._scope.doubt(f"the hosts of {day}, which is open, are those that the model in use makes")
         events = sum(view.rows for view in views)
         if made.events < events:
             self._scope.miss(day, ENTITY, f"the hosts are those of {made.events} of {events} events")
@@ -175,7 +176,7 @@ class Entities:
     def _queries(self, scope: Scope, asked: _Day, row: int, days: Sequence[_Day]) -> Vectors:
         """The host in each model of these days, from its profile where its own day has another."""
         found = {asked.model_id: asked.index.vectors.vector(row)}
-        for model_id in {day.model_id for day in days} - {asked.model_id}:
+        for model_id in sorted({day.model_id for day in days} - {asked.model_id}):
             try:
                 (found[model_id],) = self.models.profiles(model_id).embed(
                     asked.index.hosts.profiles[row][None]

@@ -65,10 +65,12 @@ class HostsOnDemand:
         self._models = models
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], _Kept] = OrderedDict()  # by day, and whether exact
 
-    def of(self, views: Sequence[SegmentView]) -> MadeHosts:
+    def of(self, views: Sequence[SegmentView], *, exact: bool = False) -> MadeHosts:
         """The hosts in all segments of one day. Blocks about a second for a million events.
+
+        Those made of a little less may be given, unless `exact` is set.
 
         Raises:
             AppiaError: there is no model for it.
@@ -76,14 +78,15 @@ class HostsOnDemand:
         embedder = self._models.active_profiles()
         rows = tuple((view.name, view.rows) for view in views)
         with self._lock:
-            kept = self._kept.get(views[0].day)
-            if kept is not None and kept.model_id == embedder.model_id and self._is_fresh(kept, rows):
+            kept = self._kept.get((views[0].day, exact))
+            same = kept is not None and kept.model_id == embedder.model_id
+            if kept is not None and same and (kept.rows == rows if exact else self._is_fresh(kept, rows)):
                 return kept.made
             started = self._monotonic()
             made = MadeHosts(embed_hosts(views, embedder), sum(view.rows for view in views))
             ended = self._monotonic()
             fresh_until = ended + (ended - started) / _SHARE
-            self._keep(views[0].day, _Kept(made, embedder.model_id, rows, fresh_until))
+            self._keep((views[0].day, exact), _Kept(made, embedder.model_id, rows, fresh_until))
             return made
 
     def _is_fresh(self, kept: _Kept, rows: tuple[tuple[str, int], ...]) -> bool:
@@ -91,8 +94,8 @@ class HostsOnDemand:
         same_segments = all(grown.get(name, -1) >= count for name, count in kept.rows)
         return rows == kept.rows or (same_segments and self._monotonic() < kept.fresh_until)
 
-    def _keep(self, day: str, kept: _Kept) -> None:
-        self._kept[day] = kept
-        self._kept.move_to_end(day)
+    def _keep(self, key: tuple[str, bool], kept: _Kept) -> None:
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
         while len(self._kept) > KEPT_DAYS:
             self._kept.popitem(last=False)

@@ -334,7 +334,10 @@ class Nearness:
             rows = rows[max(place - k, 0) : place + k]
         gaps = self.gaps(rows)
         if len(rows) > k:
-            chosen = np.argpartition(gaps, k - 1)[:k]
+            # Of equal gaps the first rows: what `argpartition` takes differs from processor to processor.
+            most = np.partition(gaps, k - 1)[k - 1]
+            equal = np.flatnonzero(gaps == most)
+            chosen = np.sort(np.concatenate([np.flatnonzero(gaps < most), equal])[:k])
             rows, gaps = rows[chosen], gaps[chosen]
         return rows[np.argsort(gaps, kind="stable")]
 
