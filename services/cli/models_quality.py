@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from services.training.evaluate import Evaluation, Line
+    from services.training.judged import Judged
     from services.training.port import Report
     from services.training.train import Outcome
 
@@ -83,16 +84,18 @@ def evaluate(*, options: EvaluateOptions, state: StateOption = None, as_json: Js
     """Measure how often the five nearest events are of the same class.
 
     The first 60 % of each class by time are searched, the rest is asked about. A class is the event's own label
-    (`custom_metadata.label`), or its final classification where it has none. Reads sealed days, whether the stack runs
-    or not, and changes nothing.
+    (`custom_metadata.label`), or its final classification where it has none; what analysts called a false positive is
+    benign. Reads sealed days, whether the stack runs or not, and changes nothing.
     """
     from services.common.days.names import StateNames  # noqa: PLC0415 - `appia --help` starts quicker without it
+    from services.common.feedback.follower import read_feedback  # noqa: PLC0415 - as above
     from services.training.days_data import sealed_days  # noqa: PLC0415 - as above
     from services.training.evaluate import Question, evaluate  # noqa: PLC0415 - as above
     from services.training.plots import check_plotting  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
-    question = Question(_indices(options.index), options.baselines, events=options.events)
+    verdicts = read_feedback(names).verdicts
+    question = Question(_indices(options.index), options.baselines, events=options.events, verdicts=verdicts)
     if options.plots is not None:
         check_plotting()
     with sealed_days(names, _days(options.days)) as readers, _shown() as report:
@@ -169,7 +172,18 @@ def _print_evaluation(found: Evaluation) -> None:
     )
     if chosen.unlabelled:
         print_lines(f"{counted(chosen.unlabelled, 'event')} without a class: left out.")
+    _print_judged(chosen.judged)
     _print_lines(found.lines, found.exam.counts())
+
+
+def _print_judged(judged: Judged) -> None:
+    if judged:
+        disputed = f" Analysts disagree about {judged.disputed:,} of them." if judged.disputed else ""
+        print_lines(
+            f"Feedback: {counted(judged.benign, 'false positive')} taken as benign, "
+            f"{counted(judged.confirmed, 'true positive')} confirmed, {judged.left_out:,} left out because labelled "
+            f"benign.{disputed}"
+        )
 
 
 def _print_lines(lines: Sequence[Line], counts: dict[str, int]) -> None:
@@ -223,6 +237,7 @@ def train(
     """
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
     from services.common.embedding.store import ModelStore  # noqa: PLC0415 - as above
+    from services.common.feedback.follower import read_feedback  # noqa: PLC0415 - as above
     from services.training.days_data import sealed_days  # noqa: PLC0415 - as above
     from services.training.port import TrainOptions  # noqa: PLC0415 - as above
     from services.training.train import TrainPlan, check_answer, train, trainer_of  # noqa: PLC0415 - as above
@@ -230,7 +245,8 @@ def train(
     names = StateNames(required_state(state))
     store = ModelStore(model_store_folder(models, os.environ))
     how = TrainOptions(options.seed, options.seconds, options.threads)
-    plan = TrainPlan(model, trainer_of(model), how, options.holdout, options.events, options.force)
+    verdicts = read_feedback(names).verdicts
+    plan = TrainPlan(model, trainer_of(model), how, options.holdout, options.events, options.force, verdicts)
     with sealed_days(names, _days(options.days)) as readers, _shown() as report:
         outcome = train(readers, store, plan, report)
     if as_json:
@@ -245,6 +261,7 @@ def _print_outcome(outcome: Outcome) -> None:
         f"Trained on {counted(outcome.trained_on, 'event')} of {counted(len(outcome.days), 'day')}, compared on the "
         f"{counted(sum(outcome.queries.values()), 'event')} that came later. Same-class precision of the five nearest:"
     )
+    _print_judged(outcome.judged)
     _print_lines(outcome.lines, outcome.queries)
     if outcome.installed:
         verdict = "" if outcome.is_better else ", though it is worse"

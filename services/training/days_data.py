@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from services.common.days.vectors import NO_VECTOR
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.windows import day_windows
+from services.training.judged import Judged, judge
 from services.training.port import HostWindowRows, LabelledRows
 from services.training.scoring import Rows, Space
 from services.training.split import spread
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
+    from services.training.judged import Verdicts
 
 
 @dataclass(frozen=True)
 class ChosenRows:
     """The labelled events of some days that are looked at: for each day its rows, int64, ascending; classes, times.
 
-    `totals` counts all events of each class, `unlabelled` those without a class, which are left out.
+    `totals` counts all events of each class, `unlabelled` those without a class, which are left out;
+    `judged` those whose class analysts had a say in.
     """
 
     days: tuple[str, ...]
@@ -42,6 +45,7 @@ class ChosenRows:
     rows: Rows
     totals: dict[str, int]
     unlabelled: int
+    judged: Judged = field(default_factory=Judged)
 
     def __len__(self) -> int:
         return len(self.rows.labels)
@@ -79,14 +83,16 @@ def labels_of(view: SegmentView) -> NDArray[np.str_]:
     return np.where(texts[own] == "", texts[final], texts[own])
 
 
-def choose_rows(readers: Sequence[SealedReader], most: int) -> ChosenRows:
+def choose_rows(readers: Sequence[SealedReader], most: int, verdicts: Verdicts | None = None) -> ChosenRows:
     """The labelled events of some days; of more than `most`, rare classes whole and others evenly over time.
+
+    `verdicts` of analysts change labels, see `judge`.
 
     Raises:
         AppiaError: no event has a class.
     """
     views = [reader.view() for reader in readers]
-    labels = np.concatenate([labels_of(view) for view in views])
+    labels, judged = judge(np.concatenate([labels_of(view) for view in views]), views, verdicts or {})
     times = np.concatenate([cast("NDArray[np.int64]", view.columns["time_ns"]) for view in views])
     numbers = np.repeat(np.arange(len(views)), [view.rows for view in views])
     rows = np.concatenate([np.arange(view.rows) for view in views])
@@ -105,6 +111,7 @@ def choose_rows(readers: Sequence[SealedReader], most: int) -> ChosenRows:
         Rows(labels[chosen], times[chosen], numbers[chosen]),
         {str(name): int(count) for name, count in zip(classes, counts, strict=True)},
         len(labels) - len(labelled),
+        judged,
     )
 
 

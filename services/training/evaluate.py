@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from services.common.days.fusion import FusionWeights
     from services.common.days.sealed_reader import SealedReader
     from services.training.days_data import ChosenRows
+    from services.training.judged import Verdicts
     from services.training.port import Report
     from services.training.scoring import Scores, Space
 
@@ -37,12 +38,14 @@ class Question:
         baselines: also score what needs no training.
         share: of each class that is the base.
         events: at most so many are looked at.
+        verdicts: of analysts, by event id: they win over labels.
     """
 
     indices: tuple[str, ...] = (*EVENT_INDICES, FUSED)
     baselines: bool = False
     share: float = 0.6
     events: int = 100_000
+    verdicts: Verdicts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class Evaluation:
             "days": list(chosen.days),
             "events": len(chosen),
             "unlabelled": chosen.unlabelled,
+            "feedback": chosen.judged.to_json(),
             "classes": chosen.totals,
             "base": int(split.base.sum()),
             "queries": self.exam.counts(),
@@ -137,7 +141,7 @@ def evaluate(readers: Sequence[SealedReader], question: Question, report: Report
     Raises:
         AppiaError: no event has a class, an index is missing, or days have it by different models.
     """
-    chosen = choose_rows(readers, question.events)
+    chosen = choose_rows(readers, question.events, question.verdicts)
     split = split_by_time(chosen.rows.labels, chosen.rows.time_ns, question.share)
     exam = Exam(chosen, split)
     wanted = EVENT_INDICES if FUSED in question.indices else question.indices

@@ -18,6 +18,7 @@ from services.training.days_data import choose_rows, read_labelled
 from services.training.evaluate import Exam
 from services.training.extra import require
 from services.training.installing import install, made_by, manifest_of
+from services.training.judged import Judged
 from services.training.port import TrainOptions
 from services.training.scoring import Space
 from services.training.split import split_by_time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from services.common.embedding.manifest import Manifest
     from services.common.embedding.store import ModelStore
     from services.training.evaluate import Line
+    from services.training.judged import Verdicts
     from services.training.port import LabelledRows, Report, TrainedModel, Trainer
 
 TRAINABLE = ("attack", "temporal")
@@ -47,6 +49,7 @@ class TrainPlan:
         holdout: the last share of each class, which the trainer does not see.
         events: at most so many are looked at.
         force: install also what is worse.
+        verdicts: of analysts, by event id: they win over labels.
     """
 
     name: str
@@ -55,6 +58,7 @@ class TrainPlan:
     holdout: float = 0.4
     events: int = 100_000
     force: bool = False
+    verdicts: Verdicts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Outcome:
     lines: tuple[Line, ...]
     is_better: bool  # at least as good as the current one
     installed: bool
+    judged: Judged = field(default_factory=Judged)  # whose class analysts had a say in
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -76,6 +81,7 @@ class Outcome:
             "days": list(self.days),
             "trained_on": self.trained_on,
             "queries": self.queries,
+            "feedback": self.judged.to_json(),
             "rows": [line.to_json() for line in self.lines],
             "measured": self.manifest.measured,
             "better": self.is_better,
@@ -95,7 +101,7 @@ def train(readers: Sequence[SealedReader], store: ModelStore, plan: TrainPlan, r
     if not 0.0 < plan.holdout < 1.0:
         raise UsageError(f"--holdout is a share between 0 and 1, not {plan.holdout:g}")
     report("reading", 0, 1)
-    chosen = choose_rows(readers, plan.events)
+    chosen = choose_rows(readers, plan.events, plan.verdicts)
     split = split_by_time(chosen.rows.labels, chosen.rows.time_ns, 1.0 - plan.holdout)
     exam = Exam(chosen, split)
     rows = read_labelled(readers, chosen)
@@ -108,7 +114,10 @@ def train(readers: Sequence[SealedReader], store: ModelStore, plan: TrainPlan, r
         install(store, manifest, trained.files)
     trained_on = int(split.base.sum())
     installed = is_better or plan.force
-    return Outcome(manifest, chosen.days, trained_on, exam.counts(), tuple(lines), is_better, installed)
+    counts = exam.counts()
+    return Outcome(
+        manifest, chosen.days, trained_on, counts, tuple(lines), is_better, installed, chosen.judged
+    )
 
 
 def trainer_of(name: str) -> Trainer:

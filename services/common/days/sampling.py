@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from services.common.days.chunk import Chunk
 
-_BENIGN = ("benign", "normal", "background")
+BENIGN_WORDS = ("benign", "normal", "background")
+"""Classes, categories and labels of harmless traffic, in small letters."""
 _SUSPICIOUS_SCORE = 0.5
 
 
@@ -70,7 +71,7 @@ def clearly_benign(columns: Mapping[str, NDArray[Any]], texts: Sequence[str]) ->
     words, silent = np.zeros(len(texts), bool), np.zeros(len(texts), bool)
     for code in np.flatnonzero(used).tolist():
         text = texts[code].strip().lower()
-        words[code] = text in _BENIGN
+        words[code] = text in BENIGN_WORDS
         silent[code] = not text or words[code]
     found = words[columns["class"]] & silent[columns["category"]] & silent[columns["label"]]
     found &= columns["fast_triggered"] == np.uint8(0)
