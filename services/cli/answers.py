@@ -28,8 +28,6 @@ def show_hits(answer: Mapping[str, Any]) -> None:
         print_lines(*_narratives(hits))
     else:
         print_lines("No event was found.")
-    if answer.get("understood"):
-        print_lines(f"understood as: {answer['understood']}")
     print_lines(receipt_line(answer["receipt"]))
 
 

@@ -118,6 +118,9 @@ class Operation:
     name: str
     summary: str  # one sentence
     arguments: tuple[Argument, ...] = ()
+    slow: bool = (
+        False  # it may take many seconds: a client waits for it, and asks no second replica meanwhile
+    )
 
     def read(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The value of every argument: those of a request, checked, and the defaults of the others.
@@ -146,6 +149,7 @@ def is_unicode(text: str) -> bool:
 K = Argument("k", Kind.WHOLE, "how many at most", DEFAULT_K, 1, MAX_K)
 LIMIT = Argument("limit", Kind.WHOLE, "how many events at most", 20, 1, MAX_K)
 FILTERS = Argument("filters", Kind.FILTERS, "which events are looked into", None)
+FLAT = Argument("flat", Kind.FLAG, "whether single events are wanted instead of patterns", default=False)
 EVENT_ID = Argument("event_id", Kind.TEXT, "the id of an event", high=256)
 QUESTION = Argument("text", Kind.TEXT, "what to look for, in words", high=MAX_TEXT)
 AS_OF = Argument(
@@ -167,6 +171,7 @@ _ALL = (
             Argument("host", Kind.TEXT, "IP or IP@DAY; only with the index entity", None, high=80),
             K,
             Argument("index", Kind.CHOICE, "where to look", "fused", choices=(*EVENT_SPACES, "entity")),
+            FLAT,
             FILTERS,
         ),
     ),
@@ -179,6 +184,7 @@ _ALL = (
             Argument("by", Kind.CHOICE, "what ranks them", "fused", choices=("fused", "meaning", "words")),
             Argument("parse", Kind.FLAG, "whether phrases of the text become filters", default=True),
             Argument("now", Kind.TEXT, 'the moment that "yesterday" is said at, ISO 8601', None, high=40),
+            FLAT,
             FILTERS,
         ),
     ),
@@ -220,6 +226,7 @@ _ALL = (
             ),
             FILTERS,
         ),
+        slow=True,
     ),
     Operation("get", "One event whole.", (EVENT_ID,)),
     Operation(

@@ -93,6 +93,12 @@ def rank(likeness: Likeness, among: NDArray[np.bool_], by: By, weights: TextWeig
     return Ranking(there[best], scores[best], parts, models[best])
 
 
+def all_alike(among: NDArray[np.bool_]) -> Ranking:
+    """The sentences of the mask (n,), all at one place: only time decides between their events."""
+    numbers = np.flatnonzero(among)
+    return Ranking(numbers, np.ones(len(numbers)))
+
+
 def _meaning(
     distances: Sequence[NDArray[np.float32]], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

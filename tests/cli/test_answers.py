@@ -38,15 +38,6 @@ def test_a_receipt_names_what_is_missing() -> None:
     assert receipt_line(RECEIPT | {"rows": 0, "days": []}).startswith("searched 0 rows of 0 days (none) in")
 
 
-def test_what_was_understood_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Other words than those asked by are shown, and no line is there where the text was searched as it is."""
-    answer = {"hits": [], "understood": "port scan", "receipt": RECEIPT}
-    show_hits(answer)
-    assert capsys.readouterr().out.splitlines()[1] == "understood as: port scan"
-    show_hits(answer | {"understood": None})
-    assert "understood" not in capsys.readouterr().out
-
-
 def test_equal_descriptions_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A pattern that many hits share is one line, behind their numbers."""
     words = ["a scan", "a scan", "a scan", "a flood", "a scan"]

@@ -60,7 +60,7 @@ def test_chosen_models_make_open_and_sealed_days(  # noqa: PLR0917 - fixtures
         return bool(days) and all(days[0]["indices"][index]["rows"] == 60 for index in chosen)
 
     def asked() -> tuple[str, str]:
-        found = json.loads(appia("search", "name lookup", "--state", str(state), "--json").stdout)
+        found = json.loads(appia("search", "name lookup", "--flat", "--state", str(state), "--json").stdout)
         event = found["hits"][0]["event_id"]
         like = json.loads(
             appia("similar", event, "--index", "temporal", "--state", str(state), "--json").stdout

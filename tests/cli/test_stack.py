@@ -61,7 +61,8 @@ def test_questions_answer_with_receipts(ask: Ask) -> None:
     assert len(found["hits"]) == 4
     assert event_id not in [hit["event_id"] for hit in found["hits"]]
     searched = ask("search", "port scan from outside", "-k", "5")
-    assert len(searched["hits"]) == 5
+    assert len(searched["groups"]) == 5
+    assert len(ask("search", "port scan from outside", "-k", "5", "--flat")["hits"]) == 5
     for answer in (listed, found, searched):
         assert answer["receipt"]["rows"] >= FLOWS
         assert answer["receipt"]["missing"] == []
@@ -195,7 +196,7 @@ def test_text_ends_with_the_receipt(shared_stack: Any, ask: Ask, appia: Appia) -
     """For people each answer is a table or a few lines, and says what was searched."""
     state = "--state", str(shared_stack.state)
     event_id = ask("list", "--limit", "1")["events"][0]["event_id"]
-    for words in (["similar", event_id], ["search", "scan"], ["list"]):
+    for words in (["similar", event_id], ["search", "scan", "--flat"], ["list"]):
         lines = appia(*words, *state).stdout.splitlines()
         assert lines[0].split()[-1] == "event"
         assert lines[-1].startswith("searched ")

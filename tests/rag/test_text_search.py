@@ -30,8 +30,8 @@ NOON_NS = int(datetime(2026, 1, 22, 12, tzinfo=UTC).timestamp()) * 10**9
 
 
 def asked(text: str, k: int = 10, **more: Any) -> Question:
-    """A request of `search`, read as a replica reads it."""
-    values = OPERATIONS["search"].read({"text": text, "k": k, **more})
+    """A request of `search` for single events, read as a replica reads it."""
+    values = OPERATIONS["search"].read({"text": text, "k": k, "flat": True, **more})
     return Question(values, Bounds(k, parse_filters(values["filters"])))
 
 
@@ -233,3 +233,29 @@ def test_the_same_question_has_the_same_answer(
 def _rows_now(catalog: Catalog) -> int:
     with catalog.lease() as snapshot:
         return snapshot.rows
+
+
+def test_patterns_are_the_events_grouped(catalog: Catalog, texts: TextSearch) -> None:
+    """Patterns come in the order of the single events, each once, with its count and its newest events."""
+    with catalog.lease() as snapshot:
+        hits = texts.search(snapshot, asked("slow DNS traffic", 1000, parse=False))["hits"]
+        groups = texts.search(snapshot, asked("slow DNS traffic", 12, parse=False, flat=False))["groups"]
+        ordered = list(dict.fromkeys(hit["narrative"] for hit in hits))
+        assert [group["narrative"] for group in groups] == ordered[:12]
+        for group in groups:
+            same = [hit for hit in hits if hit["narrative"] == group["narrative"]]
+            assert group["count"] == len(same)
+            assert [event["event_id"] for event in group["examples"]] == [h["event_id"] for h in same[:3]]
+            assert group["score"] == same[0]["score"]
+
+
+@pytest.mark.usefixtures("yesterday")
+def test_the_newest_patterns_are_listed_where_all_is_understood(catalog: Catalog, texts: TextSearch) -> None:
+    """Filters alone give the patterns whose events are the newest, as many as are asked for."""
+    with catalog.lease() as snapshot:
+        hits = texts.search(snapshot, asked("yesterday", 1000))["hits"]
+        groups = texts.search(snapshot, asked("yesterday", 9, flat=False))["groups"]
+        assert [group["narrative"] for group in groups] == list(
+            dict.fromkeys(hit["narrative"] for hit in hits)
+        )[:9]
+        assert {group["index"] for group in groups} == {"filters"}
