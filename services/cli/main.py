@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from services.cli import ask, ask_novel, ask_search, days, feed, feedback, keys, models, reindex, up, version
+from services.cli import (
+    ask,
+    ask_explain,
+    ask_novel,
+    ask_search,
+    days,
+    feed,
+    feedback,
+    keys,
+    models,
+    reindex,
+    up,
+    version,
+)
 from services.cli.output import say
 from services.common.errors import AppiaError
 
@@ -34,7 +47,20 @@ def make_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
-    for room in (up, feed, ask_search, ask, ask_novel, feedback, days, reindex, keys, models, version):
+    for room in (
+        up,
+        feed,
+        ask_search,
+        ask,
+        ask_explain,
+        ask_novel,
+        feedback,
+        days,
+        reindex,
+        keys,
+        models,
+        version,
+    ):
         room.add_to(app)
     return app
 
