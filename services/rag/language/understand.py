@@ -2,17 +2,131 @@
 
 from __future__ import annotations
 
-from services.rag.language.understanding import ENGLISH, Facts, Understood
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from services.rag.language.addresses import read_addresses
+from services.rag.language.detectors import read_detectors
+from services.rag.language.hints import hints_of, read_techniques
+from services.rag.language.names import read_names
+from services.rag.language.places import read_places
+from services.rag.language.ports import read_ports, read_protocols, read_services
+from services.rag.language.rest import rest_of
+from services.rag.language.text import Draft, one_line, plain
+from services.rag.language.thresholds import read_thresholds
+from services.rag.language.times import read_times
+from services.rag.language.tongue import language_of
+from services.rag.language.understanding import Facts, Part, Understood
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.rag.language.text import Reader, Reading
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout
+# What says more comes first: of "ML score between 0.4 and 0.6" nothing is left that could be a time of the day.
+_READERS: tuple[Reader, ...] = (
+    read_addresses, read_ports, read_thresholds, read_detectors, read_techniques, read_names, read_times, read_places,
+    read_protocols, read_services,
+)  # fmt: skip
+_NOT = re.compile(
+    r"(?<!\w)(?:not|except|excluding|without|no|other than|apart from|but not|sin|excepto|salvo|menos|que no)"
+    r"(?: (?:from|to|on|in|at|over|by|the|via|de|desde|a|en|el|la|por)){0,3} ?$"
+)
+# What joins a phrase to the words before it, and means nothing without it.
+_JOINT = re.compile(
+    r"(?:(?<!\w)(?:and|but|at|on|in|of|over|via|through|against|towards?|to|from|with|for|by|using|the|our|an?|"
+    r"y|pero|con|de|del|en|por|contra|hacia|a|al|el|la|los|las|un|una|desde|sobre|durante) ){1,4}$"
+)
+_LISTS = frozenset(
+    (
+        "src", "dst", "host", "src_port", "dst_port", "port", "protocol", "class", "category", "node", "tags",
+        "technique", "hours",
+    )
+)  # fmt: skip
 
 
-def understand(text: str, now_ns: int, facts: Facts) -> Understood:  # noqa: ARG001 - the readers of phrases follow
+def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     """What a question means, in English or Spanish.
 
     Args:
-        text: the question, of any content and up to a thousand characters.
+        text: the question, of any content and up to a thousand characters; what is behind them is not read.
         now_ns: what "yesterday" is relative to, nanoseconds since 1970 UTC.
         facts: the names that the data holds.
 
-    Pure: neither clock nor locale are read, and the same arguments give the same answer. Never raises.
+    Pure: neither clock nor locale are read, and the same arguments give the same answer. Never raises. Takes about a
+    millisecond, and a tenth of a second for the first written date.
     """
-    return Understood(language=ENGLISH, rest=text.strip())
+    shown = one_line(text)[:MAX_CHARACTERS]
+    whole = plain(shown)
+    language = language_of(shown, whole)
+    draft = Draft(whole, language, _EPOCH + timedelta(microseconds=now_ns // 1000), facts)
+    found: list[Reading] = []
+    notes: list[str] = []
+    for reader in _READERS:
+        readings = list(reader(draft))
+        for reading in readings:
+            note = _negated(whole, shown, reading) or reading.note
+            if note:
+                notes.append(note)
+            else:
+                found.append(reading)
+        draft = draft.without(readings)
+    found.sort(key=lambda reading: reading.start)
+    left = _left(whole, found)
+    return Understood(
+        language=language,
+        parts=tuple(_part(shown, reading) for reading in found),
+        filters=_together(found),
+        rest=rest_of(shown, left),
+        hints=hints_of(left, (*facts.categories, *facts.classes)),
+        notes=tuple(notes),
+    )
+
+
+MAX_CHARACTERS = 1000
+
+
+def _negated(whole: str, shown: str, reading: Reading) -> str:
+    """A sentence where the text excludes what was read: filters choose, none of them excludes."""
+    if not reading.filters:
+        return ""
+    no = _NOT.search(whole, 0, reading.start)
+    if no is None:
+        return ""
+    return f"'{shown[no.start() : reading.stop].strip()}' is no filter: filters choose, and exclude nothing."
+
+
+def _left(whole: str, found: Sequence[Reading]) -> str:
+    """What no filter was made of; what only joins a filter's phrase to the rest goes with it."""
+    left = Draft(whole, "", _EPOCH, Facts()).without(found).plain
+    for reading in found:
+        joint = _JOINT.search(left, 0, reading.start)
+        if joint:
+            left = left[: joint.start()] + " " * (reading.start - joint.start()) + left[reading.start :]
+    return left
+
+
+def _part(shown: str, reading: Reading) -> Part:
+    return Part(shown[reading.start : reading.stop].strip(" ,"), dict(reading.filters), reading.sentence)
+
+
+def _together(found: Sequence[Reading]) -> dict[str, Any]:
+    """One map of all filters: lists are joined, of bounds the narrower holds, of flags the first."""
+    filters: dict[str, Any] = {}
+    for reading in found:
+        for key, value in reading.filters.items():
+            filters[key] = _joined(key, filters[key], value) if key in filters else value
+    return filters
+
+
+def _joined(key: str, one: Any, other: Any) -> Any:
+    if key in _LISTS:
+        values = (one if isinstance(one, list) else [one]) + (other if isinstance(other, list) else [other])
+        return list(dict.fromkeys(values))
+    if key == "since" or key.startswith("min_"):
+        return max(one, other)
+    if key == "until" or key.startswith("max_"):
+        return min(one, other)
+    return one
