@@ -139,7 +139,7 @@ def _range(match: re.Match[str], first: int, second: int, *, bare: bool) -> Cloc
 
 def _single(match: re.Match[str], minute: int, *, bare: bool) -> Clock:
     around = int(AROUND.total_seconds()) // 60
-    if match.groupdict().get("aminute") or match.groupdict().get("aword"):
+    if minute % 60 or match.groupdict().get("aword"):
         start, stop = (minute - around) % MINUTES_OF_DAY, (minute + around) % MINUTES_OF_DAY
     else:
         start, stop = minute, (minute + 60) % MINUTES_OF_DAY

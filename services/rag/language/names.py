@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from services.rag.language.text import Draft
 
 _LEADS = {
-    "class": r"(?:(?:of |de )?(?:final )?class(?:es)?|(?:classified|judged|rated) (?:as )?|verdict|(?:de )?clases?|"
-    r"clasificad[oa]s? (?:como)?|juzgad[oa]s? (?:como)?|veredicto)",
-    "category": r"(?:(?:of |de )?(?:threat )?categor(?:y|ies)|labell?ed (?:as)?|(?:de )?categorias?)",
-    "tags": r"(?:(?:with |con )?(?:the |la )?tags?|tagged (?:as|with)?|"
-    r"(?:con )?(?:la )?etiquetas?|etiquetad[oa]s? (?:como|con)?)",
+    "class": r"(?:(?:of |de )?(?:final )?class(?:es)?|(?:classified|judged|rated)(?: as)?|verdict|(?:de )?clases?|"
+    r"(?:clasificad|juzgad)[oa]s?(?: como)?|veredicto)",
+    "category": r"(?:(?:of |de )?(?:threat )?categor(?:y|ies)|labell?ed(?: as)?|(?:de )?categorias?)",
+    "tags": r"(?:(?:with |con )?(?:the |la )?tags?|tagged(?: as| with)?|"
+    r"(?:con )?(?:la )?etiquetas?|etiquetad[oa]s?(?: como| con)?)",
     "node": r"(?:(?:(?:on|from|at|by|in|seen by|en|de|desde|por) )?(?:the |el )?(?:node|sensor|nodo)s?)",
 }
 _NODE_LEAD = r"(?:on|from|at|by|in|seen by|en|de|desde|por)"
