@@ -31,7 +31,7 @@ class Enricher:
     """
 
     internal: tuple[Network, ...]
-    services: Mapping[int, str]
+    services: Mapping[int, str] = field(default_factory=dict)
     city: GeoFile | None = None
     asn: GeoFile | None = None
 

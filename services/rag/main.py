@@ -21,6 +21,7 @@ from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
 from services.common.events.spanish import load_glossary
+from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
@@ -29,12 +30,15 @@ from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.answers import Tools, answers_with
 from services.rag.catalog import Catalog
+from services.rag.enrichment import Enricher
 from services.rag.entities import Entities
 from services.rag.explain import Explainer
+from services.rag.geoip import GeoFile
 from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
 from services.rag.operations import Operations, Replica, Surroundings
+from services.rag.patterns import Patterns
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.settings import RagSettings
@@ -114,18 +118,31 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     surroundings = Surroundings(parse_networks(settings.internal_networks))
     tools = _tools(settings, surroundings)
-    return Operations(catalog, answers_with(tools), tools.replica, surroundings)
+    return Operations(
+        catalog, answers_with(tools), tools.replica, surroundings, _enricher(settings, surroundings)
+    )
+
+
+def _enricher(settings: RagSettings, surroundings: Surroundings) -> Enricher:
+    city, asn = (
+        None if path is None else GeoFile(path) for path in (settings.geoip_city, settings.geoip_asn)
+    )
+    return Enricher(surroundings.internal, load_vocabulary().services, city, asn)
 
 
 def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
-    queries = Queries(models)
+    queries, patterns = Queries(models), Patterns()
     return Tools(
-        searcher=Searcher(queries, weights),
+        searcher=Searcher(queries, weights, patterns),
         texts=TextSearch(
-            queries, glossary, TextWeights(settings.weight_meaning, settings.weight_words), surroundings
+            queries,
+            glossary,
+            TextWeights(settings.weight_meaning, settings.weight_words),
+            surroundings,
+            patterns,
         ),
         entities=Entities(models, HostsOnDemand(models)),
         explainer=Explainer(queries, weights),

@@ -13,6 +13,7 @@ from services.common.errors import AppiaError
 from services.common.rpc import NotFound
 from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
 from services.rag.as_of import read_moment, says_when, with_now
+from services.rag.enrichment import Enricher
 from services.rag.limits import refuse_future
 from services.rag.protocol import OPERATIONS, PING
 from services.rag.scope import Bounds, Scope, iso_time
@@ -96,12 +97,14 @@ class Operations:
         answers: Mapping[str, Answer],
         replica: Replica,
         surroundings: Surroundings | None = None,
+        enricher: Enricher | None = None,
     ) -> None:
         """Answer each operation of `protocol.OPERATIONS` from the snapshots of `catalog`; `replica` answers `ping`."""
         self._catalog = catalog
         self._answers = answers
         self._replica = replica
         self._surroundings = surroundings or Surroundings()
+        self._enricher = enricher or Enricher(self._surroundings.internal)
 
     def handlers(self) -> Mapping[str, Handler]:
         """The operations by name."""
@@ -134,13 +137,22 @@ class Operations:
                     if question.as_of is not None:
                         raise NotFound("Files that 'as_of' names went meanwhile: leave it out.") from None
                 else:
-                    receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
-                    if question.now is not None and says_when(found):
-                        receipt = {**receipt, "as_of": with_now(receipt["as_of"], question.now)}
-                    took_ms = round((time.perf_counter() - started) * 1000, 3)
-                    return snapshot.remarks.show_in({**found, "receipt": {**receipt, "took_ms": took_ms}})
+                    return self._finished(found, snapshot, question, started)
             time.sleep(_GONE_WAIT_S)
         raise AppiaError("A day is being sealed and its new files cannot be read yet; ask again in a moment.")
+
+    def _finished(
+        self, found: dict[str, Any], snapshot: Snapshot, question: Question, started: float
+    ) -> dict[str, Any]:
+        """An answer with its receipt, and with what else is known about its events."""
+        receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
+        if question.now is not None and says_when(found):
+            receipt = {**receipt, "as_of": with_now(receipt["as_of"], question.now)}
+        shown = snapshot.remarks.show_in({**found, "receipt": receipt})
+        if question.values.get("enrich"):
+            shown = self._enricher.show_in(shown)
+        took_ms = round((time.perf_counter() - started) * 1000, 3)
+        return {**shown, "receipt": {**shown["receipt"], "took_ms": took_ms}}
 
     def _lease(self, question: Question) -> AbstractContextManager[Snapshot]:
         """What the question is answered from: what can be seen now, or could be seen then."""

@@ -118,6 +118,7 @@ class Operation:
     name: str
     summary: str  # one sentence
     arguments: tuple[Argument, ...] = ()
+    shows_events: bool = True  # so that each can be told more about
     slow: bool = (
         False  # it may take many seconds: a client waits for it, and asks no second replica meanwhile
     )
@@ -158,6 +159,9 @@ AS_OF = Argument(
     "the 'as_of' of a receipt: answer from exactly what could be seen then",
     None,
     high=32_768,
+)
+ENRICH = Argument(
+    "enrich", Kind.FLAG, "whether to add places, networks, services and techniques to events", default=False
 )
 EVENT_SPACES = ("fused", "attack", "semantic", "temporal")
 """Where events are compared."""
@@ -248,16 +252,21 @@ _ALL = (
             Argument("limit", Kind.WHOLE, "how many remarks at most", 20, 1, MAX_K),
             FILTERS,
         ),
+        shows_events=False,
     ),
-    Operation("days", "Which days there are, and their indices."),
-    Operation("stats", "Totals, and which replica answers."),
-    Operation("ping", "Which replica answers."),
+    Operation("days", "Which days there are, and their indices.", shows_events=False),
+    Operation("stats", "Totals, and which replica answers.", shows_events=False),
+    Operation("ping", "Which replica answers.", shows_events=False),
 )
 PING = "ping"
-OPERATIONS: Mapping[str, Operation] = {
-    operation.name: operation
-    if operation.name == PING
-    else replace(operation, arguments=(*operation.arguments, AS_OF))
-    for operation in _ALL
-}
-"""Every operation by its name. All that look at events take `as_of`."""
+
+
+def _offered(operation: Operation) -> Operation:
+    """An operation with the arguments that all of its kind have."""
+    as_of = () if operation.name == PING else (AS_OF,)
+    enrich = (ENRICH,) if operation.shows_events else ()
+    return replace(operation, arguments=(*operation.arguments, *as_of, *enrich))
+
+
+OPERATIONS: Mapping[str, Operation] = {operation.name: _offered(operation) for operation in _ALL}
+"""Every operation by its name. All that look at events take `as_of`, those that show some `enrich`."""

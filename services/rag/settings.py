@@ -50,6 +50,12 @@ class RagSettings(ServiceSettings):
         list(INTERNAL),
         description="networks that are inside, such as `10.0.0.0/8`, for the filters `src_internal` and `dst_internal`",
     )
+    geoip_city: Path | None = Field(
+        None, description="a file of places in MaxMind's format, such as GeoLite2-City.mmdb, for `enrich`"
+    )
+    geoip_asn: Path | None = Field(
+        None, description="a file of networks in MaxMind's format, such as GeoLite2-ASN.mmdb, for `enrich`"
+    )
     weight_attack: float = Field(
         1.0, ge=0, le=1000, description="weight of the attack index in fused answers, 0 to 1000"
     )

@@ -52,7 +52,7 @@ def test_a_replica_serves_registers_and_ends(
     assert entry.address == ready["endpoint"]
     assert dict(entry.info) == {"rows": 30, "newest_generation": f"{DAY}/1", "pid": replica.process.pid}
     with Client(FixedReplicas([ready["endpoint"]]), context) as client:
-        assert len(client.similar(events[0].event_id, k=5)["hits"]) == 5
+        assert len(client.similar(events[0].event_id, k=5, flat=True)["hits"]) == 5
         assert client.get(events[0].event_id)["day"] == DAY
         assert len(client.list(limit=3, order="oldest")["events"]) == 3
         assert client.days()["days"][0]["state"] == "sealed"
@@ -105,7 +105,7 @@ def test_no_query_fails_while_one_replica_lives(
             while not done.is_set():
                 event = rng.choice(events)
                 try:
-                    hits = client.similar(event.event_id, k=3, index="attack")["hits"]
+                    hits = client.similar(event.event_id, k=3, index="attack", flat=True)["hits"]
                     assert len(hits) == 3
                     answered.append(event.event_id)
                 except AppiaError as error:

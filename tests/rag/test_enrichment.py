@@ -12,6 +12,7 @@ from netaddr import IPSet
 from services.common.errors import AppiaError
 from services.common.events.techniques import technique, techniques_in
 from services.common.events.vocabulary import load_vocabulary
+from services.common.rpc import Deadline
 from services.rag.enrichment import Enricher
 from services.rag.geoip import LOOK_S, GeoFile
 from services.rag.networks import INTERNAL, parse_networks
@@ -163,3 +164,18 @@ def test_the_names_of_techniques_agree_with_the_vocabulary(vocabulary: Vocabular
         assert (known.name, bool(known.tactic_name)) == (name, True)
     assert techniques_in("no ATT&CK T9999 that is known; T1046 without the word") == [technique("T9999")]
     assert technique("T9999").name == ""
+
+
+def test_a_replica_tells_more_where_it_is_asked_to(world: Any, replica: Any) -> None:
+    """`enrich` adds to what is shown, in single events and in lists; without it nothing is added."""
+    world.fill("2026-01-20", 10, sealed=True)
+    ask = replica(world)
+    (event_id, *_) = world.events
+    plain, told = (
+        ask["get"]({"event_id": event_id, "enrich": enrich}, Deadline()) for enrich in (False, True)
+    )
+    assert "enrichment" not in plain["fields"]
+    assert told["fields"]["enrichment"]["src"].keys() == {"internal"}
+    listed = ask["list"]({"limit": 3, "enrich": True}, Deadline())
+    assert all("enrichment" in event for event in listed["events"])
+    assert listed["receipt"]["enrichment"] == {"files": [], "faults": []}

@@ -1,0 +1,67 @@
+"""Opens a client from what a user knows: a state directory, a registry, or the endpoints of replicas."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zmq
+
+from services.common.errors import AppiaError, UsageError
+from services.common.registry.connect import open_registry
+from services.common.registry.known import KnownSet
+from services.rag.asking import KIND, FixedReplicas, Patience
+from services.rag.async_client import AsyncClient
+from services.rag.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from services.rag.asking import Replicas
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where replicas are found: at `endpoints` (tcp://HOST:PORT), else in the registry.
+
+    The registry is `file`, in the state directory, or `etcd://HOST:PORT[/PREFIX]`, which needs none.
+    """
+
+    state: Path | None = None
+    registry: str = "file"
+    endpoints: tuple[str, ...] = ()
+
+    def replicas(self) -> Replicas:
+        """Who may be asked; blocks for the registry.
+
+        Raises:
+            UsageError: neither endpoints nor what the registry needs are given.
+            AppiaError: the registry does not answer.
+        """
+        if self.endpoints:
+            return FixedReplicas(self.endpoints)
+        if self.registry == "file" and self.state is None:
+            raise UsageError("Where are the replicas? Give a state directory, an etcd registry or endpoints.")
+        known = KnownSet(open_registry(self.registry, self.state or Path()), KIND)
+        if not known.refresh():
+            raise AppiaError(known.last_error or f"The registry {self.registry} does not answer.")
+        return known
+
+
+@contextmanager
+def connect(where: Where, patience: Patience | None = None) -> Iterator[Client]:
+    """A client that blocks, for one thread, as long as the block runs. Raises as `Where.replicas` does."""
+    replicas = where.replicas()
+    with zmq.Context() as context, Client(replicas, context, patience) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connect_async(where: Where, patience: Patience | None = None) -> AsyncIterator[AsyncClient]:
+    """A client to await, for the tasks of this event loop, as long as the block runs. Raises as `Where.replicas`."""
+    replicas = where.replicas()
+    with zmq.Context() as context:
+        async with AsyncClient(replicas, context, patience) as client:
+            yield client
