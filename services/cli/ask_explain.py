@@ -31,7 +31,7 @@ def explain(
     others: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OTHER_ID]...",
+            metavar="OTHER_ID",
             help="Ids of events to compare it with, at most 50.",
             show_default="the nearest of each behaviour",
         ),

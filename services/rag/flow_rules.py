@@ -204,8 +204,8 @@ def settle(before: NDArray[np.float32], changed: NDArray[np.float32]) -> NDArray
         known = (was[path] != 0) == (old != 0)
         if path in _IN_PROPORTION:
             known &= old != 0
-        following = np.where(old != 0, was[path] * new / np.where(old != 0, old, 1.0), new)
-        now[path] = np.where(known & (new != old), following, now[path])
+        following = np.where(old != 0, was[path] * (new / np.where(old != 0, old, 1.0)), new)
+        now[path] = np.where(known, following, now[path])
     for path, most in CAPS:
         if was[path] <= most(was) * _NEARLY:  # a sensor that counts otherwise goes on doing so
             now[path] = np.minimum(now[path], most(now))
@@ -229,10 +229,9 @@ def _limit_directions(some: dict[str, NDArray[np.float64]]) -> None:
         packets, lengths = some[f"total_{side}_packets"], f"{side}_packet_length"
         for path in (*_lengths(side), f"total_{side}_bytes"):
             some[path] = np.where(packets < 1, 0.0, some[path])
-        for what in ("min", "max"):
-            some[f"{lengths}_{what}"] = np.where(
-                packets < 2, some[f"{lengths}_mean"], some[f"{lengths}_{what}"]
-            )
+        length = np.rint(some[f"{lengths}_mean"])
+        for what in ("mean", "min", "max"):
+            some[f"{lengths}_{what}"] = np.where(packets < 2, length, some[f"{lengths}_{what}"])
         for path in (f"{lengths}_std", *(path for path in _PAUSES if path.startswith(side))):
             some[path] = np.where(packets < 2, 0.0, some[path])
     alone = _both(some, "packets") < 2
