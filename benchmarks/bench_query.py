@@ -131,7 +131,9 @@ def _similar(report: Report, client: Client, index: str, what: tuple[Days, Seque
 
 def _asker(client: Client, index: str, *, filtered: bool) -> Callable[[Question], Hits]:
     def ask(question: Question) -> Hits:
-        answer = client.similar(question.event_id, K, index, question.filters if filtered else None)
+        answer = client.similar(
+            question.event_id, K, index, question.filters if filtered else None, flat=True
+        )
         if answer["receipt"]["missing"]:
             raise BenchError(f"an answer is not whole: {answer['receipt']['missing']}")
         hits: Hits = answer["hits"]
@@ -190,7 +192,7 @@ def _alone(report: Report, state: Path, event_ids: Sequence[str]) -> None:
     with only_imports(), only_imports() as idle, replica(state, 1) as one:
         with client_of([one.endpoint]) as client:
             for event_id in event_ids:
-                client.similar(event_id, K)
+                client.similar(event_id, K, flat=True)
         own, imports = shares(one.pid), shares(idle)
     beyond = round(own["uss"] - imports["uss"], 1)
     report.add(
@@ -206,7 +208,7 @@ def _together(report: Report, state: Path, event_ids: Sequence[str]) -> None:
         for one in several:
             with client_of([one.endpoint]) as client:
                 for event_id in event_ids[:50]:
-                    client.similar(event_id, K)
+                    client.similar(event_id, K, flat=True)
         found = [shares(one.pid) for one in several]
     total = round(sum(memory["pss"] for memory in found), 1)
     mean = {key: round(float(np.mean([memory[key] for memory in found])), 1) for key in found[0]}

@@ -137,7 +137,7 @@ def _is_there(client: Client, event_id: str, what: str) -> bool:
         if what == GET:
             client.get(event_id)
         else:
-            client.similar(event_id, 5, what)
+            client.similar(event_id, 5, what, flat=True)
     except RpcRefused as refused:
         if refused.code != "not_found":
             raise

@@ -79,8 +79,9 @@ class _Similar:
             raise UsageError(
                 f"Give 'event_id'; only the index {ENTITY} compares hosts, and is asked for 'host' instead."
             )
+        search = self.searcher.similar if values["flat"] else self.searcher.similar_patterns
         try:
-            return self.searcher.similar(snapshot, event_id, index, question.bounds)
+            return search(snapshot, event_id, index, question.bounds)
         except NotFound:
             if parse_host(event_id) is None:
                 raise

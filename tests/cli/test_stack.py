@@ -57,7 +57,10 @@ def test_questions_answer_with_receipts(ask: Ask) -> None:
     times = [event["time"] for event in listed["events"]]
     assert times == sorted(times, reverse=True)
     event_id = listed["events"][0]["event_id"]
-    found = ask("similar", event_id, "-k", "4")
+    patterns = ask("similar", event_id, "-k", "4")
+    assert len(patterns["groups"]) == 4
+    assert patterns["patterns"] > 4
+    found = ask("similar", event_id, "-k", "4", "--flat")
     assert len(found["hits"]) == 4
     assert event_id not in [hit["event_id"] for hit in found["hits"]]
     searched = ask("search", "port scan from outside", "-k", "5")
@@ -77,7 +80,8 @@ def test_questions_answer_with_receipts(ask: Ask) -> None:
 def test_each_index_can_be_asked_alone(ask: Ask, index: str) -> None:
     """The index that is named is the one that answers."""
     event_id = ask("list", "--limit", "1")["events"][0]["event_id"]
-    assert {hit["index"] for hit in ask("similar", event_id, "--index", index)["hits"]} == {index}
+    assert {hit["index"] for hit in ask("similar", event_id, "--index", index, "--flat")["hits"]} == {index}
+    assert {group["index"] for group in ask("similar", event_id, "--index", index)["groups"]} == {index}
 
 
 @pytest.mark.usefixtures("served")
@@ -196,7 +200,7 @@ def test_text_ends_with_the_receipt(shared_stack: Any, ask: Ask, appia: Appia) -
     """For people each answer is a table or a few lines, and says what was searched."""
     state = "--state", str(shared_stack.state)
     event_id = ask("list", "--limit", "1")["events"][0]["event_id"]
-    for words in (["similar", event_id], ["search", "scan", "--flat"], ["list"]):
+    for words in (["similar", event_id, "--flat"], ["search", "scan", "--flat"], ["list"]):
         lines = appia(*words, *state).stdout.splitlines()
         assert lines[0].split()[-1] == "event"
         assert lines[-1].startswith("searched ")

@@ -140,7 +140,7 @@ def test_questions_reach_days_of_both_models(stack: Stack, eventually: Callable[
     (opened,) = (day["day"] for day in stack.appia("days")["days"] if day["state"] == "open")
     event = stack.appia("list", "--limit", "1", "--day", opened)["events"][0]
     for index in ("attack", "fused"):
-        answer = stack.appia("similar", event["event_id"], "--index", index, "-k", "8")
+        answer = stack.appia("similar", event["event_id"], "--index", index, "-k", "8", "--flat")
         assert {hit["day"] for hit in answer["hits"]} - {opened}, "sealed days are of the other model"
         assert len(answer["receipt"]["models"]["attack"]) == 2
         assert answer["receipt"]["missing"] == []

@@ -40,7 +40,7 @@ class Asking:
     def _run(self) -> None:
         with zmq.Context() as context, Client(self._known, context, Patience(overall_s=10.0)) as client:
             questions: dict[str, Callable[[], bool]] = {
-                "similar": lambda: len(client.similar(self._event, 5)["hits"]) == 5,
+                "similar": lambda: len(client.similar(self._event, 5)["groups"]) == 5,
                 "search": lambda: len(client.search("many connections to one host", 5)["groups"]) == 5,
                 "get": lambda: client.get(self._event)["fields"]["event_id"] == self._event,
                 "stats": lambda: client.stats()["rows"] >= EVENTS,
