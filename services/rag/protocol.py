@@ -119,9 +119,7 @@ class Operation:
     summary: str  # one sentence
     arguments: tuple[Argument, ...] = ()
     shows_events: bool = True  # so that each can be told more about
-    slow: bool = (
-        False  # it may take many seconds: a client waits for it, and asks no second replica meanwhile
-    )
+    slow: bool = False  # it may take many seconds: clients wait, and ask no second replica meanwhile
 
     def read(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The value of every argument: those of a request, checked, and the defaults of the others.

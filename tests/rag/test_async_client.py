@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,3 +127,19 @@ def test_replicas_are_found_by_the_state_directory(world: Any, start_replica: An
     assert rows() == 10
     with pytest.raises(UsageError, match="Where are the replicas"):
         Where().replicas()
+
+
+def test_the_examples_of_the_documentation_run(world: Any, start_replica: Any, until: Any) -> None:
+    """docs/python.md is true: its programs run as they stand, on a state directory of the reader's own."""
+    world.fill(DAY, 10, sealed=True)
+    start_replica(world.state.root).ready()
+    until(world.state.registry.exists)
+    document = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        # There is no model here that could embed a text; its words need none.
+        own = program.replace("/var/lib/appia", str(world.state.root)).replace("k=5", 'k=5, by="words"')
+        done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("10 [")
