@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import answers
+from services.cli.answers_as_of import as_of_lines
 from services.cli.answers_feedback import feedback_lines
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import JsonOption, StateOption, grouped
@@ -56,6 +57,15 @@ class Asking:
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Longest wait for the answer.")
     ] = 10.0
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="TEXT",
+            help="Answer from exactly what could be seen then: the `as of` of an earlier answer.",
+            show_default="now",
+        ),
+    ] = None
     as_json: JsonOption = False
 
 
@@ -147,4 +157,4 @@ def put(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any], *, lo
         print_json(answer)
     else:
         show(answer)
-        print_lines(*feedback_lines(answer))
+        print_lines(*feedback_lines(answer), *as_of_lines(answer))

@@ -36,11 +36,15 @@ def ask(asking: Asking, op: str, arguments: Mapping[str, Any], *, long: bool = F
     patience = Patience(seconds, seconds, seconds) if long else Patience(seconds)
     with zmq.Context() as context, Client(replicas, context, patience) as client:
         try:
-            return client.ask(op, arguments)
+            return client.ask(op, _as_of(asking, arguments))
         except RpcRefused as refused:
             if refused.code == "usage":
                 raise UsageError(str(refused)) from None
             raise
+
+
+def _as_of(asking: Asking, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    return arguments if asking.as_of is None else {**arguments, "as_of": asking.as_of}
 
 
 def _replicas(asking: Asking) -> Replicas:
