@@ -11,6 +11,7 @@ import typer
 from services.cli import answers
 from services.cli.answers_as_of import as_of_lines
 from services.cli.answers_feedback import feedback_lines
+from services.cli.answers_patterns import show_similar
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import JsonOption, StateOption, grouped
 from services.cli.output import print_json, print_lines
@@ -79,9 +80,19 @@ class LongAsking(Asking):
 
 
 HowMany = Annotated[
-    int, typer.Option("-k", metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
+    int, typer.Option("-k", metavar="N", min=1, max=MOST_EVENTS, help="How many to show at most.")
 ]
 EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="An event's id. No default.")]
+
+
+@dataclass(frozen=True)
+class Showing:
+    """Options about what is shown of what was found."""
+
+    k: HowMany = 10
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Show single events instead of patterns; -k then counts these.")
+    ] = False
 
 
 def add_to(app: typer.Typer) -> None:
@@ -106,19 +117,23 @@ def similar(
             help="An event's id; with --index entity a host, on its newest day or on DAY. No default.",
         ),
     ],
-    k: HowMany = 10,
+    showing: Showing,
     index: Annotated[
         Index, typer.Option(help="One index of events, all of them fused, or entity: hosts of a day.")
     ] = Index.FUSED,
     asking: Asking,
     only: FilterOptions,
 ) -> None:
-    """Show the events most like one event, or the hosts most like one host."""
-    arguments = {"index": index.value, "k": k, "filters": only.request()}
+    """Show the patterns most like one event, or the hosts most like one host.
+
+    A pattern is all events that are the same in words: how many, from when to when, between which hosts, and up to
+    three of them as examples, the most alike first.
+    """
+    arguments = {"index": index.value, "k": showing.k, "filters": only.request()}
     if index is Index.ENTITY:
         put(asking, answers.show_hosts, "similar", {"host": what, **arguments})
     else:
-        put(asking, answers.show_hits, "similar", {"event_id": what, **arguments})
+        put(asking, show_similar, "similar", {"event_id": what, "flat": showing.flat, **arguments})
 
 
 def get(*, event_id: EventId, asking: Asking) -> None:
