@@ -14,6 +14,7 @@ from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from services.common.days.verify import DayCheck
+    from services.common.feedback.follower import FeedbackFollower
 
 DayArgument = Annotated[str, typer.Argument(metavar="DAY", help="UTC day, YYYY-MM-DD. No default.")]
 
@@ -61,13 +62,14 @@ def verify(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file of a day, or of all days.
+    """Check every file of a day, or of all days and what analysts said.
 
     The exit status is 1 when anything is wrong. Reads the disk itself, whether the stack runs or not, and changes
     nothing.
     """
     from services.common.days.names import StateNames, check_layout, parse_day  # noqa: PLC0415 - as above
     from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
+    from services.common.feedback.follower import FeedbackFollower  # noqa: PLC0415 - as above
 
     wanted = None if day is None else parse_day(day)
     names = StateNames(required_state(state))
@@ -77,11 +79,16 @@ def verify(
     if days and days[0] not in there:
         raise AppiaError(f"{names.root} has no day {day}: `appia days` shows those there are")
     checks = [verify_day(names.day(one)) for one in days]
+    said = FeedbackFollower(names)
+    if wanted is None:
+        said.poll()
     if as_json:
-        print_json({"days": [asdict(check) for check in checks]})
+        feedback = {"feedback": {"remarks": len(said.book), "faults": said.faults}} if wanted is None else {}
+        print_json({"days": [asdict(check) for check in checks], **feedback})
     else:
         _print_checks(checks)
-    faults = sum(len(check.faults) for check in checks)
+        _print_feedback(said)
+    faults = sum(len(check.faults) for check in checks) + len(said.faults)
     if faults:
         raise AppiaError(f"{counted(faults, 'fault')} found; what is damaged is not served, all else is")
 
@@ -94,3 +101,11 @@ def _print_checks(checks: list[DayCheck]) -> None:
         print_lines(f"{check.day}: {verdict}; {counted(check.rows, 'event')}, {counted(check.files, 'file')}")
         print_lines(*(f"  {index}: {form}" for index, form in check.vectors.items()))
         print_lines(*(f"  {fault}" for fault in check.faults))
+
+
+def _print_feedback(said: FeedbackFollower) -> None:
+    if said.faults:
+        print_lines(f"feedback: {counted(len(said.faults), 'fault')}; {counted(len(said.book), 'remark')}")
+        print_lines(*(f"  {fault}" for fault in said.faults))
+    elif len(said.book):
+        print_lines(f"feedback: whole; {counted(len(said.book), 'remark')}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from services.rag.segments import Segment
 
 EVERY_INDEX = "all"
+FEEDBACK = "feedback"
+"""Stands for a day where what analysts said could not be read."""
 HOURS = "temporal"
 NOT_SEARCHED = "not searched: the time for the question was over"
 
@@ -98,6 +100,9 @@ class Scope:
             if not filters.days or day in filters.days:
                 self.miss(day, EVERY_INDEX, reason)
                 self.doubt(f"not all of {day} could be read")
+        for reason in self.snapshot.remarks.faults if filters.feedback else ():
+            self.miss(FEEDBACK, EVERY_INDEX, reason)
+            self.doubt("not all feedback could be read")
 
     def begin(self, day: str, index: str) -> bool:
         """Whether there is time to search an index of a day; where there is none, it is noted as missing.

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.cli.answers_feedback import feedback_lines, show_remarks
+from services.common.days.names import StateNames, claim_layout
+from services.common.durable import Disk
+from services.ingester.feedback import FeedbackDesk
 
 if TYPE_CHECKING:
     import subprocess
@@ -138,3 +141,24 @@ def test_what_cannot_be_kept_is_refused(shared_stack: Any, appia: Any, tmp_path:
         assert sentence in done.stderr
     done = appia("feedback", "e-1", "--true-positive", "--state", str(tmp_path))
     assert (done.returncode, "is not a state directory" in done.stderr) == (1, True)
+
+
+def test_verify_reads_what_was_said(appia: Any, tmp_path: Path) -> None:
+    """`appia verify` counts the remarks; damage among them is named, and the exit status is 1."""
+    names = StateNames(tmp_path / "state")
+    claim_layout(names, Disk())
+    desk = FeedbackDesk(names, Disk(), lambda: 1)
+    for number in range(3):
+        desk.take({"feedback_id": f"f-{number}", "event_id": "e-1", "analyst": "ana", "note": "hm"})
+    desk.close()
+    good = appia("verify", "--state", str(names.root))
+    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "feedback: whole; 3 remarks")
+    raw = bytearray(names.feedback_log(1).read_bytes())
+    raw[60] ^= 1
+    names.feedback_log(1).write_bytes(raw)
+    bad = appia("verify", "--state", str(names.root), "--json")
+    found = json.loads(bad.stdout)["feedback"]
+    assert (bad.returncode, found["remarks"]) == (1, 2)
+    assert "1 fault found" in bad.stderr
+    assert found["faults"][0].startswith("feedback-000001.log holds ")
+    assert "feedback: 1 fault; 2 remarks" in appia("verify", "--state", str(names.root)).stdout

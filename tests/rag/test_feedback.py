@@ -290,6 +290,10 @@ def test_damage_is_told(ids: list[str], world: Any, analysts: Analysts, replica:
     answer = ask["feedback"]({}, SOON)
     assert [one["event_id"] for one in answer["remarks"]] == [ids[0]]
     assert [bool(re.search("feedback-000000.log .*header", fault)) for fault in answer["faults"]] == [True]
+    for only, missing in ({"feedback": "any"}, ["feedback"]), ({}, []):
+        receipt = ask["list"]({"filters": only}, SOON)["receipt"]
+        assert [gap["day"] for gap in receipt["missing"]] == missing
+        assert receipt["repeatable"] == (not missing)
 
 
 def test_a_damaged_database_is_a_sentence(
