@@ -82,11 +82,11 @@ def test_whatever_is_turned_stays_possible(flows: np.ndarray, data: st.DataObjec
     settled = settle(here, changed[None])
     some = _named(settled)
     for path, most in CAPS:
-        assert some[path] <= most(some) * 1.001 + 1e-6, path
+        assert some[path] <= most(some) * 1.001 + 0.51, path  # whole microseconds
     for side in ("forward", "backward"):
         low, mean, high = (some[f"{side}_packet_length_{what}"][0] for what in ("min", "mean", "max"))
-        assert low <= mean * 1.001 + 1e-6
-        assert mean <= high * 1.001 + 1e-6
+        assert low <= mean * 1.001 + 0.51
+        assert mean <= high * 1.001 + 0.51
         assert some[f"total_{side}_packets"] > 0 or some[f"total_{side}_bytes"] == 0
         bytes_sent = some[f"total_{side}_packets"] * some[f"{side}_packet_length_mean"]
         assert some[f"total_{side}_bytes"] == pytest.approx(bytes_sent, rel=1e-3, abs=0.6)
