@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from services.cli.answers_feedback import feedback_lines, show_remarks
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.ingester.feedback import FeedbackDesk
+from services.training.days_data import labels_of, sealed_days
 
 if TYPE_CHECKING:
     import subprocess
@@ -162,3 +165,29 @@ def test_verify_reads_what_was_said(appia: Any, tmp_path: Path) -> None:
     assert "1 fault found" in bad.stderr
     assert found["faults"][0].startswith("feedback-000001.log holds ")
     assert "feedback: 1 fault; 2 remarks" in appia("verify", "--state", str(names.root)).stdout
+
+
+def test_models_are_scored_with_what_was_said(sealed_sample: Path, appia: Any, tmp_path: Path) -> None:
+    """`models evaluate` counts the verdicts it used for labels, and does not begin where the log is damaged."""
+    names = StateNames(shutil.copytree(sealed_sample, tmp_path / "state"))
+    with sealed_days(names) as readers:
+        view = readers[0].view()
+        labels = labels_of(view)
+        attacks = np.flatnonzero(labels != "BENIGN")[:3].tolist()
+        events = [
+            fields["event_id"] for fields in view.events.fetch([*attacks, int((labels == "BENIGN").argmax())])
+        ]
+    desk = FeedbackDesk(names, Disk(), lambda: 1)
+    said = zip(events, ["false_positive", "false_positive", "true_positive", "true_positive"], strict=True)
+    for event_id, verdict in said:
+        desk.take({"feedback_id": event_id[:64], "event_id": event_id, "analyst": "ana", "verdict": verdict})
+    desk.close()
+    evaluate = ["models", "evaluate", "--index", "attack", "--state", str(names.root)]
+    found = json.loads(appia(*evaluate, "--json").stdout)
+    assert found["feedback"] == {"benign": 2, "confirmed": 1, "left_out": 1, "disputed": 0}
+    assert found["classes"]["BENIGN"] == int((labels == "BENIGN").sum()) + 1
+    assert "Feedback: 2 false positives taken as benign, 1 true positive confirmed" in appia(*evaluate).stdout
+    names.feedback_log(2).write_bytes(b"?" * 64)
+    done = appia(*evaluate)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be read whole" in done.stderr
