@@ -15,6 +15,7 @@ from services.cli.answers_patterns import show_similar
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import JsonOption, StateOption, grouped
 from services.cli.output import print_json, print_lines
+from services.common.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +96,18 @@ class Showing:
     ] = False
 
 
+@dataclass(frozen=True)
+class ShowingAlike(Showing):
+    """Options about what is shown of what is alike."""
+
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say what tells the event from those found; see `appia explain`. Default: off."
+        ),
+    ] = False
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
@@ -117,7 +130,7 @@ def similar(
             help="An event's id; with --index entity a host, on its newest day or on DAY. No default.",
         ),
     ],
-    showing: Showing,
+    showing: ShowingAlike,
     index: Annotated[
         Index, typer.Option(help="One index of events, all of them fused, or entity: hosts of a day.")
     ] = Index.FUSED,
@@ -131,9 +144,19 @@ def similar(
     """
     arguments = {"index": index.value, "k": showing.k, "filters": only.request()}
     if index is Index.ENTITY:
+        if showing.explain:
+            raise UsageError(
+                "--explain tells events apart, and --index entity finds hosts: leave out one of them"
+            )
         put(asking, answers.show_hosts, "similar", {"host": what, **arguments})
+        return
+    arguments |= {"event_id": what, "flat": showing.flat}
+    if showing.explain:
+        from services.cli.ask_explain import put_similar_explained  # noqa: PLC0415 - it takes options from here
+
+        put_similar_explained(asking, show_similar, arguments)
     else:
-        put(asking, show_similar, "similar", {"event_id": what, "flat": showing.flat, **arguments})
+        put(asking, show_similar, "similar", arguments)
 
 
 def get(*, event_id: EventId, asking: Asking) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.answers_explain import show_explanation
-from services.cli.ask import Asking, EventId  # noqa: TC001 - read when a command is made
-from services.cli.filters import FilterOptions  # noqa: TC001 - as above
+from services.cli.ask import Asking, EventId, put
+from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import grouped
-from services.cli.output import print_json
+from services.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from services.cli.ask import Show
 
 MOST_OTHERS = 50
 
@@ -54,11 +56,30 @@ def explain(
     Differences are in robust sigmas of the event's day, the largest first. The change is found with the attack model:
     with it, most of the event's ten nearest neighbours would be benign; they are shown as evidence.
     """
+    arguments: Mapping[str, Any] = {"event_id": event_id, "k": k, "filters": only.request()}
+    put(asking, show_explanation, "explain", {**arguments, "others": others} if others else arguments)
+
+
+def put_similar_explained(asking: Asking, show: Show, arguments: Mapping[str, Any]) -> None:
+    """Ask `similar`, then `explain` for the nearest event of each pattern found (or each event, where flat).
+
+    Shows one answer after the other; as one document the second is the first's `explanation`.
+
+    Raises:
+        UsageError: a question was wrong.
+        AppiaError: nothing runs, nobody answers, or what was asked for is not there.
+    """
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
-    arguments: Mapping[str, Any] = {"event_id": event_id, "k": k, "filters": only.request()}
-    answer = ask(asking, "explain", {**arguments, "others": others} if others else arguments)
+    found = ask(asking, "similar", arguments)
+    events = found["hits"] if "hits" in found else [group["examples"][0] for group in found["groups"]]
+    others = [event["event_id"] for event in events[:MOST_OTHERS]]
+    asked = {name: arguments[name] for name in ("event_id", "filters")}
+    explanation = ask(asking, "explain", {**asked, "others": others}) if others else None
     if asking.as_json:
-        print_json(answer)
-    else:
-        show_explanation(answer)
+        print_json({**found, "explanation": explanation})
+        return
+    show(found)
+    if explanation:
+        print_lines("")
+        show_explanation(explanation)

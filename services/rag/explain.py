@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.common.days.fusion import fuse, quantized, similarity
+from services.common.days.fusion import quantized, similarity
 from services.common.days.names import EVENT_INDICES
 from services.rag.attack_space import Subject
 from services.rag.benign import BenignRows
 from services.rag.deltas import compare, measure
 from services.rag.events import Place, find_event, read_events
-from services.rag.nearest import Wanted, exact_distances, nearest, union
-from services.rag.patterns import narratives_of
+from services.rag.nearest import Wanted, nearest
 from services.rag.scope import Scope
+from services.rag.searcher import FUSED
 from services.rag.spread import Spreads
 from services.rag.what_if import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.common.days.fusion import FusionWeights
     from services.rag.catalog import Snapshot
     from services.rag.deltas import Measured
     from services.rag.nearest import Hits
-    from services.rag.queries import Queries, Vectors
+    from services.rag.queries import Vectors
     from services.rag.scope import Bounds
+    from services.rag.searcher import Searcher
     from services.rag.spread import Spread
 
 DEPTH = 200
@@ -48,8 +48,7 @@ class _Asked:
 class Explainer:
     """Explains events. Safe for several threads; each call blocks for its own search and for reading events."""
 
-    queries: Queries
-    weights: FusionWeights
+    searcher: Searcher
     spreads: Spreads = field(default_factory=Spreads)
     benign: BenignRows = field(default_factory=BenignRows)
 
@@ -61,7 +60,7 @@ class Explainer:
         Gives {"event", "day", "others", "what_if", "receipt"}; docs/explain.md describes each.
 
         Raises:
-            NotFound: there is no such event.
+            NotFound: there is no such event, or no index has it and none are named.
             AppiaError: the bytes of an event are damaged.
             RequestError: the deadline has passed.
         """
@@ -69,8 +68,8 @@ class Explainer:
         named = None if others is None else [find_event(snapshot, other) for other in others]
         scope = Scope(snapshot, bounds, EVENT_INDICES)
         asked = self._ask(scope, place)
-        places = self._nearest(scope, asked, bounds.k) if named is None else named
-        change = what_if(scope, asked.subject, self.queries.models, (self.benign, asked.spread))
+        places = self._nearest(snapshot, event_id, bounds) if named is None else named
+        change = what_if(scope, asked.subject, self.searcher.queries.models, (self.benign, asked.spread))
         spread = asked.spread
         return {
             "event": read_events([place])[0],
@@ -81,31 +80,19 @@ class Explainer:
         }
 
     def _ask(self, scope: Scope, place: Place) -> _Asked:
-        made = {index: self.queries.of_event(scope, place, index) for index in EVENT_INDICES}
+        made = {index: self.searcher.queries.of_event(scope, place, index) for index in EVENT_INDICES}
         queries = {index: vectors for index, vectors in made.items() if vectors}
         wanted = Wanted(DEPTH, place.time_ns, place)
         near = {index: nearest(scope, index, vectors, wanted) for index, vectors in queries.items()}
         spread = self.spreads.of(scope.snapshot, place.view.day)
         return _Asked(Subject(place, measure([place])[0]), queries, near, spread)
 
-    def _nearest(self, scope: Scope, asked: _Asked, k: int) -> list[Place]:
-        """Of the events that are nearest by all indices fused, the first of each narrative, at most k."""
-        if not asked.near:
-            return []
-        hits = union(list(asked.near.values()))
-        ranked = {index: exact_distances(scope, index, v, hits) for index, v in asked.queries.items()}
-        distances = {index: found for index, (found, _) in ranked.items()}
-        scores = fuse(distances, self.weights, {index: places for index, (_, places) in ranked.items()})
-        # Rows of hits ascend by part and row, so of equal ones the order is settled.
-        order = np.lexsort((hits.gaps, -np.rint(scores / 1e-12)))
-        narratives = narratives_of(scope, hits)
-        firsts: dict[str, Place] = {}
-        for number in order.tolist():
-            place = Place(scope.parts[int(hits.parts[number])].view, int(hits.rows[number]))
-            firsts.setdefault(narratives[number], place)
-            if len(firsts) == k:
-                break
-        return list(firsts.values())
+    def _nearest(self, snapshot: Snapshot, event_id: str, bounds: Bounds) -> list[Place]:
+        """The nearest event of each of the patterns that `similar` would give, in that order."""
+        groups = self.searcher.similar_patterns(snapshot, event_id, FUSED, bounds)["groups"]
+        views = {(segment.view.day, segment.view.name): segment.view for segment in snapshot.segments}
+        best = [group["examples"][0] for group in groups]
+        return [Place(views[event["day"], event["segment"]], event["row"]) for event in best]
 
     def _compare(self, asked: _Asked, places: Sequence[Place]) -> list[dict[str, Any]]:
         events = read_events(places)

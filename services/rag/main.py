@@ -135,8 +135,9 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries, patterns = Queries(models), Patterns()
+    searcher = Searcher(queries, weights, patterns)
     return Tools(
-        searcher=Searcher(queries, weights, patterns),
+        searcher=searcher,
         texts=TextSearch(
             queries,
             glossary,
@@ -145,7 +146,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
             patterns,
         ),
         entities=Entities(models, HostsOnDemand(models)),
-        explainer=Explainer(queries, weights),
+        explainer=Explainer(searcher),
         replica=Replica.of_this_process(settings.name, version("appia")),
     )
 

@@ -161,6 +161,20 @@ class World:
         flow.total_forward_bytes, flow.total_backward_bytes = map(int, rng.integers(40, 10**6, size=2))
         return event
 
+    def flood(self, day: str, hosts: int) -> list[NetworkSecurityEvent]:
+        """Events that differ only in time and source, so that they have one narrative: host i has 1 + i % 3 of them."""
+        pattern = self._event(day, f"flood-{day}-{len(self.events)}")
+        found: list[NetworkSecurityEvent] = []
+        for number in range(hosts):
+            for copy in range(1 + number % 3):
+                event = NetworkSecurityEvent.FromString(pattern.SerializeToString())
+                event.event_id = f"{pattern.event_id}-{number}-{copy}"
+                event.event_timestamp.FromNanoseconds(day_start_ns(day) + (3600 + len(found)) * 1_000_000_000)
+                flow = event.network_features
+                flow.source_ip, flow.destination_ip = f"10.0.{number // 200}.{number % 200 + 1}", "10.9.9.9"
+                found.append(event)
+        return found
+
     def write(
         self, day: str, events: Sequence[NetworkSecurityEvent], segment: int = 1, *, index: bool = True
     ) -> None:
@@ -318,7 +332,7 @@ def replica(follow: Any, small_queries: Any, small_entities: Any) -> Callable[[W
     def make(world: World) -> Mapping[str, Handler]:
         own = Replica("rag-7", 42, "0.0", 0.0)
         queries = small_queries(world)
-        explainer = Explainer(queries, FusionWeights())
+        explainer = Explainer(Searcher(queries, FusionWeights()))
         tools = Tools(
             Searcher(queries, FusionWeights()), TextSearch(queries), small_entities(world), explainer, own
         )

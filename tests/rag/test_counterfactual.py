@@ -25,6 +25,7 @@ from services.rag.flow_rules import CAPS, FORMULAS, KNOBS, WHOLE, settle
 from services.rag.nearest import Hits
 from services.rag.queries import Queries
 from services.rag.scope import Bounds, Scope
+from services.rag.searcher import Searcher
 from services.rag.spread import spread_of
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def test_the_neighbours_after_the_change_are_the_true_ones(
     """The event with exactly the told changes lies, by a search over everything, among the told neighbours."""
     event = mixed[5]
     with follow(world).lease() as snapshot:
-        explainer = Explainer(small_queries(world), FusionWeights())
+        explainer = Explainer(Searcher(small_queries(world), FusionWeights()))
         found = explainer.explain(snapshot, event.event_id, None, Bounds(2))["what_if"]
         assert (found["outcome"], found["benign_before"]) == ("found", 0)
         assert found["benign_after"] >= MAJORITY
@@ -292,7 +293,7 @@ def test_a_model_that_is_not_there_is_named(
         texts = windows = rows
 
     with follow(world).lease() as snapshot:
-        explainer = Explainer(Queries(NoModels()), FusionWeights())
+        explainer = Explainer(Searcher(Queries(NoModels()), FusionWeights()))
         answer = explainer.explain(snapshot, mixed[0].event_id, None, Bounds(2))
     assert answer["what_if"]["outcome"] == "unknown"
     assert "attack@000000000001 is not here" in answer["what_if"]["says"]

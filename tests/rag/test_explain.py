@@ -17,6 +17,7 @@ from services.rag.explain import DEPTH, Explainer, rank_among
 from services.rag.feature_words import comparative, name_of, value_text
 from services.rag.protocol import OPERATIONS
 from services.rag.scope import Bounds
+from services.rag.searcher import Searcher
 from services.rag.spread import LEAST, SAMPLE, Spreads, sample_rows, settled_rows, signed_log, spread_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def catalog(world: Any, follow: Any) -> Catalog:
 
 @pytest.fixture
 def explainer(world: Any, small_queries: Any) -> Explainer:
-    return Explainer(small_queries(world), FusionWeights())
+    return Explainer(Searcher(small_queries(world), FusionWeights()))
 
 
 def _features(events: Sequence[NetworkSecurityEvent]) -> np.ndarray:
@@ -170,7 +171,9 @@ def test_the_same_question_has_the_same_answer(catalog: Catalog, world: Any, sma
         ids = [snapshot.segments[1].view.events.fetch([row])[0]["event_id"] for row in (2, 9)]
         for event_id in ids:
             answers = [
-                Explainer(small_queries(world), FusionWeights()).explain(snapshot, event_id, None, Bounds(5))
+                Explainer(Searcher(small_queries(world), FusionWeights())).explain(
+                    snapshot, event_id, None, Bounds(5)
+                )
                 for _ in range(2)
             ]
             for answer in answers:
