@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
+import zmq
 
 from services.common.days.index_builder import IndexTools
 from services.common.days.log import FEEDBACK, LogWriter
@@ -17,6 +18,7 @@ from services.common.errors import AppiaError, UsageError
 from services.common.feedback.remark import Remark, Verdict
 from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.as_of import read_moment
+from services.rag.client import Client, FixedReplicas
 from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.past import KEPT_MOMENTS
 from services.rag.protocol import AS_OF, OPERATIONS, PING
@@ -24,8 +26,6 @@ from services.rag.protocol import AS_OF, OPERATIONS, PING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from services.common.rpc_server import Handler
 
 FIRST, LATE, OPEN, NEW = "2026-01-20", "2026-01-21", "2026-01-22", "2026-01-23"
 HOST = "192.168.10.5"
@@ -120,15 +120,18 @@ def story(world: Any) -> Iterator[Story]:
     made.close()
 
 
-def _asked(ask: Mapping[str, Handler], op: str, args: dict[str, Any]) -> dict[str, Any]:
+def _asked(ask: Any, op: str, args: dict[str, Any]) -> dict[str, Any]:
     """An answer without what is about the moment of answering, not about what was found."""
-    answer = ask[op](dict(args), SOON)
+    return _plain(ask[op](dict(args), SOON))
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
     answer["receipt"].pop("took_ms")
     answer.pop("replica", None)
     return answer
 
 
-def _named_now(ask: Mapping[str, Handler]) -> str:
+def _named_now(ask: Any) -> str:
     """What is seen now, as receipts name it."""
     return str(ask["list"]({}, SOON)["receipt"]["as_of"])
 
@@ -167,7 +170,7 @@ def _events(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*answer.get("hits", ()), *grouped]
 
 
-def _models(ask: Mapping[str, Handler], day: str, index: str) -> str:
+def _models(ask: Any, day: str, index: str) -> str:
     found = {one["day"]: one for one in ask["days"]({}, SOON)["days"]}
     return str(found[day]["indices"][index]["model"]).partition("@")[2]
 
@@ -181,6 +184,27 @@ def test_another_replica_gives_the_same_answers(story: Story, replica: Any) -> N
     for op, args, then in answers:
         again = _asked(second, op, {**args, "as_of": then["receipt"]["as_of"]})
         assert _bytes(again) == _bytes(then), (op, args)
+
+
+def test_two_processes_give_the_same_answers(
+    story: Story, start_replica: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer depends on the order of sets, which differs from process to process."""
+    questions = [(op, args) for op, args in story.questions() if op not in {"search", "explain"}]
+    answers: list[list[dict[str, Any]]] = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        endpoint = start_replica(story.world.state.root).ready()["endpoint"]
+        as_of = [one["receipt"]["as_of"] for one in answers[0]] if answers else [None] * len(questions)
+        with zmq.Context() as context, Client(FixedReplicas([endpoint]), context) as client:
+            answers.append(
+                [
+                    _plain(client.ask(op, {**args, "as_of": name}))
+                    for (op, args), name in zip(questions, as_of, strict=True)
+                ]
+            )
+    for question, one, other in zip(questions, *answers, strict=True):
+        assert _bytes(one) == _bytes(other), question
 
 
 def test_a_receipt_says_what_cannot_be_repeated(story: Story, replica: Any) -> None:
@@ -404,7 +428,7 @@ def test_the_moment_of_asking_is_named_where_it_counts(story: Story, follow: Any
     own = Replica("rag-7", 42, "0.0", 0.0)
     surroundings = Surroundings(now_ns=lambda: clock[0])
     answers = dict.fromkeys(OPERATIONS, search)
-    ask = Operations(follow(story.world), answers, own, surroundings).handlers()
+    ask: Any = Operations(follow(story.world), answers, own, surroundings).handlers()
     then = _asked(ask, "search", {"text": "yesterday"})
     moment = read_moment(then["receipt"]["as_of"])
     assert moment.now == then["understood"]["filters"]["since"] == "2026-01-21T12:53:20.000000Z"
