@@ -31,12 +31,9 @@ class Asked:
 
     understood: Understood
     filters: Filters  # all that hold: those given and those understood
-    words: str  # what is looked for by meaning and by words, in English; empty where nothing is left
-
-    @property
-    def hints(self) -> tuple[str, ...]:
-        """Names in the data that the words speak of."""
-        return self.understood.hints
+    words: str
+    """What is looked for by meaning and by words, in English, with the names in the data that it speaks of; empty where
+    nothing is left."""
 
     def describe(self) -> dict[str, Any]:
         """Plain values for an answer: what was understood, and the words that were searched for."""
@@ -61,7 +58,7 @@ def read_question(
     if understood.filters:
         filters = parse_filters({**understood.filters, **values["filters"]}, surroundings.internal)
     words = glossary.english(understood.rest) if glossary else understood.rest
-    return Asked(understood, filters, words)
+    return Asked(understood, filters, " ".join((words, *understood.hints)).strip())
 
 
 def facts_of(snapshot: Snapshot) -> Facts:

@@ -1,7 +1,7 @@
 """Ranks sentences for a question in words: by meaning, by words, or by both (docs/search.md).
 
-Both give ranks, which are fused: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009). Words count as far
-as the sentence says what was asked: by the square of the share of the question that it says (decision 0014).
+Both give ranks, which are fused: reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009). The more of the
+question a sentence says, against the sentence that says most of it, the more its words count (decision 0014).
 """
 
 from __future__ import annotations
@@ -80,12 +80,13 @@ def rank(likeness: Likeness, among: NDArray[np.bool_], by: By, weights: TextWeig
     nearness, cosines, models = _meaning(
         [distances[there] for distances in likeness.meanings.values()], len(there)
     )
-    bm25, shares = likeness.words.scores[there], likeness.words.shares[there]
+    bm25 = likeness.words.scores[there]
     if by is By.MEANING:
         found, scores, order = np.isfinite(nearness), cosines, nearness
     else:
         word_ranks = np.where(bm25 > 0, ranks((-bm25).astype(np.float32)), np.inf)
-        fused = weights.meaning / (CONSTANT + nearness) + weights.words * shares**2 / (CONSTANT + word_ranks)
+        said = _said(likeness.words.shares[there])
+        fused = weights.meaning / (CONSTANT + nearness) + weights.words * said / (CONSTANT + word_ranks)
         scores = bm25 if by is By.WORDS else fused
         found, order = scores > 0, -np.rint(scores / _EQUAL)
     best = np.argsort(np.where(found, order, np.inf), kind="stable")[: found.sum()]
@@ -97,6 +98,12 @@ def all_alike(among: NDArray[np.bool_]) -> Ranking:
     """The sentences of the mask (n,), all at one place: only time decides between their events."""
     numbers = np.flatnonzero(among)
     return Ranking(numbers, np.ones(len(numbers)))
+
+
+def _said(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much the words of each sentence count, 0 to 1: one word of five that another sentence says is little."""
+    most = shares.max(initial=0.0)
+    return (shares / most) ** 2 if most else shares
 
 
 def _meaning(

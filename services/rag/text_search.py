@@ -80,7 +80,7 @@ class TextSearch:
             return RankedEvents(scope, sentences, all_alike(among))
         vectors = {} if by is By.WORDS else self.queries.of_text(scope, SEMANTIC, asked.words)
         _note_use(scope, sentences, tuple(vectors))
-        found = sentences.words.search(" ".join((asked.words, *asked.hints)))
+        found = sentences.words.search(asked.words)
         likeness = Likeness(sentences.distances(vectors), found)
         return RankedEvents(scope, sentences, rank(likeness, among, by, self.weights), by, tuple(vectors))
 
