@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from services.common.days.names import ENTITY
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
-from services.rag.browser import count_events, describe_days, get_event, list_events
+from services.rag.browser import count_events, describe_days, get_event
 from services.rag.entities import parse_host
+from services.rag.listing import list_events
 from services.rag.novelty.finder import NovelQuestion, Novelty
 from services.rag.remark_list import list_remarks
 
@@ -40,7 +41,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     """The answer to every operation of `protocol.OPERATIONS` but `ping`, by its name."""
     return {
         "similar": _Similar(tools.searcher, tools.entities),
-        "search": lambda snapshot, q: tools.texts.search(snapshot, q),
+        "search": tools.texts.search,
         "explain": lambda snapshot, q: tools.explainer.explain(
             snapshot, q.values["event_id"], q.values["others"], q.bounds
         ),
@@ -54,7 +55,9 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
 
 
 def _list(snapshot: Snapshot, question: Question) -> dict[str, Any]:
-    return list_events(snapshot, question.bounds, newest_first=question.values["order"] == "newest")
+    values = question.values
+    newest_first = values["order"] == "newest"
+    return list_events(snapshot, question.bounds, newest_first=newest_first, after=values["after"])
 
 
 def _novel(values: Mapping[str, Any]) -> NovelQuestion:

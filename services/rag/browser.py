@@ -1,4 +1,4 @@
-"""Answers `get`, `list`, `days` and `stats`: what is there, without any search."""
+"""Answers `get`, `days` and `stats`: what is there, without any search."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.names import EVENT_INDICES
-from services.rag.events import Place, find_event, read_events, whole_event
-from services.rag.scope import Scope, iso_time
+from services.rag.events import find_event, read_events, whole_event
+from services.rag.scope import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
     from services.rag.catalog import Snapshot
-    from services.rag.scope import Bounds, Part
     from services.rag.segments import Segment
 
 _TOTALS = {"class": "classes", "category": "categories", "node": "nodes"}
@@ -34,50 +31,6 @@ def get_event(snapshot: Snapshot, event_id: str) -> dict[str, Any]:
     fields = read_events([place])[0]
     where = {key: fields.pop(key) for key in ("day", "segment", "row")}
     return {"event": whole_event(place), "fields": fields, **where}
-
-
-def list_events(snapshot: Snapshot, bounds: Bounds, *, newest_first: bool = True) -> dict[str, Any]:
-    """Up to `bounds.k` events that pass the filters, by time: {"events", "receipt"}.
-
-    Raises:
-        RequestError: the time is over.
-    """
-    scope = Scope(snapshot, bounds)
-    candidates: list[tuple[int, Place]] = []
-    for part in scope.parts:
-        rows = _first_rows(part, bounds.k, newest_first=newest_first)
-        times = part.view.columns["time_ns"][rows].tolist()
-        pairs = zip(times, rows.tolist(), strict=True)
-        candidates += [(time_ns, Place(part.view, row)) for time_ns, row in pairs]
-    # Of equal times the one that lies later is newer. Sorting keeps the order of equal ones, also in reverse.
-    if newest_first:
-        candidates.reverse()
-    candidates.sort(key=lambda candidate: candidate[0], reverse=newest_first)
-    events = read_events([place for _, place in candidates[: bounds.k]])
-    return {"events": events, "receipt": scope.receipt()}
-
-
-def _first_rows(part: Part, limit: int, *, newest_first: bool) -> NDArray[np.int64]:
-    """The rows of a part that come first by time, at most `limit`, ascending; of equal times the later row is newer."""
-    view = part.view
-    rows = np.arange(view.rows, dtype=np.int64) if part.rows is None else part.rows
-    if len(rows) <= limit:
-        return rows
-    if view.sealed:  # its rows are sorted by time
-        return rows[-limit:] if newest_first else rows[:limit]
-    times = np.asarray(view.columns["time_ns"][rows], np.int64)
-    if newest_first:
-        return np.sort(_soonest(rows[::-1], -times[::-1], limit))
-    return _soonest(rows, times, limit)
-
-
-def _soonest(rows: NDArray[np.int64], times: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """The `limit` rows with the lowest times, of equal ones the first, in the order given."""
-    most = np.partition(times, limit - 1)[limit - 1]
-    sooner = times < most
-    sooner[np.flatnonzero(times == most)[: limit - int(np.count_nonzero(sooner))]] = True
-    found: NDArray[np.int64] = rows[sooner]
-    return found
 
 
 def describe_days(snapshot: Snapshot) -> dict[str, Any]:

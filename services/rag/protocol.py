@@ -238,6 +238,9 @@ _ALL = (
             FILTERS,
             LIMIT,
             Argument("order", Kind.CHOICE, "which come first", "newest", choices=("newest", "oldest")),
+            Argument(
+                "after", Kind.TEXT, "the 'next' of the page before; give its 'as_of' too", None, high=80
+            ),
         ),
     ),
     Operation(

@@ -175,11 +175,18 @@ class Questions(ABC):
         limit: int = 20,
         order: str = "newest",
         *,
+        after: str | None = None,
         as_of: str | None = None,
         enrich: bool = False,
     ) -> dict[str, Any]:
-        """Events by time, `order` "newest" or "oldest" first, `limit` 1 to 1000 of them."""
-        return self.ask("list", _given(filters=filters, limit=limit, order=order, as_of=as_of, enrich=enrich))
+        """Events by time, `order` "newest" or "oldest" first, `limit` 1 to 1000 of them.
+
+        A further page comes with the `next` of the one before as `after`, and the `as_of` of the first.
+        """
+        return self.ask(
+            "list",
+            _given(filters=filters, limit=limit, order=order, after=after, as_of=as_of, enrich=enrich),
+        )
 
     def feedback(
         self,
