@@ -23,6 +23,10 @@ _TECHNIQUE = re.compile(
     r"(?<![\w.-])(?:(?:att&ck|mitre|technique|tecnica) ){0,2}\(?(t\d{4}(?:\.\d{3})?)\)?(?![\w-])"
 )
 
+_ENGLISH_GUESSING = r"brute|bruteforce|guess\w*|passwords?|credential\w*|failed log ?ins"
+_ENGLISH_BOTS = (
+    r"bots?|botnets?|beacon\w*|c2|c&c|command and control|(?:call|phon)(?:e|s|ing)? home|infected|compromised"
+)
 # How people speak of a kind of behaviour, and what sensors and data sets call it. Both are plain patterns of words.
 _TOPICS = (
     (
@@ -30,8 +34,7 @@ _TOPICS = (
         r"\w*scan\w*|probe|recon\w*|discovery|sweep",
     ),
     (
-        r"brute|bruteforce|guess\w*|passwords?|credential\w*|failed log ?ins|fuerza bruta|adivin\w*|contrasenas?|"
-        r"claves|credencial\w*|inicios? de sesion",
+        rf"{_ENGLISH_GUESSING}|fuerza bruta|adivin\w*|contrasenas?|claves|credencial\w*|inicios? de sesion",
         r"brute\w*|patator|guess\w*|credential\w*|password\w*",
     ),
     (
@@ -48,8 +51,7 @@ _TOPICS = (
         r"exfil\w*|theft|leak\w*|tunnel\w*",
     ),
     (
-        r"bots?|botnets?|beacon\w*|c2|c&c|command and control|(?:call|phon)(?:e|s|ing)? home|infected|compromised|"
-        r"infectad\w*|comprometid\w*|(?:co)?mando y control|balizas?",
+        rf"{_ENGLISH_BOTS}|infectad\w*|comprometid\w*|(?:co)?mando y control|balizas?",
         r"bots?|botnet|beacon\w*|c2|trojan|infiltration",
     ),
     (r"lateral\w*|admin\w* shares?|pivot\w*|pass the hash|worms?|gusanos?", r"lateral\w*|worm"),

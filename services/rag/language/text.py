@@ -42,7 +42,7 @@ class Reading:
     stop: int  # behind its last one
     filters: Mapping[str, Any]  # in the form of a request; none where there is only a note
     sentence: str = ""  # what the filters mean
-    note: str = ""  # why it is no filter
+    note: str = ""  # why it is no filter: a clause whose subject is the phrase
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class TimeWords:
         }
         return tuple(
             (
-                re.compile(rf"(?<![\w.-])(?:{_filled(pattern, fields)})(?![\w]|-\d)"),
+                re.compile(rf"(?<![\w.-])(?:{_filled(pattern, fields)})(?!\w|[-:]\d)"),
                 MEANINGS[name.rstrip("0123456789")],
             )
             for name, pattern in self.patterns.items()
@@ -214,7 +214,7 @@ _NO_NOUN = r"(?= *(?:$|[,.;:?!)\x00]|(?:to|until|and|on|from|by|with|over|y|a|ha
 ENGLISH_TIMES = TimeWords(
     ENGLISH,
     numbers={
-        "a couple of": 2, "an": 1, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
+        "a couple of": 2, "couple of": 2, "an": 1, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
         "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
     },
     units={
@@ -228,8 +228,8 @@ ENGLISH_TIMES = TimeWords(
     patterns={
         "iso": _ISO,
         "date0": rf"(?P<date>{_NUMERIC}){_EN_PART}",
-        "date1": rf"(?:the )?(?P<date>(?:{_EN_MONTH}) (?:the )?{_EN_DAY}{_EN_YEAR}){_EN_PART}",
-        "date2": rf"(?:the )?(?P<date>{_EN_DAY} (?:of )?(?:{_EN_MONTH}){_EN_YEAR}){_EN_PART}",
+        "date1": rf"(?:the )?(?P<date>{_EN_DAY} (?:of )?(?:{_EN_MONTH}){_EN_YEAR}){_EN_PART}",
+        "date2": rf"(?:the )?(?P<date>(?:{_EN_MONTH}) (?:the )?{_EN_DAY}{_EN_YEAR}){_EN_PART}",
         "near": rf"<near>{_EN_PART}",
         "last_night": "last night|overnight",
         "this_part0": "(?:earlier )?this <part>",
@@ -253,7 +253,7 @@ ENGLISH_TIMES = TimeWords(
 SPANISH_TIMES = TimeWords(
     SPANISH,
     numbers={
-        "un par de": 2, "una": 1, "un": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6, "siete": 7,
+        "un par de": 2, "par de": 2, "una": 1, "un": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6, "siete": 7,
         "ocho": 8, "nueve": 9, "diez": 10, "once": 11, "doce": 12,
     },
     units={
@@ -283,8 +283,8 @@ SPANISH_TIMES = TimeWords(
         "calendar1": "(?:est[ea]) (?P<unit>semana|mes|ano)",
         "calendar2": "(?:la |el )?(?P<next>proxim[oa]) (?P<unit>semana|mes|ano)",
         "month0": rf"(?:{_ES_IN} )?<month> (?:de |del )?{_YEAR}{_NO_NOUN}",
-        "month1": rf"{_ES_IN} <month>(?P<past> pasado)?{_NO_NOUN}",
-        "month2": rf"{_ES_EDGE}<month>{_NO_NOUN}",
+        "month1": rf"{_ES_EDGE}<month>{_NO_NOUN}",
+        "month2": rf"{_ES_IN} <month>(?P<past> pasado)?{_NO_NOUN}",
         "year": rf"(?:{_ES_IN} (?:el ano )?|{_ES_EDGE}){_YEAR}{_NO_NOUN}",
     },
 )  # fmt: skip

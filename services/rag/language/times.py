@@ -149,7 +149,7 @@ def _readings(text: str, points: Sequence[_Point], now: datetime) -> Iterator[Re
         ):
             start = ranged.start() if ranged else point.start
             until = after.span.moment or after.span.until
-            yield _spanned(text, (start, after.stop), Span(point.span.moment or point.span.since, until), now)
+            yield _spanned((start, after.stop), Span(point.span.moment or point.span.since, until), now)
             number += 2
             continue
         yield _one(text, point, now)
@@ -169,7 +169,7 @@ def _one(text: str, point: _Point, now: datetime) -> Reading:
         _SINCE: Span(began, None), _AFTER: Span(ended, None), _BEFORE: Span(None, began), _UNTIL: Span(None, ended),
         "": span,
     }[kind]  # fmt: skip
-    return _spanned(text, (start, point.stop), led, now, point.clock)
+    return _spanned((start, point.stop), led, now, point.clock)
 
 
 def _of_any_day(place: tuple[int, int], point: _Point, kind: str, now: datetime) -> Reading:
@@ -184,15 +184,12 @@ def _of_any_day(place: tuple[int, int], point: _Point, kind: str, now: datetime)
     return Reading(*place, {"hours": hours}, f"between {hours.replace('-', ' and ')} UTC on any day")
 
 
-def _spanned(
-    text: str, place: tuple[int, int], span: Span, now: datetime, clock: Clock | None = None
-) -> Reading:
+def _spanned(place: tuple[int, int], span: Span, now: datetime, clock: Clock | None = None) -> Reading:
     """A stretch as filters; a note where it is to come, or ends before it begins."""
-    phrase = text[slice(*place)].strip()
     if span.since is not None and span.since > now:
-        return Reading(*place, {}, note=f"'{phrase}' is still to come, so it is no filter.")
+        return Reading(*place, {}, note="is still to come, so it is no filter")
     if span.since is not None and span.until is not None and span.since >= span.until:
-        return Reading(*place, {}, note=f"'{phrase}' ends before it begins, so it is no filter.")
+        return Reading(*place, {}, note="ends before it begins, so it is no filter")
     filters = {name: _iso(end) for name, end in (("since", span.since), ("until", span.until)) if end}
     words = [f"since {_shown(span.since)}"] if span.since else []
     words += [f"before {_shown(span.until)}"] if span.until else []

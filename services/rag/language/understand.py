@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from services.rag.language.text import Reader, Reading
 
+MAX_CHARACTERS = 1000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout
 # What says more comes first: of "ML score between 0.4 and 0.6" nothing is left that could be a time of the day.
 _READERS: tuple[Reader, ...] = (
@@ -34,6 +35,7 @@ _NOT = re.compile(
     r"(?<!\w)(?:not|except|excluding|without|no|other than|apart from|but not|sin|excepto|salvo|menos|que no)"
     r"(?: (?:from|to|on|in|at|over|by|the|via|de|desde|a|en|el|la|por)){0,3} ?$"
 )
+_EXCLUDES = "is no filter: filters choose, and exclude nothing"
 # What joins a phrase to the words before it, and means nothing without it.
 _JOINT = re.compile(
     r"(?:(?<!\w)(?:and|but|at|on|in|of|over|via|through|against|towards?|to|from|with|for|by|using|the|our|an?|"
@@ -67,9 +69,10 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     for reader in _READERS:
         readings = list(reader(draft))
         for reading in readings:
-            note = _negated(whole, shown, reading) or reading.note
-            if note:
-                notes.append(note)
+            no = _NOT.search(whole, 0, reading.start) if reading.filters else None
+            if no or reading.note:
+                phrase = shown[no.start() if no else reading.start : reading.stop].strip()
+                notes.append(f"'{phrase}' {_EXCLUDES if no else reading.note}.")
             else:
                 found.append(reading)
         draft = draft.without(readings)
@@ -83,19 +86,6 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
         hints=hints_of(left, (*facts.categories, *facts.classes)),
         notes=tuple(notes),
     )
-
-
-MAX_CHARACTERS = 1000
-
-
-def _negated(whole: str, shown: str, reading: Reading) -> str:
-    """A sentence where the text excludes what was read: filters choose, none of them excludes."""
-    if not reading.filters:
-        return ""
-    no = _NOT.search(whole, 0, reading.start)
-    if no is None:
-        return ""
-    return f"'{shown[no.start() : reading.stop].strip()}' is no filter: filters choose, and exclude nothing."
 
 
 def _left(whole: str, found: Sequence[Reading]) -> str:
