@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from services.cli.answers import receipt_line
@@ -44,7 +45,7 @@ def _cells(number: int, group: Mapping[str, Any]) -> list[object]:
     threshold = group["threshold"]
     return [
         number,
-        f"{group['percentile']:.2f}",
+        f"{math.floor(group['percentile'] * 100) / 100:.2f}",  # 100 says that nothing before was as far
         f"{group['distance'] / threshold:.1f}" if threshold else "-",
         group["index"],
         f"{group['count']:,}",
@@ -82,12 +83,17 @@ def _measure(judged: Mapping[str, Any], percentile: float) -> str:
         if past
         else "the first day of its model: compared with what came before on the day itself"
     )
-    usual = f"{percentile:g} % of {counted(judged['past_events'], 'event')}"
+    looked = f"{judged['novel']:,} of {counted(judged['events'], 'event')} novel"
+    return f"{judged['day']} in {judged['index']}: {looked}; {compared}; {_usual(judged, percentile)}"
+
+
+def _usual(judged: Mapping[str, Any], percentile: float) -> str:
+    past = judged["past_days"]
+    events = counted(judged["past_events"], "event")
     of = f" of {past[-1]} to {past[0]}" if len(past) > 1 else f" of {past[0]}" if past else ""
-    return (
-        f"{judged['day']} in {judged['index']}: {judged['novel']:,} of {counted(judged['events'], 'event')} novel; "
-        f"{compared}; usual for {usual}{of} is a distance up to {judged['threshold']:.3f}"
-    )
+    if judged["threshold"] is None:
+        return f"by {events}{of} no distance is unusual enough"
+    return f"usual for {percentile:g} % of {events}{of} is a distance up to {judged['threshold']:.3f}"
 
 
 def _time(text: str) -> str:
