@@ -136,7 +136,6 @@ def _side(side: str) -> dict[str, Formula]:
     return {
         f"total_{side}_bytes": lambda some: some[packets] * some[mean],
         f"average_{side}_segment_size": lambda some: some[mean],
-        f"{side}_header_length": lambda some: some[packets],
         f"{side}_packets_per_second": lambda some: _over(some[packets], _seconds(some)),
         f"{gaps}_mean": lambda some: _over(some[f"{gaps}_total"], some[packets] - 1),
     }
@@ -181,8 +180,6 @@ def _caps() -> Iterator[tuple[str, Formula]]:
         yield f"{gaps}_min", _value(f"{gaps}_mean")
 
 
-_IN_PROPORTION = frozenset({"forward_header_length", "backward_header_length"})
-"""What a definition gives only up to a factor."""
 CAPS: tuple[tuple[str, Formula], ...] = tuple(_caps())
 
 
@@ -202,8 +199,6 @@ def settle(before: NDArray[np.float32], changed: NDArray[np.float32]) -> NDArray
         old, new = formula(was), formula(now)
         # Of what a sensor never computed, or counts otherwise, nothing is known: it stays as it was set.
         known = (was[path] != 0) == (old != 0)
-        if path in _IN_PROPORTION:
-            known &= old != 0
         following = np.where(old != 0, was[path] * (new / np.where(old != 0, old, 1.0)), new)
         now[path] = np.where(known, following, now[path])
     for path, most in CAPS:
