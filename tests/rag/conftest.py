@@ -162,7 +162,7 @@ class World:
         return event
 
     def flood(self, day: str, hosts: int) -> list[NetworkSecurityEvent]:
-        """Events that differ only in time and source, so that they have one narrative: host i has 1 + i % 3 of them."""
+        """Events nearly alike, so that they have one narrative, of some hosts: host i has 1 + i % 3 of them."""
         pattern = self._event(day, f"flood-{day}-{len(self.events)}")
         found: list[NetworkSecurityEvent] = []
         for number in range(hosts):
@@ -172,6 +172,7 @@ class World:
                 event.event_timestamp.FromNanoseconds(day_start_ns(day) + (3600 + len(found)) * 1_000_000_000)
                 flow = event.network_features
                 flow.source_ip, flow.destination_ip = f"10.0.{number // 200}.{number % 200 + 1}", "10.9.9.9"
+                flow.total_forward_bytes = 500_000 + len(found)
                 found.append(event)
         return found
 

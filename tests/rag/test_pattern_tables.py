@@ -27,26 +27,11 @@ def views(world: Any, follow: Any) -> list[SegmentView]:
     """Two sealed days and an open one; the flood of one host is in all of them."""
     for day in (OLD, NEW, OPEN):
         events = world.make(day, 50)
-        world.write(day, [*events, *flood(world, day, 90)])
+        world.write(day, [*events, *world.flood(day, 90)])
         if day != OPEN:
             world.seal(day)
     with follow(world).lease() as snapshot:
         return [segment.view for segment in snapshot.segments]
-
-
-def flood(world: Any, day: str, hosts: int) -> list[Any]:
-    """Events that differ only in time and source: source i has 1 + i % 3 of them."""
-    (pattern,) = world.make(day, 1, prefix="flood")
-    pattern.network_features.source_ip, pattern.network_features.destination_ip = "10.0.0.1", "10.9.9.9"
-    found = []
-    for number in range(hosts):
-        for copy in range(1 + number % 3):
-            event = type(pattern).FromString(pattern.SerializeToString())
-            event.event_id = f"{pattern.event_id}-{number}-{copy}"
-            event.event_timestamp.seconds += len(found)
-            event.network_features.source_ip = f"10.0.{number // 200}.{number % 200 + 1}"
-            found.append(event)
-    return found
 
 
 def told(table: PatternTable) -> dict[str, Any]:
@@ -160,7 +145,7 @@ def test_what_was_cut_off_is_at_least_so_many(world: Any, follow: Any) -> None:
     """Merged days tell the least number of hosts there can be, whichever comes first."""
     for day, hosts in ((OLD, 70), (NEW, 100)):
         world.rng = np.random.default_rng(5)
-        world.write(day, flood(world, day, hosts))
+        world.write(day, world.flood(day, hosts))
         world.seal(day)
     with follow(world).lease() as snapshot:
         tables = [SegmentTables().of(segment.view) for segment in snapshot.segments]
