@@ -22,6 +22,8 @@ from services.rag.what_if import what_if
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from services.rag.catalog import Snapshot
     from services.rag.deltas import Measured
     from services.rag.nearest import Hits
@@ -35,12 +37,37 @@ DEPTH = 200
 
 
 @dataclass(frozen=True)
+class Near:
+    """How far the nearest events of one index are, by the model that made their vectors.
+
+    `distances` float32 (n,) by model id; distances of several models cannot be compared. `whole` says that there are no
+    other events.
+    """
+
+    distances: Mapping[str, NDArray[np.float32]]
+    whole: bool
+
+    @classmethod
+    def of(cls, scope: Scope, index: str, hits: Hits) -> Near:
+        """Of the `DEPTH` nearest hits in an index."""
+        models = np.array([scope.spec(part, index).model_id for part in hits.parts.tolist()], object)
+        found = {model: hits.distances[models == model] for model in dict.fromkeys(models.tolist())}
+        return cls(found, whole=len(hits.rows) < DEPTH)
+
+    def rank(self, model_id: str, distance: float) -> int | None:
+        """1 + how many events of a model are nearer than `distance`; None where it is farther than all of them."""
+        known = np.sort(quantized(self.distances.get(model_id, np.empty(0, np.float32))))
+        nearer = int(np.searchsorted(known, quantized(np.array([distance], np.float32))[0], "left"))
+        return nearer + 1 if self.whole or nearer < len(known) else None
+
+
+@dataclass(frozen=True)
 class _Asked:
     """The event, and its neighbourhood in each index that has it."""
 
     subject: Subject
     queries: Mapping[str, Vectors]
-    near: Mapping[str, Hits]  # the `DEPTH` nearest
+    near: Mapping[str, Near]
     spread: Spread
 
 
@@ -83,7 +110,10 @@ class Explainer:
         made = {index: self.searcher.queries.of_event(scope, place, index) for index in EVENT_INDICES}
         queries = {index: vectors for index, vectors in made.items() if vectors}
         wanted = Wanted(DEPTH, place.time_ns, place)
-        near = {index: nearest(scope, index, vectors, wanted) for index, vectors in queries.items()}
+        near = {
+            index: Near.of(scope, index, nearest(scope, index, vectors, wanted))
+            for index, vectors in queries.items()
+        }
         spread = self.spreads.of(scope.snapshot, place.view.day)
         return _Asked(Subject(place, measure([place])[0]), queries, near, spread)
 
@@ -116,7 +146,7 @@ def _likeness(asked: _Asked, other: Place) -> dict[str, dict[str, Any]]:
     }
 
 
-def _likeness_in(index: str, queries: Vectors, near: Hits, other: Place) -> dict[str, Any] | None:
+def _likeness_in(index: str, queries: Vectors, near: Near, other: Place) -> dict[str, Any] | None:
     vectors = other.view.indices.get(index)
     if vectors is None or not vectors.has(other.row) or vectors.spec.model_id not in queries:
         return None
@@ -125,13 +155,6 @@ def _likeness_in(index: str, queries: Vectors, near: Hits, other: Place) -> dict
     return {
         "distance": float(distance),
         "score": similarity(vectors.spec.metric, float(distance)),
-        "rank": rank_among(near.distances, distance),
+        "rank": near.rank(vectors.spec.model_id, float(distance)),
         "model": vectors.spec.model_id,
     }
-
-
-def rank_among(nearest_distances: np.ndarray, distance: np.float32) -> int | None:
-    """1 + how many of the nearest are nearer; None where it is farther than all `DEPTH` of them."""
-    steps = np.sort(quantized(nearest_distances))
-    rank = int(np.searchsorted(steps, quantized(np.array([distance]))[0], "left")) + 1
-    return rank if rank <= max(len(steps), 1) or len(steps) < DEPTH else None

@@ -13,7 +13,7 @@ from services.common.events.feature_list import FEATURES
 from services.common.events.features import column_of, extract
 from services.common.rpc import Deadline, NotFound
 from services.rag.deltas import MOST_DELTAS, Measured, compare
-from services.rag.explain import DEPTH, Explainer, rank_among
+from services.rag.explain import Explainer, Near
 from services.rag.feature_words import comparative, name_of, value_text
 from services.rag.protocol import OPERATIONS
 from services.rag.scope import Bounds
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
-    from services.rag.catalog import Catalog
+    from services.rag.catalog import Catalog, Snapshot
+    from services.rag.spread import Spread
 
 OLD, OPEN = "2026-01-21", "2026-01-22"
 SOON = Deadline.after(600)
@@ -143,13 +144,14 @@ def test_likeness_is_that_of_each_index(catalog: Catalog, explainer: Explainer) 
 
 
 def test_a_rank_is_told_only_where_it_is_known() -> None:
-    """Beyond the nearest that were looked at nothing is known, unless these were all."""
+    """Beyond the nearest nothing is known, unless these are all; events of another model do not count."""
     some = np.array([0.1, 0.2, 0.2, 0.4], np.float32)
-    assert [rank_among(some, np.float32(d)) for d in (0.1, 0.2, 0.4)] == [1, 2, 4]
-    assert rank_among(some, np.float32(0.9)) == 5
-    many = np.linspace(0, 1, DEPTH).astype(np.float32)
-    assert rank_among(many, np.float32(1.0)) == DEPTH
-    assert rank_among(many, np.float32(1.1)) is None
+    other = np.array([0.3], np.float32)
+    near = Near({"a@1": some, "a@2": other}, whole=False)
+    assert [near.rank("a@1", distance) for distance in (0.1, 0.2, 0.4, 0.41)] == [1, 2, 4, None]
+    assert [near.rank("a@2", distance) for distance in (0.3, 0.4)] == [1, None]
+    assert near.rank("a@3", 0.0) is None
+    assert Near({"a@1": some}, whole=True).rank("a@1", 0.9) == 5
 
 
 def test_without_others_the_nearest_of_each_behaviour_are_taken(
@@ -181,20 +183,29 @@ def test_the_same_question_has_the_same_answer(catalog: Catalog, world: Any, sma
             assert answers[0] == answers[1]
 
 
-def test_an_open_day_is_sampled_anew_only_when_it_has_grown(world: Any, follow: Any) -> None:
+def test_an_open_day_is_sampled_anew_only_when_it_has_grown(world: Any, follow: Any, until: Any) -> None:
     """A few more events leave the spread as it was; which rows count depends on how many there are alone."""
     world.write(OPEN, world.make(OPEN, 200))
     catalog, spreads = follow(world), Spreads()
+
+    def with_more(count: int) -> Spread:
+        before = _snapshot(catalog).rows
+        world.write(OPEN, world.make(OPEN, count))
+        until(lambda: _snapshot(catalog).rows == before + count)
+        with catalog.lease() as snapshot:
+            return spreads.of(snapshot, OPEN)
+
     with catalog.lease() as snapshot:
         first = spreads.of(snapshot, OPEN)
         assert settled_rows(snapshot.segments[0].view) == 192
     assert first.rows == first.sampled == 192
-    world.write(OPEN, world.make(OPEN, 5))
+    assert with_more(5) is first
+    assert with_more(20).rows == 224
+
+
+def _snapshot(catalog: Catalog) -> Snapshot:
     with catalog.lease() as snapshot:
-        assert spreads.of(snapshot, OPEN) is first
-    world.write(OPEN, world.make(OPEN, 20))
-    with catalog.lease() as snapshot:
-        assert spreads.of(snapshot, OPEN).rows == 224
+        return snapshot
 
 
 def test_samples_are_even_and_in_runs() -> None:
