@@ -133,9 +133,7 @@ class PastSegments:
 
     def _find(self, held: _Held, current: Sequence[Segment], deadline: Deadline) -> Past:
         at = {(segment.view.day, segment.view.name): segment for segment in current}
-        if not self._opening.acquire(
-            timeout=min(max(deadline.at - time.monotonic(), 0), threading.TIMEOUT_MAX)
-        ):
+        while not self._opening.acquire(timeout=_left_s(deadline)):
             deadline.check()
         try:
             segments: list[Segment] = []
@@ -207,6 +205,11 @@ class PastSegments:
         cut = segment if view is segment.view else Segment(view, Tally().grown(view))
         held.cut[day, part.number] = cut
         return cut
+
+
+def _left_s(deadline: Deadline) -> float:
+    """Seconds until a deadline, as far as a lock can wait."""
+    return min(max(deadline.at - time.monotonic(), 0), threading.TIMEOUT_MAX)
 
 
 def _whole(reader: SealedReader) -> Segment:
