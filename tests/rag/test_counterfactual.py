@@ -300,6 +300,42 @@ def test_a_model_that_is_not_there_is_named(
     assert len(answer["others"]) == 2
 
 
+@dataclass(frozen=True)
+class _Ending(Deadline):
+    """A deadline that is near from the moment on at which `over` is no longer empty."""
+
+    over: tuple[list[str], ...] = ()
+
+    @property
+    def is_near(self) -> bool:
+        return any(self.over)
+
+
+def test_when_time_runs_out_the_rest_is_answered(
+    world: Any, mixed: list[NetworkSecurityEvent], follow: Any, small_queries: Any
+) -> None:
+    """The comparison is whole; of the change it is said that nobody looked to the end, and the receipt says it too."""
+    over: list[str] = []
+    queries = small_queries(world)
+
+    class Slow:
+        def rows(self, model_id: str) -> Any:
+            over.append(model_id)
+            return queries.models.rows(model_id)
+
+        texts = windows = rows
+
+    with follow(world).lease() as snapshot:
+        explainer = Explainer(Searcher(Queries(Slow()), FusionWeights()))
+        bounds = Bounds(2, deadline=_Ending(over=(over,)))
+        answer = explainer.explain(snapshot, mixed[0].event_id, None, bounds)
+    assert answer["what_if"]["outcome"] == "unknown"
+    assert "no time" in answer["what_if"]["says"]
+    assert len(answer["others"]) == 2
+    assert answer["receipt"]["partial"] is True
+    assert over
+
+
 def test_benign_rows_are_those_of_the_events(world: Any, follow: Any) -> None:
     """Marks of whole segments, kept or not, agree with the rule applied to single rows, in sealed and open days."""
     world.fill(DAY, 60, sealed=True)
