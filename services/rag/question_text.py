@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.common.errors import UsageError
 from services.rag.arguments import SCORES, parse_filters, parse_time
 from services.rag.language.understand import understand
-from services.rag.language.understanding import ENGLISH, Facts, Understood
+from services.rag.language.understanding import ENGLISH, SPANISH, Facts, Understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,13 +53,31 @@ def read_question(
     text = values["text"].strip()
     understood = Understood(language=ENGLISH, rest=text)
     if values["parse"]:
-        now_ns = surroundings.now_ns() if values["now"] is None else parse_time("now", values["now"])
+        now_ns = surroundings.now_ns() if values["now"] is None else _moment(values["now"])
         understood = _without(understand(text, now_ns, facts_of(snapshot)), values["filters"])
     filters = question.bounds.filters
     if understood.filters:
         filters = parse_filters({**understood.filters, **values["filters"]}, surroundings.internal)
-    words = glossary.english(understood.rest) if glossary else understood.rest
-    return Asked(understood, filters, " ".join((words, *understood.hints)).strip())
+    return Asked(understood, filters, _words(understood, glossary))
+
+
+def _moment(value: str) -> int:
+    """`now`, nanoseconds since 1970."""
+    try:
+        return parse_time("now", value)
+    except UsageError:
+        raise UsageError(
+            f"The argument 'now' must be a time such as 2026-01-22T14:00:00Z, not {value!r}."
+        ) from None
+
+
+def _words(understood: Understood, glossary: Glossary | None) -> str:
+    """What is left of the text in English, and the names in the data that it speaks of and does not say."""
+    words = understood.rest
+    if glossary:
+        words = glossary.english(words, is_spanish=understood.language == SPANISH)
+    names = [hint for hint in understood.hints if hint.casefold() not in words.casefold()]
+    return " ".join((words, *names)).strip()
 
 
 def facts_of(snapshot: Snapshot) -> Facts:

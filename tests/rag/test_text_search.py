@@ -175,7 +175,7 @@ def test_now_may_be_given(catalog: Catalog, texts: TextSearch) -> None:
     with catalog.lease() as snapshot:
         told = texts.search(snapshot, asked("traffic yesterday", 200, now=f"{NEW}T08:00:00Z"))
         assert {hit["day"] for hit in told["hits"]} == {OLD}
-        with pytest.raises(UsageError, match="'now' must be a time"):
+        with pytest.raises(UsageError, match="argument 'now' must be a time"):
             texts.search(snapshot, asked("traffic", now="soon"))
 
 

@@ -35,17 +35,18 @@ class Glossary:
     proofs: frozenset[str]
     longest: int
 
-    def english(self, text: str) -> str:
+    def english(self, text: str, *, is_spanish: bool = False) -> str:
         """A question in English words; one that is not in Spanish comes back as it is.
 
         Spanish is what has a word that only Spanish has, and not more unknown words than known ones. Names such as
-        HTTP, and what has a digit, are the same in each language and do not count.
+        HTTP, and what has a digit, are the same in each language and do not count. `is_spanish` says that it is known to
+        be, as for what is left of a longer text.
         """
         words = _WORD.findall(text)
         known = [_entry_form(plain_word(word), self.words) for word in words]
         found = [word for word in known if word]
         strange = sum(not form and not _is_name(word) for word, form in zip(words, known, strict=True))
-        if strange > len(found) or not self.proofs.intersection(found):
+        if not is_spanish and (strange > len(found) or not self.proofs.intersection(found)):
             return text
         return " ".join(part for part in self._parts(words, known) if part) or text
 

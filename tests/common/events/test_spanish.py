@@ -51,6 +51,14 @@ def test_spanish_is_understood(spanish: str, english: str) -> None:
     assert GLOSSARY.english(spanish) == english
 
 
+def test_what_is_known_to_be_spanish_needs_no_proof() -> None:
+    """The rest of a longer question is put into English though the glossary lacks most of its words."""
+    rest = "hablando con muchos destinos nuevos"
+    assert GLOSSARY.english(rest) == rest
+    assert GLOSSARY.english(rest, is_spanish=True) == "hablando with many destinos nuevos"
+    assert GLOSSARY.english("", is_spanish=True) == ""
+
+
 @pytest.mark.parametrize(
     "text",
     [
