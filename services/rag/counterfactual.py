@@ -95,8 +95,13 @@ def smallest_change(event: Measured, around: Space, spread: Spread) -> Change | 
     """
     targets = [target for _, target in zip(range(MOST_TARGETS), around.benign_targets(), strict=False)]
     for verdicts in (False, True):
-        ways = [_Way(event, target, (around, spread)) for target in targets]
-        found = [(change, way) for way in ways if (change := way.find(verdicts=verdicts)) is not None]
+        found: list[tuple[Change, _Way]] = []
+        for way in (_Way(event, target, (around, spread)) for target in targets):
+            change = way.find(verdicts=verdicts)
+            if change is not None:
+                found.append((change, way))
+                if len(change.turned) == 1:
+                    break  # no other way has fewer
         if found:
             change, way = min(found, key=lambda one: (len(one[0].turned), one[0].cost))
             return way.turn_back(change)

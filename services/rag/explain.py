@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from services.rag.searcher import Searcher
     from services.rag.spread import Spread
 
-DEPTH = 200
+DEPTH = 100
 """So many nearest events of each index are looked at to tell the rank of another event."""
 
 
