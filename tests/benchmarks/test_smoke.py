@@ -87,6 +87,23 @@ def test_semantic_counts_compares_and_asks(tmp_path: Path) -> None:
     assert asked["in Spanish through the glossary"]["found"] > asked["in Spanish as they are"]["found"] + 0.3
 
 
+@pytest.mark.usefixtures("_models")
+def test_novel_is_counted_by_label_and_timed(tmp_path: Path) -> None:
+    """Every label of the sample has its share in every index; of its only day one in a thousand is novel."""
+    out, work = tmp_path / "novel.json", tmp_path / "work"
+    sample = PROJECT / "samples" / "office-day.csv.gz"
+    words = ("--events", str(EVENTS), "--input", str(sample), "--work", str(work), "--weeks", "2")
+    done = run("bench_novel.py", *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())["figures"]
+    for index in ("attack", "semantic", "temporal", "fused"):
+        groups = figures["novel_99.9"][index]
+        assert sum(group["events"] for group in groups) == 7853
+        assert len({group["label"] for group in groups}) == 10
+        assert 0 < sum(group["events"] * group["novel"] for group in groups) <= 8.1
+        assert figures[f"speed_{index}"]["first_s"] > 0
+
+
 def test_missing_input_is_one_sentence(tmp_path: Path) -> None:
     """A file that is not there ends a benchmark with one sentence and status 1, before anything is started."""
     done = run("bench_ingest.py", "--input", str(tmp_path / "none.csv"), "--work", str(tmp_path / "work"))
