@@ -39,8 +39,8 @@ class Glossary:
         """A question in English words; one that is not in Spanish comes back as it is.
 
         Spanish is what has a word that only Spanish has, and not more unknown words than known ones. Names such as
-        HTTP, and what has a digit, are the same in each language and do not count. `is_spanish` says that it is known to
-        be, as for what is left of a longer text.
+        HTTP, and what has a digit, are the same in each language and do not count. `is_spanish` says that it is
+        known to be, as for what is left of a longer text.
         """
         words = _WORD.findall(text)
         known = [_entry_form(plain_word(word), self.words) for word in words]
