@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -154,3 +156,12 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     except UsageError:
         return
     assert len(moment.days) <= MAX_DAYS
+
+
+def test_the_documentation_shows_real_names() -> None:
+    """What docs/receipts.md shows as the name of a moment is one, and is given back as it stands there."""
+    document = (Path(__file__).parents[2] / "docs" / "receipts.md").read_text("utf-8")
+    shown = re.findall(r"^as of (.+)$|--as-of \"?([0-9].+?)[\"`]", document, re.MULTILINE)
+    names = [one or other for one, other in shown]
+    assert len(names) == 3
+    assert [read_moment(name).to_text() for name in names] == names
