@@ -113,14 +113,14 @@ class _Way:
 
     def __init__(self, event: Measured, target: Row, tools: tuple[Space, Spread]) -> None:
         self._from, self._to = event.values, target
-        self._around, spread = tools
+        around, spread = tools
+        self._around = around
         sigmas = np.abs(spread.sigmas(event.values, target))
-        both = event.present
-        self._costs = {
-            number: float(max(sigmas[list(knob.columns)]))
-            for number, knob in enumerate(KNOBS)
-            if any(both[c] and self._from[c] != target[c] for c in knob.columns)
-        }
+        differs = event.present & (event.values != target)
+        columns = {number: [c for c in knob.columns if differs[c]] for number, knob in enumerate(KNOBS)}
+        self._columns = {number: found for number, found in columns.items() if found}
+        self._costs = {number: float(max(sigmas[found])) for number, found in self._columns.items()}
+        self._pool = _Pool([around.crowd(v) for v in around.embed(np.stack([self._from, self._to]))])
 
     def find(self, *, verdicts: bool) -> Change | None:
         """The change by this target, without what is not needed; None where there is none."""
@@ -128,42 +128,38 @@ class _Way:
         reached = self._go(usable)
         return None if reached is None else self._take_back(reached)
 
-    def _change(self, turned: Mapping[int, float]) -> NDArray[np.float32]:
-        (changed,) = self._changes([turned])
-        return np.asarray(changed, np.float32)
-
     def _changes(self, several: Sequence[Mapping[int, float]]) -> NDArray[np.float32]:
         """The event (n, 144) by n ways of turning knobs. In between, numbers are mixed on the logarithmic scale."""
         changed = np.repeat(self._from[None], len(several), axis=0)
         for row, turned in zip(changed, several, strict=True):
             for number, share in turned.items():
-                columns = list(KNOBS[number].columns)
+                columns = self._columns[number]
                 row[columns] = _between(self._from[columns], self._to[columns], share)
         return settle(self._from, changed)
 
-    def _try(self, turned: Mapping[int, float]) -> Change:
-        values = self._change(turned)
+    def _try(self, turned: Mapping[int, float]) -> Change | None:
+        """The change, where the index says that most of its neighbours are benign."""
+        (values,) = self._changes([turned])
         crowd = self._around.crowd(self._around.embed(values[None])[0])
+        self._pool.learn(crowd)
+        if not crowd.mostly_benign:
+            return None
         cost = sum(self._costs[number] * turned[number] for number in sorted(turned))
         return Change(values, dict(turned), crowd, cost)
 
     def _go(self, usable: Sequence[int]) -> Change | None:
         """Turn the knob that helps most, then the next, until the neighbours are mostly benign."""
-        pool = _Pool([self._around.crowd(v) for v in self._around.embed(np.stack([self._from, self._to]))])
         turned: dict[int, float] = {}
         surprises = 0
         while left := [number for number in usable if number not in turned]:
             vectors = self._around.embed(self._changes([{**turned, number: 1.0} for number in left]))
-            best = pool.best(vectors)
+            best = self._pool.best(vectors)
             turned[left[best]] = 1.0
-            if pool.expects_benign(vectors[best]) or len(left) == 1:
+            if self._pool.expects_benign(vectors[best]) or len(left) == 1:
                 change = self._try(turned)
-                if change.crowd.mostly_benign:
-                    return change
                 surprises += 1
-                if surprises > MOST_LEARNED:
-                    return None
-                pool.learn(change.crowd)
+                if change is not None or surprises > MOST_LEARNED:
+                    return change
         return None
 
     def _take_back(self, change: Change) -> Change:
@@ -171,8 +167,7 @@ class _Way:
         for number in self._farthest_first(change):
             without = {other: share for other, share in change.turned.items() if other != number}
             if without:
-                tried = self._try(without)
-                change = tried if tried.crowd.mostly_benign else change
+                change = self._try(without) or change
         return change
 
     def _farthest_first(self, change: Change) -> list[int]:
@@ -187,10 +182,10 @@ class _Way:
             for _ in range(HALVINGS):
                 middle = (low + high) / 2
                 tried = self._try({**change.turned, number: middle})
-                if tried.crowd.mostly_benign:
-                    change, high = tried, middle
-                else:
+                if tried is None:
                     low = middle
+                else:
+                    change, high = tried, middle
         return change
 
 
