@@ -36,6 +36,7 @@ class RankedEvents:
     ranking: Ranking
     by: By | None = None  # None where nothing was compared
     models: tuple[str, ...] = ()  # ids of those that compared meanings
+    patterns: int = 0  # how many sentences events of the scope have, ranked or not
 
     def hits(self, most: int) -> Hits:
         """At most so many events, best first; their distances are 0."""

@@ -43,25 +43,29 @@ def newest_events(scope: Scope, sentences: Sentences, numbers: Iterable[int], mo
     found: list[Hits] = []
     newest_first = reversed(list(enumerate(scope.parts)))
     for _, of_day in groupby(newest_first, lambda numbered: numbered[1].view.day):
-        found += [
-            _newest_of(part, number, wanted[sentences.places[id(part.view)]], most) for number, part in of_day
-        ]
+        for number, part in of_day:
+            codes = np.flatnonzero(wanted[sentences.places[id(part.view)]])
+            if len(codes):
+                found.append(_newest_of(part, number, codes, most))
         if sum(len(hits.rows) for hits in found) >= most:
             break
     hits = join(found)
     return hits.take(np.lexsort((-hits.rows, -hits.parts, hits.gaps))).first(most)
 
 
-def _newest_of(part: Part, number: int, wanted: NDArray[np.bool_], most: int) -> Hits:
-    """The newest events of a part whose narrative is among `wanted`, bool (texts,)."""
-    rows = np.empty(0, np.int64)
-    if wanted.any():
-        codes = np.flatnonzero(wanted)
-        told = part.view.columns["narrative"]
-        if part.rows is not None:
-            told = told[part.rows]
-        rows = np.flatnonzero(told == codes[0] if len(codes) == 1 else wanted[told])
-        rows = rows if part.rows is None else part.rows[rows]
+def _newest_of(part: Part, number: int, codes: NDArray[np.int64], most: int) -> Hits:
+    """The newest events of a part whose narrative is one of `codes`, numbers of texts."""
+    told = part.view.columns["narrative"]
+    if part.rows is not None:
+        told = told[part.rows]
+    rows = np.flatnonzero(told == codes[0] if len(codes) == 1 else _lookup(part, codes)[told])
+    rows = rows if part.rows is None else part.rows[rows]
     gaps = NEWEST_FIRST_NS - np.asarray(part.view.columns["time_ns"][rows], np.int64)
     best = np.lexsort((-rows, gaps))[:most]
     return Hits(np.full(len(best), number), rows[best], gaps[best], np.zeros(len(best), np.float32))
+
+
+def _lookup(part: Part, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    lookup = np.zeros(len(part.view.texts), bool)
+    lookup[codes] = True
+    return lookup

@@ -40,9 +40,9 @@ class TextSearch:
     book: SentenceBook = field(default_factory=SentenceBook)
 
     def search(self, snapshot: Snapshot, question: Question) -> dict[str, Any]:
-        """The patterns of events that answer a text best: {"groups" or, flat, "hits", "understood", "receipt"}.
+        """The patterns of events, or flat the single events, that answer a text best.
 
-        Where all of the text became filters, the newest that pass them.
+        Gives {"groups", "patterns"} or {"hits"}, and "understood" and "receipt" (docs/search.md). Where all of the text became filters, the newest that pass them.
 
         Raises:
             UsageError: 'now' is no time.
@@ -66,7 +66,8 @@ class TextSearch:
 
         if flat:
             return {"hits": show(ranked.scope, hits, facts)}
-        return {"groups": self.patterns.groups(ranked.scope, hits, show_some, k)}
+        groups = self.patterns.groups(ranked.scope, hits, show_some, k)
+        return {"groups": groups, "patterns": ranked.patterns}
 
     def ranked(self, scope: Scope, asked: Asked, by: By) -> RankedEvents:
         """The sentences of a scope in the order in which they answer; none of them first where there are no words.
@@ -77,12 +78,13 @@ class TextSearch:
         sentences = self.book.of(scope.snapshot)
         among = present(scope, sentences)
         if not asked.words:
-            return RankedEvents(scope, sentences, all_alike(among))
+            return RankedEvents(scope, sentences, all_alike(among), patterns=int(among.sum()))
         vectors = {} if by is By.WORDS else self.queries.of_text(scope, SEMANTIC, asked.words)
         _note_use(scope, sentences, tuple(vectors))
         found = sentences.words.search(asked.words)
         likeness = Likeness(sentences.distances(vectors), found)
-        return RankedEvents(scope, sentences, rank(likeness, among, by, self.weights), by, tuple(vectors))
+        ranking = rank(likeness, among, by, self.weights)
+        return RankedEvents(scope, sentences, ranking, by, tuple(vectors), int(among.sum()))
 
 
 def _note_use(scope: Scope, sentences: Sentences, models: tuple[str, ...]) -> None:

@@ -239,9 +239,11 @@ def test_patterns_are_the_events_grouped(catalog: Catalog, texts: TextSearch) ->
     """Patterns come in the order of the single events, each once, with its count and its newest events."""
     with catalog.lease() as snapshot:
         hits = texts.search(snapshot, asked("slow DNS traffic", 1000, parse=False))["hits"]
-        groups = texts.search(snapshot, asked("slow DNS traffic", 12, parse=False, flat=False))["groups"]
+        answer = texts.search(snapshot, asked("slow DNS traffic", 12, parse=False, flat=False))
+        groups = answer["groups"]
         ordered = list(dict.fromkeys(hit["narrative"] for hit in hits))
         assert [group["narrative"] for group in groups] == ordered[:12]
+        assert answer["patterns"] == len(ordered)
         for group in groups:
             same = [hit for hit in hits if hit["narrative"] == group["narrative"]]
             assert group["count"] == len(same)
