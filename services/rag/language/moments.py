@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 DAY = timedelta(days=1)
 MINUTES_OF_DAY = 24 * 60
+EARLIEST = datetime(1678, 1, 1)  # noqa: DTZ001 - UTC throughout
+"""Before it nanoseconds since 1970 have no place in 64 bits."""
 AROUND = timedelta(minutes=15)
 """How far on either side a moment reaches that is told to the minute: people are not more exact than that."""
 

@@ -149,12 +149,20 @@ def _iso(_words: TimeWords, match: re.Match[str], _now: datetime) -> Span | None
         return None
     if ":" not in match[0]:
         return a_day(found)
-    utc = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    utc = (found.astimezone(UTC) if found.tzinfo else found).replace(tzinfo=None, microsecond=0)
     return Span(utc, utc + timedelta(minutes=1), moment=utc)
 
 
 def written_date(text: str, language: str, now: datetime) -> datetime | None:
     """Midnight of a written date such as "July 4th 2017" or "3/11/2026"; without a year the latest one that was."""
+    if re.search(r"\d{4}", text):
+        return _parsed_date(text, language, now)
+    # Left to itself dateparser would look for the year on the clock; leap days come back after eight years at most.
+    dates = (_parsed_date(f"{text} {now.year - years}", language, now) for years in range(9))
+    return next((date for date in dates if date is not None and date <= now), None)
+
+
+def _parsed_date(text: str, language: str, now: datetime) -> datetime | None:
     # It takes 20 MB and a tenth of a second, and most questions name no such date: hence imported here.
     from dateparser.date import DateDataParser  # noqa: PLC0415 - see above
 
@@ -162,7 +170,7 @@ def written_date(text: str, language: str, now: datetime) -> datetime | None:
         "RELATIVE_BASE": now,
         "TIMEZONE": "UTC",
         "RETURN_AS_TIMEZONE_AWARE": False,
-        "PREFER_DATES_FROM": "past",
+        "REQUIRE_PARTS": ["day", "month", "year"],
         "PARSERS": ["absolute-time"],
     }
     found = DateDataParser(languages=[language], settings=settings).get_date_data(text).date_obj
@@ -214,8 +222,8 @@ _NO_NOUN = r"(?= *(?:$|[,.;:?!)\x00]|(?:to|until|and|on|from|by|with|over|y|a|ha
 ENGLISH_TIMES = TimeWords(
     ENGLISH,
     numbers={
-        "a couple of": 2, "couple of": 2, "an": 1, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
-        "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+        "a couple of": 2, "couple of": 2, "an": 1, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5,
+        "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
     },
     units={
         "seconds?|secs?": "second", "minutes?|mins?": "minute", "hours?|hrs?": "hour", "days?": "day",
@@ -253,8 +261,8 @@ ENGLISH_TIMES = TimeWords(
 SPANISH_TIMES = TimeWords(
     SPANISH,
     numbers={
-        "un par de": 2, "par de": 2, "una": 1, "un": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6, "siete": 7,
-        "ocho": 8, "nueve": 9, "diez": 10, "once": 11, "doce": 12,
+        "un par de": 2, "par de": 2, "una": 1, "un": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "seis": 6,
+        "siete": 7, "ocho": 8, "nueve": 9, "diez": 10, "once": 11, "doce": 12,
     },
     units={
         "segundos?": "second", "minutos?": "minute", "horas?": "hour", "dias?": "day", "semanas?": "week",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from services.rag.language.clocks import find_clocks
-from services.rag.language.moments import DAY, MINUTES_OF_DAY, Clock, Span, a_day, at_clock
+from services.rag.language.moments import DAY, EARLIEST, MINUTES_OF_DAY, Clock, Span, a_day, at_clock
 from services.rag.language.text import TAKEN, Reading
 from services.rag.language.time_words import ENGLISH_TIMES, SPANISH_TIMES
 from services.rag.language.understanding import ENGLISH, SPANISH
@@ -186,6 +186,8 @@ def _of_any_day(place: tuple[int, int], point: _Point, kind: str, now: datetime)
 
 def _spanned(place: tuple[int, int], span: Span, now: datetime, clock: Clock | None = None) -> Reading:
     """A stretch as filters; a note where it is to come, or ends before it begins."""
+    if span.until is not None and span.until <= EARLIEST:
+        return Reading(*place, {}, note="is before the times that events can have, so it is no filter")
     if span.since is not None and span.since > now:
         return Reading(*place, {}, note="is still to come, so it is no filter")
     if span.since is not None and span.until is not None and span.since >= span.until:
@@ -204,12 +206,4 @@ def _iso(moment: datetime) -> str:
 
 
 def _shown(moment: datetime) -> str:
-    return (
-        f"{moment:%Y-%m-%d}"
-        if moment.time() == datetime.min.time()
-        else f"{_rounded(moment):%Y-%m-%d %H:%M} UTC"
-    )
-
-
-def _rounded(moment: datetime) -> datetime:
-    return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)
+    return f"{moment:%Y-%m-%d}" if moment.time() == datetime.min.time() else f"{moment:%Y-%m-%d %H:%M} UTC"

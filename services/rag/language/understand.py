@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.rag.language.addresses import read_addresses
 from services.rag.language.detectors import read_detectors
 from services.rag.language.hints import hints_of, read_techniques
+from services.rag.language.moments import EARLIEST
 from services.rag.language.names import read_names
 from services.rag.language.places import read_places
 from services.rag.language.ports import read_ports, read_protocols, read_services
 from services.rag.language.rest import rest_of
-from services.rag.language.text import Draft, one_line, plain
-from services.rag.language.thresholds import read_thresholds
+from services.rag.language.text import TAKEN, Draft, one_line, plain
+from services.rag.language.thresholds import SCORE_NAMES, read_thresholds
 from services.rag.language.times import read_times
 from services.rag.language.tongue import language_of
 from services.rag.language.understanding import Facts, Part, Understood
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from services.rag.language.text import Reader, Reading
 
@@ -35,7 +38,6 @@ _NOT = re.compile(
     r"(?<!\w)(?:not|except|excluding|without|no|other than|apart from|but not|sin|excepto|salvo|menos|que no)"
     r"(?: (?:from|to|on|in|at|over|by|the|via|de|desde|a|en|el|la|por)){0,3} ?$"
 )
-_EXCLUDES = "is no filter: filters choose, and exclude nothing"
 # What joins a phrase to the words before it, and means nothing without it.
 _JOINT = re.compile(
     r"(?:(?<!\w)(?:and|but|at|on|in|of|over|via|through|against|towards?|to|from|with|for|by|using|the|our|an?|"
@@ -60,32 +62,82 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     Pure: neither clock nor locale are read, and the same arguments give the same answer. Never raises. Takes about a
     millisecond, and a tenth of a second for the first written date.
     """
-    shown = one_line(text)[:MAX_CHARACTERS]
+    shown = one_line(text[: 2 * MAX_CHARACTERS])[:MAX_CHARACTERS]
     whole = plain(shown)
     language = language_of(shown, whole)
-    draft = Draft(whole, language, _EPOCH + timedelta(microseconds=now_ns // 1000), facts)
-    found: list[Reading] = []
-    notes: list[str] = []
+    now = max(_EPOCH + timedelta(seconds=now_ns // 10**9), EARLIEST)
+    taken: list[_Taken] = []
+    draft = Draft(whole, language, now, facts)
     for reader in _READERS:
         readings = list(reader(draft))
-        for reading in readings:
-            no = _NOT.search(whole, 0, reading.start) if reading.filters else None
-            if no or reading.note:
-                phrase = shown[no.start() if no else reading.start : reading.stop].strip()
-                notes.append(f"'{phrase}' {_EXCLUDES if no else reading.note}.")
-            else:
-                found.append(reading)
+        taken += [_doubt(whole, reading) for reading in readings]
         draft = draft.without(readings)
-    found.sort(key=lambda reading: reading.start)
-    left = _left(whole, found)
+    filters, used, notes = _together(shown, sorted(taken, key=lambda one: one.reading.start))
+    left = _left(whole, used)
     return Understood(
         language=language,
-        parts=tuple(_part(shown, reading) for reading in found),
-        filters=_together(found),
+        parts=tuple(_part(shown, reading) for reading in used),
+        filters=filters,
         rest=rest_of(shown, left),
         hints=hints_of(left, (*facts.categories, *facts.classes)),
-        notes=tuple(notes),
+        notes=notes,
     )
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A reading, and why no filter is made of it: empty where one is."""
+
+    reading: Reading
+    doubt: str
+    start: int  # where the phrase of the doubt begins
+
+
+def _doubt(whole: str, reading: Reading) -> _Taken:
+    no = _NOT.search(whole, 0, reading.start) if reading.filters else None
+    if no:
+        return _Taken(reading, "is no filter: filters choose, and exclude nothing", no.start())
+    return _Taken(reading, reading.note, reading.start)
+
+
+def _together(shown: str, taken: Iterable[_Taken]) -> tuple[dict[str, Any], list[Reading], tuple[str, ...]]:
+    """One map of all filters, the readings that it is of, and sentences on the others.
+
+    Lists are joined, and of bounds the narrower holds; what contradicts a phrase before it is left out.
+    """
+    filters: dict[str, Any] = {}
+    used, notes = [], []
+    for one in taken:
+        reading, doubt = one.reading, one.doubt
+        joined = {key: _joined(key, filters.get(key, value), value) for key, value in reading.filters.items()}
+        if not doubt and _contradict(filters | joined, reading.filters):
+            doubt = "contradicts what is said before it, so it is no filter"
+        if doubt:
+            notes.append(f"'{shown[one.start : reading.stop].strip()}' {doubt}.")
+        else:
+            filters |= joined
+            used.append(reading)
+    return filters, used, tuple(notes)
+
+
+def _joined(key: str, one: Any, other: Any) -> Any:
+    if key in _LISTS and one != other:
+        values = (one if isinstance(one, list) else [one]) + (other if isinstance(other, list) else [other])
+        return list(dict.fromkeys(values))
+    if key == "since" or key.startswith("min_"):
+        return max(one, other)
+    if key == "until" or key.startswith("max_"):
+        return min(one, other)
+    return one
+
+
+def _contradict(filters: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether nothing could pass the filters: bounds that cross, or a flag that is both true and false."""
+    crossed = "since" in filters and "until" in filters and filters["since"] >= filters["until"]
+    crossed |= any(
+        filters.get(f"min_{score}", 0) > filters.get(f"max_{score}", math.inf) for score in SCORE_NAMES
+    )
+    return crossed or any(isinstance(value, bool) and filters[key] != value for key, value in new.items())
 
 
 def _left(whole: str, found: Sequence[Reading]) -> str:
@@ -94,29 +146,9 @@ def _left(whole: str, found: Sequence[Reading]) -> str:
     for reading in found:
         joint = _JOINT.search(left, 0, reading.start)
         if joint:
-            left = left[: joint.start()] + " " * (reading.start - joint.start()) + left[reading.start :]
+            left = left[: joint.start()] + TAKEN * (reading.start - joint.start()) + left[reading.start :]
     return left
 
 
 def _part(shown: str, reading: Reading) -> Part:
     return Part(shown[reading.start : reading.stop].strip(" ,"), dict(reading.filters), reading.sentence)
-
-
-def _together(found: Sequence[Reading]) -> dict[str, Any]:
-    """One map of all filters: lists are joined, of bounds the narrower holds, of flags the first."""
-    filters: dict[str, Any] = {}
-    for reading in found:
-        for key, value in reading.filters.items():
-            filters[key] = _joined(key, filters[key], value) if key in filters else value
-    return filters
-
-
-def _joined(key: str, one: Any, other: Any) -> Any:
-    if key in _LISTS:
-        values = (one if isinstance(one, list) else [one]) + (other if isinstance(other, list) else [other])
-        return list(dict.fromkeys(values))
-    if key == "since" or key.startswith("min_"):
-        return max(one, other)
-    if key == "until" or key.startswith("max_"):
-        return min(one, other)
-    return one
