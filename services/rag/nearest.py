@@ -87,7 +87,7 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
 def search_parts(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> list[Found]:
     """The nearest rows of each part, by model. Arguments and errors as of `nearest`."""
     searched = [
-        (vectors.spec.model_id, _nearest_in(scope.parts[number], number, (vectors, queries), wanted))
+        (vectors.spec.model_id, nearest_in(scope.parts[number], number, (vectors, queries), wanted))
         for number, vectors in scope.searchable(index, queries)
     ]
     found: dict[str, list[Hits]] = {}
@@ -97,7 +97,7 @@ def search_parts(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> 
     return [Found(hits, sizes[model_id]) for model_id, hits in found.items()]
 
 
-def _nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
+def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
     """The rows of one part that are nearest by one index."""
     vectors, queries = asked
     apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None

@@ -14,7 +14,8 @@ from services.rag.events import find_event, read_events
 from services.rag.nearest import Wanted, exact_distances, nearest, show, show_one, union
 from services.rag.patterns import Patterns, narratives_of
 from services.rag.scope import Scope
-from services.rag.varied import varied
+from services.rag.sentences import SEMANTIC, SentenceBook
+from services.rag.varied import Varied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from services.rag.queries import Queries, Vectors
     from services.rag.scope import Bounds
 
-FUSED, SEMANTIC = "fused", "semantic"
+FUSED = "fused"
 _LEAST, _FACTOR = 50, 5
 
 
@@ -61,6 +62,7 @@ class Searcher:
     queries: Queries
     weights: FusionWeights
     patterns: Patterns = field(default_factory=Patterns)
+    book: SentenceBook = field(default_factory=SentenceBook)
 
     def similar(self, snapshot: Snapshot, event_id: str, index: str, bounds: Bounds) -> dict[str, Any]:
         """The events most like the one with `event_id`: {"event", "hits", "receipt"}.
@@ -87,7 +89,7 @@ class Searcher:
         `groups` are at most `bounds.k` of `Patterns.groups`; `patterns` is how many there are among all that passes.
         """
         asked = self._ask(snapshot, event_id, index, bounds)
-        candidates = asked.candidates(varied, bounds.k)
+        candidates = asked.candidates(Varied(self.book).nearest, bounds.k)
         if index == FUSED:
             ranked = self._fused(asked, candidates)
         else:
@@ -120,7 +122,7 @@ class Searcher:
         asked.scope.note_missing((SEMANTIC,))
         meaning = self.queries.of_event(asked.scope, asked.place, SEMANTIC)
         more = _Asked(asked.place, asked.scope, {SEMANTIC: meaning})
-        return union([found, more.candidates(varied, k)])
+        return union([found, more.candidates(Varied(self.book).nearest, k)])
 
     def _fused(self, asked: _Asked, hits: Hits) -> _Ranked:
         """Each index ranks all candidates by their exact distances."""

@@ -1,36 +1,46 @@
-"""Nearest neighbours of many patterns: of each narrative only the few events that are nearest.
+"""Names candidates of many patterns: of each narrative only a few events.
 
-The nearest rows alone would often all be of one pattern: a flood is thousands of them. Each index therefore names few
-events of each narrative, so that its list reaches others.
+The nearest events alone would often all be of one pattern: a flood is thousands of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.rag.nearest import Found, join, merge, nearest_first, search_parts
+from services.rag.meant import meant
+from services.rag.nearest import nearest
 from services.rag.patterns import EXAMPLES, narratives_of
+from services.rag.sentences import SEMANTIC
 
 if TYPE_CHECKING:
     from services.rag.nearest import Hits, Wanted
     from services.rag.queries import Vectors
     from services.rag.scope import Scope
+    from services.rag.sentences import SentenceBook
 
 
-def varied(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
-    """The events nearest to a question in an index, at most `EXAMPLES` of a narrative, the nearest first.
+@dataclass(frozen=True)
+class Varied:
+    """Searches for events of several patterns. Safe for several threads; a call blocks for its own search."""
 
-    Looked at are the `wanted.k` nearest rows of each segment, at most `EXAMPLES` of the same vector. Arguments and
-    errors are those of `nearest`.
-    """
-    found = search_parts(scope, index, queries, replace(wanted, alike=EXAMPLES))
-    few = [Found([few_of_each(scope, nearest_first(join(one.hits)))], one.rows) for one in found]
-    everything = sum(len(hits.rows) for one in few for hits in one.hits)
-    return few_of_each(scope, merge(few, everything)).first(wanted.k)
+    book: SentenceBook
+
+    def nearest(self, scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
+        """Events near to a question in an index, at most `EXAMPLES` of a narrative.
+
+        In the semantic index those of the nearest `wanted.k / EXAMPLES` narratives; in another one those among the
+        `wanted.k` nearest events, of which at most `EXAMPLES` of a segment have the same vector. Arguments and errors
+        are those of `nearest`.
+        """
+        if index == SEMANTIC:
+            hits = meant(scope, self.book.of(scope.snapshot), queries, wanted)
+        else:
+            hits = nearest(scope, index, queries, replace(wanted, alike=EXAMPLES))
+        return few_of_each(scope, hits)
 
 
 def few_of_each(scope: Scope, hits: Hits) -> Hits:
