@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from services.common.days.expansion import Nearness
 from services.common.days.fusion import by_distance, quantized
-from services.common.days.vectors import Nearness
 from services.common.rpc import RequestError
 from services.rag.benign import are_benign
 from services.rag.counterfactual import NEIGHBOURS, Crowd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from services.rag.scope import Scope
 
 ATTACK = "attack"
-_CANDIDATES = 256
+_CANDIDATES = 128
 _MOST_LOOKED_AT = 16
 """Benign events, with vectors of their own, that may be targets: so many are looked at."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.columns import pack_address
+from services.common.days.expansion import Nearness
 from services.common.days.fusion import similarity
 from services.common.days.names import ENTITY, parse_day
-from services.common.days.vectors import Nearness
 from services.common.errors import AppiaError, UsageError
 from services.common.events.profile_words import profile_facts, profile_words
 from services.common.rpc import NotFound

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from services.common.days.expansion import Nearness
 from services.common.days.fusion import by_distance, common_ranks, similarity
-from services.common.days.vectors import Nearness
 from services.rag.events import Place, read_events
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], want
     query = queries[vectors.spec.model_id]
     more = int(apart is not None)  # the event itself may be among those found
     alike = None if wanted.alike is None else wanted.alike + more
-    near = vectors.search(query, wanted.k + more, near_in_time, part.rows, alike)
+    near = vectors.search(query, wanted.k + more, near_in_time, part.chosen, alike)
     gaps = near_in_time.gaps(near.rows)
     hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
     if apart is not None:

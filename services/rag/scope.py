@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.days.open_writer import VectorSpec
+    from services.common.days.selection import Selection
     from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
     from services.rag.catalog import Snapshot
@@ -31,10 +32,15 @@ NOT_SEARCHED = "not searched: the time for the question was over"
 
 @dataclass(frozen=True)
 class Part:
-    """A segment and the rows of it that pass the filters: int64, ascending; None for all."""
+    """A segment and the rows of it that pass the filters; None for all."""
 
     segment: Segment
-    rows: NDArray[np.int64] | None
+    chosen: Selection | None
+
+    @property
+    def rows(self) -> NDArray[np.int64] | None:
+        """The rows that pass, int64, ascending; None for all."""
+        return None if self.chosen is None else self.chosen.rows
 
     @property
     def view(self) -> SegmentView:
@@ -44,7 +50,7 @@ class Part:
     @property
     def count(self) -> int:
         """How many rows pass."""
-        return self.view.rows if self.rows is None else len(self.rows)
+        return self.view.rows if self.chosen is None else self.chosen.count
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,9 @@ class Scope:
         self._begun = False
         for segment in reversed(snapshot.segments):
             if bounds.filters.may_pass(segment) and self.begin(segment.view.day, EVERY_INDEX):
-                rows = bounds.filters.select(segment)
-                if rows is None or len(rows):
-                    self.parts.append(Part(segment, rows))
+                chosen = bounds.filters.select(segment)
+                if chosen is None or chosen.count:
+                    self.parts.append(Part(segment, chosen))
         self.parts.reverse()
         self._begun = False
         self._note_faults(bounds.filters)

@@ -86,7 +86,7 @@ def test_an_empty_state_knows_the_clock_alone(world: Any) -> None:
 
 
 DAYS = ("2026-01-18", "2026-01-19", OLD)
-FLAT: dict[str, Any] = {}
+FLAT = {"flat": True}
 
 
 @pytest.fixture

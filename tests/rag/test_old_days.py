@@ -39,8 +39,8 @@ def _tags(segment: Segment) -> list[list[str]]:
 def _check(segment: Segment) -> None:
     tags = _tags(segment)
     for wanted in WANTED:
-        rows = parse_filters({"tags": wanted}).select(segment)
-        chosen = list(range(len(tags))) if rows is None else rows.tolist()
+        passing = parse_filters({"tags": wanted}).select(segment)
+        chosen = list(range(len(tags))) if passing is None else passing.rows.tolist()
         assert chosen == [row for row, has in enumerate(tags) if _passes(has, wanted)]
 
 
@@ -63,7 +63,7 @@ def test_tags_of_old_days_are_found_in_their_database(old: Any, follow: Any) -> 
             late = parse_filters({"tags": "*", "since": middle}).select(segment)
             times, tags = segment.view.columns["time_ns"], _tags(segment)
             assert late is not None
-            assert late.tolist() == [row for row in range(12) if times[row] >= middle and tags[row]]
+            assert late.rows.tolist() == [row for row in range(12) if times[row] >= middle and tags[row]]
 
 
 def test_an_old_segment_gets_its_tags_when_it_is_written_on(old: Any, follow: Any) -> None:

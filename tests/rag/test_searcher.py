@@ -94,7 +94,8 @@ def test_similar_finds_the_true_neighbours(
 def _passing(snapshot: Snapshot, filters: Any) -> list[bool]:
     found: list[bool] = []
     for segment in snapshot.segments:
-        rows = filters.select(segment)
+        chosen = filters.select(segment)
+        rows = None if chosen is None else chosen.rows
         mask = np.ones(segment.view.rows, bool)
         if rows is not None:
             mask[:] = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.common.days.vectors import Nearness
+from services.common.days.expansion import Nearness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,8 +13,9 @@ import numpy as np
 from services.common.days.compression import choose_form
 from services.common.days.encodings import EncodedVectors, stored_encoding
 from services.common.days.open_writer import VectorSpec
+from services.common.days.selection import Postings
 from services.common.days.vector_lists import FaissLists, Lists
-from services.common.days.vectors import NO_VECTOR, Postings, VectorIndex
+from services.common.days.vectors import NO_VECTOR, VectorIndex
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

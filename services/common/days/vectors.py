@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 import faiss
 import numpy as np
 
+from services.common.days.expansion import Choice, expand, expand_few, expand_one_by_one
+from services.common.days.selection import Selection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from services.common.days.expansion import Nearness
     from services.common.days.open_writer import VectorSpec
+    from services.common.days.selection import Postings
 
 GATHER_BLOCK = 65_536
-GATHER_UP_TO = 4096
+GATHER_UP_TO = 2048
 """Up to so many vectors that pass a filter are compared one by one; the approximate index is asked for among more."""
+MANY = 0.2
+"""The share of the rows from which on those that pass are mostly found among the nearest of all."""
+NEAREST_TRIED = 2
+"""So many times those of which k should pass are the nearest looked at where a filter lets many pass."""
+LEAST_WANTED = 64
 NO_VECTOR = np.iinfo(np.uint32).max
 """The vector number of a row that has none: a benign event that sampling left out."""
 EXTRA = 16
 """So many more than k are asked of faiss, whose distances |a|^2 - 2ab + |b|^2 are rounded and may swap neighbours."""
-SORT_UP_TO = 256
-"""Rows of the vectors found that are sorted at once; with more, each vector's rows are looked at alone."""
 REFINE = 4
 """How many times k the accelerator is asked for, before the exact distances decide."""
 
@@ -40,14 +48,6 @@ class Vectors(Protocol):
     def __array__(self) -> NDArray[Any]:
         """All of them; blocks while they are decoded, where they are kept in a smaller form."""
         ...
-
-
-@dataclass(frozen=True)
-class Postings:
-    """Rows ordered by their vector: those of vector v are `order[starts[v]:starts[v + 1]]`, ascending."""
-
-    order: NDArray[np.uint32]
-    starts: NDArray[np.uint32]
 
 
 class Accelerator(Protocol):
@@ -79,15 +79,6 @@ class Neighbours:
     def first(self, k: int) -> Neighbours:
         """At most k of them, the nearest."""
         return Neighbours(self.rows[:k], self.distances[:k])
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Which rows of the vectors found are wanted: those of the mask (rows,), `alike` of a vector, near in time."""
-
-    near: Nearness
-    mask: NDArray[np.bool_] | None
-    alike: int
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,7 @@ class VectorIndex:
         query: NDArray[np.float32],
         k: int,
         near: Nearness,
-        selected: NDArray[np.int64] | None = None,
+        selected: Selection | NDArray[np.int64] | None = None,
         alike: int | None = None,
     ) -> Neighbours:
         """The k nearest rows to `query` (dim,), exact where no accelerator is asked.
@@ -133,19 +124,19 @@ class VectorIndex:
             query: float32 (dim,).
             k: how many rows at most.
             near: decides among rows of the same vector.
-            selected: ascending rows to search in; None for all.
+            selected: the rows to search in, or their numbers, ascending; None for all.
             alike: at most so many rows of one vector, the nearest in time; None for all.
         """
-        if selected is not None:
-            selected = selected[: np.searchsorted(selected, self.rows)]
-        if k < 1 or not self.rows or (selected is not None and not len(selected)):
+        chosen = self._chosen(selected)
+        if k < 1 or not self.rows or (chosen is not None and not chosen.count):
             return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
-        mask = None
-        if selected is not None:
-            mask = np.zeros(self.rows, bool)
-            mask[selected] = True
-        ids, distances = self._nearest(query, k + self.hidden, selected)
-        return self._expand(ids, distances, k, _Choice(near, mask, k if alike is None else min(alike, k)))
+        ids, distances = self._nearest(query, k + self.hidden, chosen)
+        return self._expand(ids, distances, k, Choice(near, chosen, k if alike is None else min(alike, k)))
+
+    def _chosen(self, selected: Selection | NDArray[np.int64] | None) -> Selection | None:
+        if isinstance(selected, np.ndarray):
+            return Selection.of_rows(selected[: np.searchsorted(selected, self.rows)], self.rows)
+        return None if selected is None else selected.up_to(self.rows)
 
     def distinct(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The numbers and distances of the k nearest distinct vectors to `query` (dim,), the nearest first."""
@@ -171,20 +162,53 @@ class VectorIndex:
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", differences, differences)), np.float32)
 
     def _nearest(
-        self, query: NDArray[np.float32], k: int, selected: NDArray[np.int64] | None
+        self, query: NDArray[np.float32], k: int, chosen: Selection | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Distinct vectors, nearest first, and their distances."""
-        passing = None if selected is None else self._passing(selected)
-        count = len(self.vectors) if passing is None else int(np.count_nonzero(passing))
-        if self.accelerator is not None and (passing is None or count > GATHER_UP_TO):
-            wanted = min(max(REFINE * k, 64), count)
-            return self._exact(query, k, self.accelerator.candidates(query, wanted, passing))
-        return self._exact(query, k, None if passing is None else np.flatnonzero(passing))
+        wanted = max(REFINE * k, LEAST_WANTED)
+        if chosen is None:
+            return self._exact(query, k, self._candidates(query, wanted, None))
+        near = self._among_nearest(query, k, chosen)
+        if near is not None:
+            return self._exact(query, k, near)
+        passing = self._passing(chosen)
+        count = int(np.count_nonzero(passing))
+        if self.accelerator is not None and count > GATHER_UP_TO:
+            return self._exact(query, k, self._candidates(query, min(wanted, count), passing))
+        return self._exact(query, k, np.flatnonzero(passing))
 
-    def _passing(self, selected: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which vectors one of the selected rows has; a mask takes a tenth of the time of sorting the codes."""
+    def _candidates(
+        self, query: NDArray[np.float32], wanted: int, passing: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64] | None:
+        """At least `wanted` vectors that may be near; None for all."""
+        if self.accelerator is None:
+            return None
+        return self.accelerator.candidates(query, min(wanted, len(self.vectors)), passing)
+
+    def _among_nearest(
+        self, query: NDArray[np.float32], k: int, chosen: Selection
+    ) -> NDArray[np.int64] | None:
+        """The k and more vectors nearest to the query that pass; None where it is not cheap to say.
+
+        Of many that pass many are near, so only these have to be looked at.
+        """
+        share = chosen.count / self.rows
+        if share < MANY or chosen.count <= GATHER_UP_TO or (self.codes is not None and self.postings is None):
+            return None
+        wanted = k if self.accelerator is None else max(NEAREST_TRIED * k, LEAST_WANTED)
+        ids = self._candidates(query, wanted, None)
+        if ids is None and NEAREST_TRIED * k < share * len(self.vectors):
+            ids = self._exact(query, int(NEAREST_TRIED * k / share), None)[0]
+        if ids is None or len(ids) * share < wanted / 2:
+            return None
+        passing = chosen.mask[ids] if self.postings is None else self.postings.passing(ids, chosen.mask)
+        return ids[passing] if passing is not None and np.count_nonzero(passing) >= wanted else None
+
+    def _passing(self, chosen: Selection) -> NDArray[np.bool_]:
+        """Which vectors one of the rows has; a mask takes a tenth of the time of sorting the codes."""
         passing = np.zeros(len(self.vectors) + 1, bool)  # one more for the rows that have none
-        codes = selected if self.codes is None else np.minimum(self.codes[selected], len(self.vectors))
+        rows = chosen.rows
+        codes = rows if self.codes is None else np.minimum(self.codes.take(rows), len(self.vectors))
         passing[codes] = True
         return passing[:-1]
 
@@ -228,118 +252,18 @@ class VectorIndex:
         return self.postings.order[start:end].astype(np.int64)
 
     def _expand(
-        self,
-        ids: NDArray[np.int64],
-        distances: NDArray[np.float32],
-        k: int,
-        choice: _Choice,
+        self, ids: NDArray[np.int64], distances: NDArray[np.float32], k: int, choice: Choice
     ) -> Neighbours:
         """From vectors to at most k rows; among rows of one vector `choice` decides."""
         if self.codes is None:
             return Neighbours(ids[:k], distances[:k])
-        if self.postings is not None:
-            starts = self.postings.starts[ids].astype(np.int64)
-            counts = self.postings.starts[ids + 1] - starts
-            if choice.mask is None:
-                needed = int(np.searchsorted(np.cumsum(np.minimum(counts, choice.alike)), k)) + 1
-                ids, distances = ids[:needed], distances[:needed]
-                starts, counts = self._near_in_time(starts[:needed], counts[:needed], choice)
-            if counts.sum() <= SORT_UP_TO:
-                return self._expand_at_once(starts, counts, distances, choice).first(k)
-        return self._expand_one_by_one(ids, distances, k, choice)
-
-    def _near_in_time(
-        self, starts: NDArray[np.int64], counts: NDArray[np.int64], choice: _Choice
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The stretches of the postings in which the rows lie that `choice` can want, where times ascend."""
-        if self.postings is None or not choice.near.ascending:
-            return starts, counts
-        now = np.searchsorted(choice.near.time_ns, choice.near.moment_ns)
-        starts, ends = starts.copy(), starts + counts
-        for number in np.flatnonzero(counts > 2 * choice.alike).tolist():
-            start, end = int(starts[number]), int(ends[number])
-            place = start + int(np.searchsorted(self.postings.order[start:end], now))
-            starts[number], ends[number] = max(place - choice.alike, start), min(place + choice.alike, end)
-        return starts, ends - starts
-
-    def _expand_at_once(
-        self,
-        starts: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        distances: NDArray[np.float32],
-        choice: _Choice,
-    ) -> Neighbours:
-        """All rows of some vectors, given by where their postings start and how many they are."""
-        near, mask = choice.near, choice.mask
-        order = np.empty(0, np.uint32) if self.postings is None else self.postings.order
-        ranks = np.repeat(np.arange(len(counts)), counts)
-        offsets = np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = order[starts[ranks] + offsets].astype(np.int64)
-        if mask is not None:
-            passing = mask[rows]
-            rows, ranks = rows[passing], ranks[passing]
-        best = np.lexsort((near.gaps(rows), ranks))
-        if choice.alike < len(best):
-            sorted_ranks = ranks[best]
-            best = best[np.arange(len(best)) - np.searchsorted(sorted_ranks, sorted_ranks) < choice.alike]
-        return Neighbours(rows[best], distances[ranks[best]])
-
-    def _expand_one_by_one(
-        self,
-        ids: NDArray[np.int64],
-        distances: NDArray[np.float32],
-        k: int,
-        choice: _Choice,
-    ) -> Neighbours:
-        """As `_expand`, without sorting all rows of a vector that very many have."""
-        near, mask = choice.near, choice.mask
-        rows: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-        values: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
-        room = k
-        for vector, distance in zip(ids.tolist(), distances.tolist(), strict=True):
-            found = self.rows_of(vector)
-            if mask is not None:
-                found = found[mask[found]]
-            found = near.pick(found, min(room, choice.alike))
-            rows.append(found)
-            values.append(np.full(len(found), distance, np.float32))
-            room -= len(found)
-            if room < 1:
-                break
-        return Neighbours(np.concatenate(rows), np.concatenate(values))
-
-
-@dataclass(frozen=True)
-class Nearness:
-    """Decides among rows that are equally like the query: those nearest in time to `moment_ns` first.
-
-    `ascending` says that times ascend with the rows, as on sealed days: the nearest of very many are then found without
-    looking at all of them.
-    """
-
-    time_ns: NDArray[np.int64]
-    moment_ns: int
-    ascending: bool = False
-
-    def gaps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How far each of `rows` is from the moment, nanoseconds, int64 (len(rows),)."""
-        return np.abs(self.time_ns[rows] - self.moment_ns)
-
-    def pick(self, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """At most k of `rows`, which ascend, the nearest in time first."""
-        if len(rows) == 1:
-            return rows
-        if self.ascending and len(rows) > 2 * k:
-            place = int(np.searchsorted(rows, np.searchsorted(self.time_ns, self.moment_ns)))
-            rows = rows[max(place - k, 0) : place + k]
-        gaps = self.gaps(rows)
-        if len(rows) > k:
-            # Of equal gaps the first rows: what `argpartition` takes differs from processor to processor.
-            most = np.partition(gaps, k - 1)[k - 1]
-            equal = np.flatnonzero(gaps == most)
-            chosen = np.sort(np.concatenate([np.flatnonzero(gaps < most), equal])[:k])
-            rows, gaps = rows[chosen], gaps[chosen]
-        return rows[np.argsort(gaps, kind="stable")]
+        if choice.is_small:
+            rows, places = expand_few(self.codes, len(self.vectors), ids, k, choice)
+        elif self.postings is None:
+            rows, places = expand_one_by_one(map(self.rows_of, ids.tolist()), k, choice)
+        else:
+            rows, places = expand(self.postings, ids, k, choice)
+        return Neighbours(rows, distances[places]).first(k)
 
 
 def _merge(

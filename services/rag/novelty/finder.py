@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.names import EVENT_INDICES, NS_PER_DAY, day_of, day_start_ns
+from services.common.days.selection import Selection
 from services.rag.novelty.distances import Clock, Distances, OutOfTime
 from services.rag.novelty.judging import PAST_DAYS, Judge
 from services.rag.novelty.rows import novel_rows
@@ -151,5 +152,5 @@ def _only(scope: Scope, rows: NovelRows) -> Scope:
     for number, part in enumerate(scope.parts):
         here = np.sort(rows.rows[rows.parts == number])
         if len(here):
-            found.parts.append(Part(part.segment, here))
+            found.parts.append(Part(part.segment, Selection.of_rows(here, part.view.rows)))
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from services.common.days.vectors import Nearness
+from services.common.days.expansion import Nearness
 from services.rag.events import Place, read_events
 from services.rag.nearest import Hits
 from services.rag.patterns import EXAMPLES, narratives_of

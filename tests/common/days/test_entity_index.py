@@ -12,11 +12,11 @@ import pytest
 from services.common.days.columns import ADDRESS_BYTES, pack_address
 from services.common.days.day_hosts import find_hosts
 from services.common.days.entity_index import HOSTS, PROFILES, embed_hosts
+from services.common.days.expansion import Nearness
 from services.common.days.index_builder import IndexTools
 from services.common.days.manifest import MANIFEST, read_manifest
 from services.common.days.names import ENTITY
 from services.common.days.reindex import Reindexer
-from services.common.days.vectors import Nearness
 from services.common.days.verify import verify_day
 from services.common.days.versions import activate
 from services.common.events.profiles import COLUMN, PROFILE

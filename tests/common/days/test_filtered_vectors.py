@@ -8,9 +8,10 @@ import faiss
 import numpy as np
 import pytest
 
+from services.common.days.expansion import Nearness
 from services.common.days.open_writer import VectorSpec
 from services.common.days.vector_lists import FaissLists, make_lists
-from services.common.days.vectors import Nearness, VectorIndex
+from services.common.days.vectors import VectorIndex
 
 ITEMS, CLUSTERS, DIM = 20_000, 100, 16
 

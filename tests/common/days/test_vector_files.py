@@ -13,11 +13,12 @@ import pytest
 
 from services.common.days import compression
 from services.common.days.distinct import Embedded
+from services.common.days.expansion import Nearness
 from services.common.days.manifest import INDEX_FORMAT, MANIFEST, Manifest, digest_folder
 from services.common.days.open_writer import VectorSpec
 from services.common.days.sealed_reader import open_index
 from services.common.days.vector_files import write_vectors
-from services.common.days.vectors import NO_VECTOR, Nearness
+from services.common.days.vectors import NO_VECTOR
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.days import vectors
+from services.common.days import expansion
+from services.common.days.expansion import Nearness
 from services.common.days.open_writer import VectorSpec
-from services.common.days.vectors import Nearness, Postings, VectorIndex
+from services.common.days.selection import Postings
+from services.common.days.vectors import VectorIndex
 
 if TYPE_CHECKING:
     import pytest
@@ -87,7 +89,7 @@ def test_a_vector_of_very_many_rows_gives_those_nearest_in_time(monkeypatch: pyt
     near = Nearness(np.arange(600, dtype=np.int64), 450)
     query = np.array([1.0], np.float32)
     at_once = index.search(query, 320, near)
-    monkeypatch.setattr(vectors, "SORT_UP_TO", 10)
+    monkeypatch.setattr(expansion, "HEAVY", 10)
     one_by_one = index.search(query, 320, near)
     assert at_once.distances.tolist() == one_by_one.distances.tolist()
     assert near.gaps(at_once.rows).tolist() == near.gaps(one_by_one.rows).tolist()
