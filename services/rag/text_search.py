@@ -42,7 +42,8 @@ class TextSearch:
     def search(self, snapshot: Snapshot, question: Question) -> dict[str, Any]:
         """The patterns of events, or flat the single events, that answer a text best.
 
-        Gives {"groups", "patterns"} or {"hits"}, and "understood" and "receipt" (docs/search.md). Where all of the text became filters, the newest that pass them.
+        Gives {"groups", "patterns"} or {"hits"}, and "understood" and "receipt" (docs/search.md).
+        Where all of the text became filters, these are the newest that pass them.
 
         Raises:
             UsageError: 'now' is no time.

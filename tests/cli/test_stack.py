@@ -63,9 +63,10 @@ def test_questions_answer_with_receipts(ask: Ask) -> None:
     found = ask("similar", event_id, "-k", "4", "--flat")
     assert len(found["hits"]) == 4
     assert event_id not in [hit["event_id"] for hit in found["hits"]]
-    searched = ask("search", "port scan from outside", "-k", "5")
+    searched = ask("search", "port scan from outside", "-k", "5", "--no-parse")
     assert len(searched["groups"]) == 5
-    assert len(ask("search", "port scan from outside", "-k", "5", "--flat")["hits"]) == 5
+    assert len(ask("search", "port scan", "-k", "5", "--flat")["hits"]) == 5
+    assert ask("search", "port scan from outside")["understood"]["filters"] == {"src_internal": False}
     for answer in (listed, found, searched):
         assert answer["receipt"]["rows"] >= FLOWS
         assert answer["receipt"]["missing"] == []
