@@ -15,6 +15,7 @@ import typer
 from services.cli import (
     ask,
     ask_explain,
+    ask_hybrid,
     ask_novel,
     ask_search,
     days,
@@ -53,6 +54,7 @@ def make_app() -> typer.Typer:
         ask_search,
         ask,
         ask_explain,
+        ask_hybrid,
         ask_novel,
         feedback,
         days,

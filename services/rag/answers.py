@@ -10,6 +10,7 @@ from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.browser import count_events, describe_days, get_event
 from services.rag.entities import parse_host
+from services.rag.hybrid import search_host
 from services.rag.listing import list_events
 from services.rag.novelty.finder import NovelQuestion, Novelty
 from services.rag.remark_list import list_remarks
@@ -42,6 +43,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
     return {
         "similar": _Similar(tools.searcher, tools.entities),
         "search": tools.texts.search,
+        "hybrid": lambda snapshot, q: search_host(tools.texts, snapshot, q),
         "explain": lambda snapshot, q: tools.explainer.explain(
             snapshot, q.values["event_id"], q.values["others"], q.bounds
         ),

@@ -191,6 +191,17 @@ _ALL = (
         ),
     ),
     Operation(
+        "hybrid",
+        "What a host did that a text describes.",
+        (
+            Argument("entity", Kind.TEXT, "address or network of the host, on either side", high=80),
+            QUESTION,
+            K,
+            FLAT,
+            FILTERS,
+        ),
+    ),
+    Operation(
         "explain",
         "What tells an event from others like it, and what would make it benign.",
         (
