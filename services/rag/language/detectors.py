@@ -29,15 +29,21 @@ _FIRED = (
 _NOT_FIRED = (
     r"(?:(?:did ?n[o']t|didn't|did not|has not|had not|never|does not|doesn't|not) "
     r"(?:fired?|trigger(?:ed)?|alarm(?:ed)?|alert(?:ed)?|trip(?:ped)?|flag(?:ged)?|sp[eo]ak?k?e?n?|detect(?:ed)?|react)"
-    rf"|missed|misses|ignored|overlooked|stayed silent|was silent|saw nothing|no {_FIRED})"
+    rf"|missed|misses|ignored|overlooked|stayed silent|was silent|saw nothing|no {_FIRED}(?: nada)?"
+    r"|(?:said|says|judged|thought|dijo|dice)(?: that)?(?: it)?"
+    r"(?: is| was| as)? ?(?:que es )?(?:benign[oa]?|normal|clean|harmless))"
 )
 _STRONGLY = r"(?P<strongly> strongly| a lot| sharply| mucho| fuertemente)?"
 _DISAGREE = r"(?:disagree[sd]?|diverge[sd]?|(?:did|do|does) not agree|did ?n't agree)"
 _NO_ACUERDO = (
-    r"(?:discrepan?|discrepo|diverge[n]?|divergio|no coinciden?|no coincidio|(?:no )?esta[n]? en desacuerdo"
+    r"(?:discrepan?|discrepo|divergen?|divergio|no coinciden?|no coincidio|estan? en desacuerdo"
     r"|no (?:esta|estan|estaba|estaban|estuvo|estuvieron) de acuerdo)"
 )
-_BOTH = r"(?:both |the two |the |los dos |ambos |los ){0,2}detect(?:ors|ores)"
+_BOTH = (
+    r"(?:(?:both |the two |the |los dos |ambos |los ){0,2}detect(?:ors|ores)"
+    rf"|(?:the )?fast(?: detector)? and (?:the )?{_ML}|{_ML} and (?:the )?fast(?: detector)?)"
+)
+_WITH = rf"(?: (?:with|from|con) (?:{_FAST}|{_ML}))?"
 
 _ML_ALARMED: dict[str, Any] = {"min_ml": ALARM}
 _SAYS = {
@@ -56,7 +62,7 @@ _SAYS = {
 _PATTERNS = {
     "fast_only": rf"\b(?:only|just|solo|solamente|unicamente) (?:(?:{_FIRED}) )?{_FAST}(?: {_FIRED})?\b",
     "ml_only": rf"\b(?:only|just|solo|solamente|unicamente) (?:(?:{_FIRED}) )?{_ML}(?: {_FIRED})?\b",
-    "disagree": rf"\b(?:{_BOTH}|{_ML}|{_FAST}) (?:{_DISAGREE}|{_NO_ACUERDO}){_STRONGLY}\b"
+    "disagree": rf"\b(?:{_BOTH}|{_ML}|{_FAST}) (?:{_DISAGREE}|{_NO_ACUERDO}){_STRONGLY}{_WITH}\b"
     rf"|\b(?:disagreements?|desacuerdos?) (?:between|of|among|entre|de) {_BOTH}\b",
     "agree": rf"\b{_BOTH} (?:agreed?|coinciden|estan de acuerdo|are in agreement)\b|\b(?:consensus|consenso)\b",
     "both_fired": rf"\b{_BOTH} {_FIRED}\b",

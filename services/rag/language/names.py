@@ -9,7 +9,7 @@ from services.rag.arguments import MAX_TEXT, MAX_VALUES
 from services.rag.language.text import Reading, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from services.rag.language.text import Draft
 
@@ -40,31 +40,33 @@ def read_names(draft: Draft) -> Iterator[Reading]:
         "tags": draft.facts.tags,
         "node": draft.facts.nodes,
     }
+    # People do not tell final classes from threat categories.
+    fallback = {"class": {"category": draft.facts.categories}, "category": {"class": draft.facts.classes}}
     left = draft
     for key, names in known.items():
         found = [
             reading
             for match in re.finditer(rf"\b{_LEADS[key]}(?=[ :=])[ :=]{{0,3}}", left.plain)
-            if (reading := _named(left.plain, match, key, names))
+            if (reading := _named(left.plain, match, {key: names} | fallback.get(key, {})))
         ]
         yield from found
         left = left.without(found)
     yield from _nodes(left)
 
 
-def _named(text: str, lead: re.Match[str], key: str, names: Sequence[str]) -> Reading | None:
-    """The longest run of words after the lead that names something."""
+def _named(text: str, lead: re.Match[str], known: Mapping[str, Sequence[str]]) -> Reading | None:
+    """The longest run of words after the lead that names something in one of the fields, the first that has it."""
     words: list[re.Match[str]] = []
     stop = lead.end()
     while len(words) < _MOST_WORDS and (word := _WORDS.match(text, stop)):
         words.append(word)
         stop = word.end()
     for count in range(len(words), 0, -1):
-        chosen = _matching([word[1] for word in words[:count]], names, exact=key in {"tags", "node"})
-        if chosen:
-            values = chosen if len(chosen) > 1 else chosen[0]
-            sentence = f"{_SHOWN[key]} {' or '.join(chosen)}"
-            return Reading(lead.start(), words[count - 1].end(), {key: values}, sentence)
+        for key, names in known.items():
+            chosen = _matching([word[1] for word in words[:count]], names, exact=key in {"tags", "node"})
+            if chosen:
+                sentence = f"{_SHOWN[key]} {' or '.join(chosen)}"
+                return Reading(lead.start(), words[count - 1].end(), {key: chosen}, sentence)
     return None
 
 
@@ -96,4 +98,4 @@ def _nodes(draft: Draft) -> Iterator[Reading]:
         pattern = rf"\b{_NODE_LEAD} {re.escape(plain(name))}(?![\w-])"
         match = re.search(pattern, draft.plain)
         if match:
-            yield Reading(*match.span(), {"node": name}, f"sensor {name}")
+            yield Reading(*match.span(), {"node": [name]}, f"sensor {name}")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _HOSTS = (
     r"(?:hosts?|machines?|computers?|clients?|servers?|devices?|ips?|address(?:es)?|users?|systems?|pcs?|workstations?|"
-    r"attackers?|peers?|endpoints?|equipos?|maquinas?|servidor(?:es)?|dispositivos?|ordenador(?:es)?|clientes?|"
-    r"direccion(?:es)?|atacantes?)"
+    r"peers?|endpoints?|equipos?|maquinas?|servidor(?:es)?|dispositivos?|ordenador(?:es)?|clientes?|"
+    r"direccion(?:es)?)"
 )
 _OUTSIDE = (
     r"(?:the )?(?:outside(?: world)?|internet|extern(?:al)?(?: networks?| internet)?)"
@@ -28,6 +28,8 @@ _INSIDE_OF = (
 )
 _FROM, _TO = r"(?:from|desde|de|del)", r"(?:to|towards?|into|at|against|a|al|hacia|contra)"
 _EXTERNAL, _INTERNAL = r"(?:external|outside|foreign)", r"(?:internal|inside|local)"
+# What is told of hosts to which something is done: they are the destination.
+_PASSIVE = r"(?:(?:that|which|que) )?(?:being|under|getting|was|were|atacad[oa]s?|bajo|siendo|fueron|fue)"
 
 _SOURCE_IN, _SOURCE_OUT = {"src_internal": True}, {"src_internal": False}
 _TARGET_IN, _TARGET_OUT = {"dst_internal": True}, {"dst_internal": False}
@@ -51,8 +53,12 @@ _PATTERNS = (
         rf"\b{_TO} (?:(?:an? |the |our )?{_INTERNAL} {_HOSTS}|(?:los |un )?{_HOSTS} intern[oa]s?|{_INSIDE})\b",
     ),
     (_SOURCE_IN | _TARGET_IN, rf"\b(?:between|entre) (?:{_INTERNAL} {_HOSTS}|{_HOSTS} intern[oa]s?)\b"),
-    (_SOURCE_OUT, rf"\b{_EXTERNAL} {_HOSTS}\b|\b{_HOSTS} extern[oa]s?\b"),
-    (_SOURCE_IN, rf"\b{_INTERNAL} {_HOSTS}\b|\b{_HOSTS} intern[oa]s?\b"),
+    (_TARGET_IN, rf"\b(?:{_INTERNAL} {_HOSTS}|{_HOSTS} intern[oa]s?)(?= {_PASSIVE}\b)"),
+    (_TARGET_OUT, rf"\b(?:{_EXTERNAL} {_HOSTS}|{_HOSTS} extern[oa]s?)(?= {_PASSIVE}\b)"),
+    (_SOURCE_OUT, rf"\b{_EXTERNAL}(?: {_HOSTS}\b| (?=attackers?\b))|\b{_HOSTS} extern[oa]s?\b"),
+    (_SOURCE_OUT, r"(?<=\batacantes )externos\b|(?<=\batacante )externo\b"),
+    (_SOURCE_IN, rf"\b{_INTERNAL}(?: {_HOSTS}\b| (?=attackers?\b))|\b{_HOSTS} intern[oa]s?\b"),
+    (_SOURCE_IN, r"(?<=\batacantes )internos\b|(?<=\batacante )interno\b"),
     (_SOURCE_IN | _TARGET_IN, r"\binternal(?:ly)?\b|\ben la red (?:interna|local)\b|\bintern[oa]s?\b"),
 )
 _COMPILED = tuple((filters, re.compile(pattern)) for filters, pattern in _PATTERNS)

@@ -31,7 +31,8 @@ _DIVERGENCE_LEVELS = {
 }  # fmt: skip
 _LEVEL_WORDS = {
     "very low": r"very (?:low|small)|muy (?:baj|pequen)[oa]s?",
-    "very high": r"very (?:high|large|strong)|extreme|strong|muy (?:alt|fuerte|elevad)[oae]s?|fuertes?",
+    "very high": r"very (?:high|large|strong)|extreme|strong|critical|severe|"
+    r"muy (?:alt[oa]s?|fuertes?|elevad[oa]s?)|fuertes?|critic[oa]s?",
     "low": r"low|small|baj[oa]s?|pequen[oa]s?",
     "medium": r"medium|moderate|medi[oa]s?|moderad[oa]s?",
     "high": r"high|large|big|elevated|alt[oa]s?|elevad[oa]s?|grandes?",
@@ -39,20 +40,20 @@ _LEVEL_WORDS = {
 _LEVEL = "|".join(f"(?P<l{number}>{words})" for number, words in enumerate(_LEVEL_WORDS.values()))
 _LEVEL_NAMES = tuple(_LEVEL_WORDS)
 
-_ML = r"(?:ml|model|machine[- ]learning)(?: detector| model)?(?:'s)?"
+_ML = r"(?:ml|model|machine[- ]learning)(?:[ _]detector| model)?(?:'s)?"
 _NOUNS = {
-    "divergence": r"(?:score )?(?:divergences?|discrepanc(?:y|ies)|divergencias?|discrepancias?)",
-    "ml": rf"{_ML} (?:scores?|confidence)|scores? (?:of|by|from) (?:the )?{_ML}"
+    "divergence": r"(?:score[ _])?(?:divergences?|discrepanc(?:y|ies)|divergencias?|discrepancias?)",
+    "ml": rf"{_ML}[ _](?:scores?|confidence)|scores? (?:of|by|from) (?:the )?{_ML}"
     r"|puntuacion(?:es)? (?:de|del)(?: el)?(?: detector| modelo)?(?: de)? ml|puntuacion(?:es)? ml",
-    "fast": r"fast(?: detector)?(?:'s)? scores?|scores? (?:of|by|from) (?:the )?fast detector"
+    "fast": r"fast(?:[ _]detector)?(?:'s)?[ _]scores?|scores? (?:of|by|from) (?:the )?fast detector"
     r"|puntuacion(?:es)? del? (?:detector )?rapido",
-    "overall": r"(?:overall |total |final |risk )?(?:threat )?scores?"
+    "overall": r"(?:(?:overall|total|final|risk)[ _])?(?:threat[ _])?scores?"
     r"|puntuacion(?:es)?(?: de amenaza| total| global)?",
 }
 _NOUN = "|".join(f"(?P<{name}>{words})" for name, words in _NOUNS.items())
-_THREAT_NOUN = r"(?P<overall>threats?(?: level)?|amenazas?)(?! scores?)"
+_THREAT_NOUN = r"(?P<overall>threats?(?: level)?|risks?|severity|amenazas?|riesgos?)(?! scores?)"
 
-_NUMBER = r"\d{1,4}(?:[.,]\d{1,9})? ?%?"
+_NUMBER = r"\d{1,4}(?:[.,]\d{1,9})?(?: ?%| percent| por ciento)?"
 _IS = r"(?: (?:is|are|was|were|of|with|being|es|son|era|sea|de))?"
 _AT_LEAST = (
     r">=?|\u2265|above|over|greater than|more than|higher than|at least|exceeding|exceeds|from|"
@@ -65,12 +66,15 @@ _AT_MOST = (
 _BETWEEN = rf"(?:between|from|entre|de) (?P<low>{_NUMBER}) ?(?:and|to|y|a|-) ?(?P<high>{_NUMBER})"
 _COMPARED = re.compile(
     rf"\b(?:{_NOUN}){_IS} ?"
-    rf"(?:{_BETWEEN}|(?:(?P<least>{_AT_LEAST})|(?P<most>{_AT_MOST})) ?(?P<number>{_NUMBER}))(?![\w.])"
+    rf"(?:{_BETWEEN}|(?P<reached>{_NUMBER}) (?:or|o) (?:more|higher|above|over|mas|mayor)|"
+    rf"(?P<kept>{_NUMBER}) (?:or|o) (?:less|lower|below|under|menos|menor)|"
+    rf"(?:(?P<least>{_AT_LEAST})|(?P<most>{_AT_MOST})) ?(?P<number>{_NUMBER}))(?![\w.])"
 )
 _LEVELLED = (
     re.compile(rf"\b(?:{_LEVEL}) (?:{_NOUN})\b"),
     re.compile(rf"\b(?:{_LEVEL}) (?:{_THREAT_NOUN})\b"),
     re.compile(rf"\b(?:{_NOUN}){_IS} (?:{_LEVEL})\b"),
+    re.compile(rf"\b(?:{_THREAT_NOUN}){_IS} (?:{_LEVEL})\b"),
 )
 # "puntuación baja de ML": the level in the middle of the noun.
 _SPLIT = re.compile(
@@ -98,10 +102,11 @@ def _compared(match: re.Match[str]) -> Reading | None:
         if low is None or high is None or low > high:
             return None
         return bounded(match.span(), score, low, high)
-    value = _value(match["number"])
+    value = _value(match["number"] or match["reached"] or match["kept"])
     if value is None:
         return None
-    return bounded(match.span(), score, *((value, None) if match["least"] else (None, value)))
+    at_least = match["least"] or match["reached"]
+    return bounded(match.span(), score, *((value, None) if at_least else (None, value)))
 
 
 def _levelled(match: re.Match[str]) -> Reading:
@@ -118,8 +123,9 @@ def _score_of(match: re.Match[str]) -> str:
 
 def _value(text: str) -> float | None:
     """A score from 0 to 1: "0.8", "0,8", "80%" and "80" are the same."""
-    number = float(text.strip(" %").replace(",", "."))
-    if "%" in text or number > 1:
+    digits = re.match(r"[\d.,]+", text)
+    number = float(digits[0].replace(",", ".")) if digits else 0.0
+    if text != (digits and digits[0]) or number > 1:
         number /= 100
     return round(number, 9) if number <= 1 else None
 

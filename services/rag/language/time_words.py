@@ -54,7 +54,7 @@ class TimeWords:
         }
         return tuple(
             (
-                re.compile(rf"(?<![\w.-])(?:{_filled(pattern, fields)})(?!\w|[-:]\d)"),
+                re.compile(rf"(?<![\w-])(?<!\w\.)(?:{_filled(pattern, fields)})(?!\w|[-:]\d)"),
                 MEANINGS[name.rstrip("0123456789")],
             )
             for name, pattern in self.patterns.items()
@@ -142,6 +142,11 @@ def _date(words: TimeWords, match: re.Match[str], now: datetime) -> Span | None:
     return None if day is None else _perhaps_part(words, match, day)
 
 
+def _week(words: TimeWords, match: re.Match[str], now: datetime) -> Span | None:
+    day = written_date(match["date"], words.language, now)
+    return None if day is None else a_week(day)
+
+
 def _iso(_words: TimeWords, match: re.Match[str], _now: datetime) -> Span | None:
     try:
         found = datetime.fromisoformat(match[0].upper())
@@ -192,10 +197,11 @@ def _which(patterns: tuple[str, ...], text: str) -> int:
 MEANINGS: Mapping[str, Meaning] = {
     "near": _near, "weekday": _weekday, "last_night": _last_night, "this_part": _this_part, "rolling": _rolling,
     "ago": _ago, "calendar": _calendar, "weekend": _weekend, "half_hour": _half_hour, "month": _month, "year": _year,
-    "date": _date, "iso": _iso,
+    "date": _date, "week": _week, "iso": _iso,
 }  # fmt: skip
 
 _ISO = r"\d{4}-\d{2}-\d{2}(?:[t ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?z|[+-]\d{2}:?\d{2})?)?(?: utc)?"
+_ISO_DAY = r"\d{4}-\d{2}-\d{2}"
 _NUMERIC = r"\d{1,2}[/.]\d{1,2}[/.]\d{4}|\d{4}/\d{1,2}/\d{1,2}"
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
 _SHORT_MONTHS = ("jan", "feb", "mar", "apr", "may", "june?", "july?", "aug", "sept?", "oct", "nov", "dec")
@@ -211,7 +217,9 @@ _ES_MONTHS = (
 )  # fmt: skip
 _ES_MONTH = "|".join(_ES_MONTHS)
 _EN_DAY, _EN_YEAR = r"\d{1,2}(?:st|nd|rd|th)?", r"(?:,? (?:of )?\d{4})?"
+_EN_DATE = rf"{_EN_DAY} (?:of )?(?:{_EN_MONTH}){_EN_YEAR}|(?:{_EN_MONTH}) (?:the )?{_EN_DAY}{_EN_YEAR}"
 _EN_PART = r"(?:,? (?:in the |at |during the )?<part>)?"
+_ES_DATE = rf"\d{{1,2}} (?:de )?(?:{_ES_MONTH})(?: (?:del? )?\d{{4}})?"
 _ES_PART = r"(?:,? (?:(?:por|en|a|de) )?(?:la )?<part>)?"
 # What a word may stand after that is also the name of a month, and a number that is also a year.
 _EN_IN, _ES_IN = r"(?:in|during|of|through(?:out)?)", r"(?:en|durante|de)"
@@ -234,10 +242,10 @@ ENGLISH_TIMES = TimeWords(
     parts={"morning": "morning", "afternoon": "afternoon", "evening": "evening", "night": "night"},
     near={"the day before yesterday": 2, "day before yesterday": 2, "yesterday": 1, "today": 0, "tomorrow": -1},
     patterns={
+        "week": rf"(?:the )?week (?:of|from) (?:the )?(?P<date>{_NUMERIC}|{_EN_DATE}|{_ISO_DAY})",
         "iso": _ISO,
         "date0": rf"(?P<date>{_NUMERIC}){_EN_PART}",
-        "date1": rf"(?:the )?(?P<date>{_EN_DAY} (?:of )?(?:{_EN_MONTH}){_EN_YEAR}){_EN_PART}",
-        "date2": rf"(?:the )?(?P<date>(?:{_EN_MONTH}) (?:the )?{_EN_DAY}{_EN_YEAR}){_EN_PART}",
+        "date1": rf"(?:the )?(?P<date>{_EN_DATE}){_EN_PART}",
         "near": rf"<near>{_EN_PART}",
         "last_night": "last night|overnight",
         "this_part0": "(?:earlier )?this <part>",
@@ -273,9 +281,10 @@ SPANISH_TIMES = TimeWords(
     parts={"manana": "morning", "tarde": "tarde", "noche": "night", "madrugada": "dawn"},
     near={"anteayer": 2, "antier": 2, "antes de ayer": 2, "ayer": 1, "hoy": 0},
     patterns={
+        "week": rf"(?:la )?semana del? (?P<date>{_NUMERIC}|{_ES_DATE}|{_ISO_DAY})",
         "iso": _ISO,
         "date0": rf"(?:el )?(?P<date>{_NUMERIC}){_ES_PART}",
-        "date1": rf"(?:el )?(?:dia )?(?P<date>\d{{1,2}} (?:de )?(?:{_ES_MONTH})(?: (?:del? )?\d{{4}})?){_ES_PART}",
+        "date1": rf"(?:el )?(?:dia )?(?P<date>{_ES_DATE}){_ES_PART}",
         "near": rf"<near>{_ES_PART}",
         "last_night": "anoche",
         "this_part": "esta <part>",

@@ -32,7 +32,7 @@ _LEAD = re.compile(
 )
 _RANGE_LEAD = re.compile(r"(?<!\w)(?:from|between|since|desde|entre|de|del)(?: the| el| la)? ?$")
 _RANGE_LINK = re.compile(
-    r" ?,? ?(?:to|until|till|through|and|up to|-|\u2013|a|al|hasta|y)(?: the| el| la)? ?(?:on )?"
+    r" ?,? ?(?:to|until|till|through|and|up to|-|\u2013|\.{2,3}|a|al|hasta|y)(?: the| el| la)? ?(?:on )?"
 )
 _ATTACHED = re.compile(r"[ ,]*(?:(?:on|at|in|of|the|el|la|las|de|del|a|por|en|and|y|utc)[ ,]+){0,3}")
 _ATTACHED_LEAD = re.compile(r"[ ,]*$")
