@@ -36,7 +36,7 @@ class Index(StrEnum):
 
 
 @dataclass(frozen=True)
-class Asking:
+class Whom:
     """Options about whom to ask."""
 
     state: StateOption = None
@@ -56,6 +56,12 @@ class Asking:
             show_default="the replicas that are registered",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class Asking(Whom):
+    """Options about whom to ask, for how long, as of when, and how to print the answer."""
+
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Longest wait for the answer.")
     ] = 10.0
@@ -186,11 +192,11 @@ def stats(*, asking: Asking) -> None:
     put(asking, answers.show_stats, "stats", {})
 
 
-def put(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any], *, long: bool = False) -> None:
-    """Ask a question, and show or print the answer; `long` as of `asking.ask`, which says what it raises."""
+def put(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any]) -> None:
+    """Ask a question, and show or print the answer. Raises as `asking.ask` does."""
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
-    answer = ask(asking, op, arguments, long=long)
+    answer = ask(asking, op, arguments)
     if asking.as_json:
         print_json(answer)
     else:

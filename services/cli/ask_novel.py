@@ -73,4 +73,4 @@ def novel(
         "percentile": measure.percentile,
         "filters": only.request(),
     }
-    put(asking, show_novel, "novel", arguments, long=True)
+    put(asking, show_novel, "novel", arguments)

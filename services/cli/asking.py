@@ -18,22 +18,19 @@ from services.rag.client import KIND, Client, FixedReplicas, Patience
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.cli.ask import Asking
+    from services.cli.ask import Asking, Whom
     from services.rag.client import Replicas
 
 
-def ask(asking: Asking, op: str, arguments: Mapping[str, Any], *, long: bool = False) -> dict[str, Any]:
+def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Ask any replica; blocks for at most `asking.timeout` seconds beside the registry.
-
-    A `long` question is work for one replica: no other one is asked meanwhile.
 
     Raises:
         UsageError: the question was wrong.
         AppiaError: nothing runs, nobody answers, or what was asked for is not there.
     """
-    replicas = _replicas(asking)
-    seconds = asking.timeout
-    patience = Patience(seconds, seconds, seconds) if long else Patience(seconds)
+    replicas = replicas_for(asking)
+    patience = Patience(overall_s=asking.timeout)
     with zmq.Context() as context, Client(replicas, context, patience) as client:
         try:
             return client.ask(op, _as_of(asking, arguments))
@@ -47,7 +44,13 @@ def _as_of(asking: Asking, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments if asking.as_of is None else {**arguments, "as_of": asking.as_of}
 
 
-def _replicas(asking: Asking) -> Replicas:
+def replicas_for(asking: Whom) -> Replicas:
+    """Who may be asked: those at given endpoints, else those that are registered. Blocks for the registry.
+
+    Raises:
+        UsageError: the state directory is needed and not given.
+        AppiaError: nothing runs there, or the registry does not answer.
+    """
     if asking.endpoint:
         return FixedReplicas(asking.endpoint)
     if asking.registry is not None:

@@ -111,7 +111,11 @@ def pack_request(request: Request) -> bytes:
     }
     try:
         raw = bytes(msgpack.packb(body))
-    except (TypeError, ValueError, OverflowError) as error:
+    except UnicodeEncodeError:
+        raise UsageError(f"The request {request.op!r} has a text that is not valid Unicode.") from None
+    except OverflowError:
+        raise UsageError(f"The request {request.op!r} has a number of more than 64 bits.") from None
+    except (TypeError, ValueError) as error:
         raise UsageError(f"The request {request.op!r} cannot be written as msgpack: {error}.") from None
     if len(raw) > MAX_REQUEST:
         raise UsageError(

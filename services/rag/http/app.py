@@ -1,0 +1,207 @@
+"""The application: a route for every operation, and forms for a browser or curl where they are natural."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request  # noqa: TC002 - read when a route is made
+
+from services.common.errors import AppiaError
+from services.common.rpc import RequestError
+from services.rag.asking import Patience
+from services.rag.http.description import describe
+from services.rag.http.problems import problem, problem_of
+from services.rag.http.reading import read_body, read_query, read_timeout
+from services.rag.protocol import MAX_K, OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from services.rag.async_client import AsyncClient
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+AT_ONCE = 64
+"""Requests under way at the same time; a further one is answered `busy`."""
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the application has to know.
+
+    `hosts` are the names by which it may be called (header Host); where it listens on loopback they keep pages that a
+    browser has open from reaching it by a name of their own.
+    """
+
+    hosts: tuple[str, ...] = LOOPBACK_HOSTS
+    at_once: int = AT_ONCE
+
+
+class Api:
+    """Answers requests by asking the replicas. For one event loop."""
+
+    def __init__(self, client: AsyncClient, settings: HttpSettings) -> None:
+        """Ask by `client`, which has to stay open."""
+        self._client = client
+        self._room = settings.at_once
+
+    async def ask(self, request: Request, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to an operation.
+
+        Raises:
+            AppiaError: it was refused, or nobody answered in time.
+        """
+        if self._room < 1:
+            raise RequestError("busy", "Too many requests are being answered already; ask again in a moment.")
+        self._room -= 1
+        try:
+            seconds = read_timeout(request, OPERATIONS[op])
+            return await self._client.ask(op, args, replace(Patience(), overall_s=seconds))
+        finally:
+            self._room += 1
+
+    async def operation(self, request: Request, op: str) -> Response:
+        """An operation with its arguments in the body."""
+        return JSONResponse(await self.ask(request, op, await read_body(request)))
+
+    async def form(self, request: Request, op: str, **path: str) -> Response:
+        """An operation with its arguments in the query string and the path."""
+        args = read_query(request.query_params, OPERATIONS[op])
+        return JSONResponse(await self.ask(request, op, {**args, **path}))
+
+    async def stream(self, request: Request) -> Response:
+        """Events by time as NDJSON, as many as there are or as `limit` says; the last line is the receipt."""
+        args = read_query(request.query_params, OPERATIONS["list"])
+        limit = args.pop("limit", None)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise RequestError("usage", "The parameter 'limit' must be a whole number from 1 on.")
+        first = await self.ask(request, "list", {**args, "limit": min(limit or MAX_K, MAX_K)})
+        lines = self._lines(request, args, first, limit)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _lines(
+        self, request: Request, args: Mapping[str, Any], page: dict[str, Any], limit: int | None
+    ) -> AsyncIterator[str]:
+        """Page after page, all as of the first."""
+        as_of, sent = page["receipt"]["as_of"], 0
+        while True:
+            yield "".join(_line(event) for event in page["events"])
+            sent += len(page["events"])
+            left = MAX_K if limit is None else limit - sent
+            if page["next"] is None or left < 1:
+                break
+            more = {"after": page["next"], "as_of": as_of, "limit": min(left, MAX_K)}
+            try:
+                page = await self.ask(request, "list", {**args, **more})
+            except AppiaError as error:
+                # The status line has gone long ago: the last line says that the list is not whole.
+                yield _line({"problem": json.loads(bytes(problem_of(error).body))})
+                return
+        yield _line({"receipt": page["receipt"], "next": page["next"], "events": sent})
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def make_app(client: AsyncClient, settings: HttpSettings | None = None) -> FastAPI:
+    """The application over a client, which it closes at its end. Nothing of it is loaded from elsewhere."""
+    settings = settings or HttpSettings()
+    api = Api(client, settings)
+
+    @asynccontextmanager
+    async def closing(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        client.close()
+
+    # Its pages of documentation would load scripts from the internet.
+    app = FastAPI(
+        title="appia",
+        version=version("appia"),
+        lifespan=closing,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(_host_check(settings.hosts))],
+    )
+    _add_errors(app)
+    for name in OPERATIONS:
+        app.add_api_route(f"/v1/{name}", _posted(api, name), methods=["POST"])
+    for path, endpoint in _forms(api).items():
+        app.add_api_route(path, endpoint, methods=["GET"])
+    description = describe(version("appia"))
+    app.add_api_route("/openapi.json", _constant(description), methods=["GET"])
+    return app
+
+
+def _host_check(hosts: Sequence[str]) -> Callable[[Request], None]:
+    names = {host.strip("[]").lower() for host in hosts}
+
+    def check(request: Request) -> None:
+        if "*" not in names and (request.url.hostname or "") not in names:
+            raise RequestError("usage", f"The header Host must name this server: {', '.join(hosts)}.")
+
+    return check
+
+
+def _posted(api: Api, op: str) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await api.operation(request, op)
+
+    return endpoint
+
+
+def _forms(api: Api) -> dict[str, Endpoint]:
+    async def event(request: Request) -> Response:
+        return await api.form(request, "get", event_id=request.path_params["event_id"])
+
+    async def days(request: Request) -> Response:
+        return await api.form(request, "days")
+
+    async def stats(request: Request) -> Response:
+        return await api.form(request, "stats")
+
+    async def search(request: Request) -> Response:
+        return await api.form(request, "search")
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"ok": True, "replica": await api.ask(request, "ping", {})})
+
+    return {
+        "/v1/events": api.stream,
+        "/v1/events/{event_id:path}": event,
+        "/v1/days": days,
+        "/v1/stats": stats,
+        "/v1/search": search,
+        "/healthz": health,
+    }
+
+
+def _constant(document: Mapping[str, Any]) -> Endpoint:
+    async def endpoint(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    return endpoint
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(AppiaError)
+    async def refused(request: Request, error: AppiaError) -> Response:
+        return problem_of(error, request.url.path)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return problem(
+                "method", f"{request.method} is not allowed on {request.url.path}.", request.url.path
+            )
+        detail = f"There is no {request.url.path} here; /openapi.json says what there is."
+        return problem("not_found", detail, request.url.path)
