@@ -41,6 +41,7 @@ from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
+from services.rag.sentences import SentenceBook
 from services.rag.settings import RagSettings
 from services.rag.text_ranking import TextWeights
 from services.rag.text_search import TextSearch
@@ -134,8 +135,8 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
-    queries, patterns = Queries(models), Patterns()
-    searcher = Searcher(queries, weights, patterns)
+    queries, patterns, book = Queries(models), Patterns(), SentenceBook()
+    searcher = Searcher(queries, weights, patterns, book)
     return Tools(
         searcher=searcher,
         texts=TextSearch(
@@ -144,6 +145,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
             TextWeights(settings.weight_meaning, settings.weight_words),
             surroundings,
             patterns,
+            book,
         ),
         entities=Entities(models, HostsOnDemand(models)),
         explainer=Explainer(searcher),

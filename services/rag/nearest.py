@@ -81,11 +81,6 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
     Raises:
         RequestError: the time is over and nothing was searched.
     """
-    return merge(search_parts(scope, index, queries, wanted), wanted.k)
-
-
-def search_parts(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> list[Found]:
-    """The nearest rows of each part, by model. Arguments and errors as of `nearest`."""
     searched = [
         (vectors.spec.model_id, nearest_in(scope.parts[number], number, (vectors, queries), wanted))
         for number, vectors in scope.searchable(index, queries)
@@ -94,7 +89,7 @@ def search_parts(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> 
     for model_id, hits in reversed(searched):
         found.setdefault(model_id, []).append(hits)
     sizes = scope.rows_of(index)
-    return [Found(hits, sizes[model_id]) for model_id, hits in found.items()]
+    return merge([Found(hits, sizes[model_id]) for model_id, hits in found.items()], wanted.k)
 
 
 def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
