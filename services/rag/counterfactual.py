@@ -9,6 +9,7 @@ event lies; the real index says who its neighbours are. Nothing is random.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +19,7 @@ from services.rag.flow_rules import KNOBS, settle
 from services.rag.spread import NOMINAL, signed_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     Row = NDArray[np.float32]
 
 NEIGHBOURS = 10
+CROWD = 48
+"""So many nearest events are remembered wherever the index is asked."""
 MAJORITY = NEIGHBOURS // 2 + 1
 """So many of the ten nearest events have to be benign."""
 MOST_TARGETS = 3
@@ -42,7 +45,7 @@ MOST_LEARNED = 4
 
 @dataclass(frozen=True)
 class Crowd:
-    """The nearest events of a vector: their vectors (n, dim), which of them are benign (n,), and where they lie."""
+    """The `CROWD` nearest events of a vector: their vectors (n, dim), which are benign (n,), and where they lie."""
 
     vectors: NDArray[np.float32]
     benign: NDArray[np.bool_]
@@ -51,7 +54,15 @@ class Crowd:
     @property
     def mostly_benign(self) -> bool:
         """Whether more than half of ten neighbours are benign."""
-        return int(np.count_nonzero(self.benign)) >= MAJORITY
+        return self.count_benign() >= MAJORITY
+
+    def count_benign(self) -> int:
+        """How many of the `NEIGHBOURS` nearest are benign."""
+        return int(np.count_nonzero(self.benign[:NEIGHBOURS]))
+
+
+Turned = Mapping[int, float]
+"""How far knobs are turned, 0 to 1, by their number in `KNOBS`."""
 
 
 class Space(Protocol):
@@ -62,7 +73,7 @@ class Space(Protocol):
         ...
 
     def crowd(self, vector: NDArray[np.float32]) -> Crowd:
-        """The `NEIGHBOURS` nearest events of a vector (dim,), the nearest first. Blocks; raises when time is over."""
+        """The `CROWD` nearest events of a vector (dim,), the nearest first. Blocks; raises when time is over."""
         ...
 
     def benign_targets(self) -> Iterator[Row]:
@@ -75,7 +86,7 @@ class Change:
     """A changed event (144,), by which knobs each turned how far (0 to 1), and who its neighbours are."""
 
     values: Row
-    turned: Mapping[int, float]  # by the number of the knob in `KNOBS`
+    turned: Turned
     crowd: Crowd
     cost: float  # the sum of the knobs' ways, in robust sigmas of the day
 
@@ -126,9 +137,9 @@ class _Way:
         """The change by this target, without what is not needed; None where there is none."""
         usable = [number for number in self._costs if verdicts or not KNOBS[number].verdict]
         reached = self._go(usable)
-        return None if reached is None else self._take_back(reached)
+        return None if reached is None else self._confirmed(reached, self._take_back)
 
-    def _changes(self, several: Sequence[Mapping[int, float]]) -> NDArray[np.float32]:
+    def _changes(self, several: Sequence[Turned]) -> NDArray[np.float32]:
         """The event (n, 144) by n ways of turning knobs. In between, numbers are mixed on the logarithmic scale."""
         changed = np.repeat(self._from[None], len(several), axis=0)
         for row, turned in zip(changed, several, strict=True):
@@ -137,7 +148,7 @@ class _Way:
                 row[columns] = _between(self._from[columns], self._to[columns], share)
         return settle(self._from, changed)
 
-    def _try(self, turned: Mapping[int, float]) -> Change | None:
+    def _try(self, turned: Turned) -> Change | None:
         """The change, where the index says that most of its neighbours are benign."""
         (values,) = self._changes([turned])
         crowd = self._around.crowd(self._around.embed(values[None])[0])
@@ -162,31 +173,45 @@ class _Way:
                     return change
         return None
 
-    def _take_back(self, change: Change) -> Change:
-        """Without the knobs that are not needed; the farthest is tried first."""
-        for number in self._farthest_first(change):
-            without = {other: share for other, share in change.turned.items() if other != number}
-            if without:
-                change = self._try(without) or change
-        return change
-
-    def _farthest_first(self, change: Change) -> list[int]:
-        return sorted(change.turned, key=lambda number: (-self._costs[number], number))
-
     def turn_back(self, change: Change) -> Change:
         """With each knob turned no farther than needed, in steps of an eighth."""
-        for number in self._farthest_first(change):
+        return self._confirmed(change, self._shorten)
+
+    def _confirmed(self, change: Change, lessen: Callable[[Turned], Turned]) -> Change:
+        """A lesser change that the index confirms; where it does not, who is near is learned, and it is tried again."""
+        for _ in range(MOST_LEARNED):
+            turned = lessen(change.turned)
+            if turned == change.turned:
+                return change
+            tried = self._try(turned)
+            if tried is not None:
+                return tried
+        return change
+
+    def _expects(self, turned: Turned) -> bool:
+        return self._pool.expects_benign(self._around.embed(self._changes([turned]))[0])
+
+    def _take_back(self, turned: Turned) -> Turned:
+        """Without the knobs that seem not to be needed; the farthest is tried first."""
+        for number in self._farthest_first(turned):
+            without = {other: share for other, share in turned.items() if other != number}
+            if without and self._expects(without):
+                turned = without
+        return turned
+
+    def _shorten(self, turned: Turned) -> Turned:
+        for number in self._farthest_first(turned):
             if not set(KNOBS[number].columns).isdisjoint(NOMINAL):
                 continue  # there is no half way from port 22 to port 443
             low, high = 0.0, 1.0
             for _ in range(HALVINGS):
                 middle = (low + high) / 2
-                tried = self._try({**change.turned, number: middle})
-                if tried is None:
-                    low = middle
-                else:
-                    change, high = tried, middle
-        return change
+                low, high = (low, middle) if self._expects({**turned, number: middle}) else (middle, high)
+            turned = {**turned, number: high}
+        return turned
+
+    def _farthest_first(self, turned: Turned) -> list[int]:
+        return sorted(turned, key=lambda number: (-self._costs[number], number))
 
 
 def _between(here: Row, there: Row, share: float) -> Row:

@@ -59,10 +59,12 @@ def what_if(
 def _look(space: AttackSpace, spread: Spread) -> dict[str, Any]:
     place, measured = space.subject.place, space.subject.measured
     before = space.crowd(space.embed(measured.values[None])[0])
-    count = int(np.count_nonzero(before.benign))
+    count = before.count_benign()
     if are_benign(place.view, np.array([place.row]))[0]:
         return _told(
-            BENIGN, f"It is benign itself; so are {count} of the {len(before.benign)} nearest events.", before
+            BENIGN,
+            f"It is benign itself; so are {count} of the {min(len(before.benign), NEIGHBOURS)} nearest events.",
+            before,
         )
     if before.mostly_benign:
         return _told(
@@ -99,7 +101,7 @@ def _told(outcome: str, says: str, before: Crowd | None = None) -> dict[str, Any
         "says": says,
         "changes": [],
         "follows": [],
-        "benign_before": None if before is None else int(np.count_nonzero(before.benign)),
+        "benign_before": None if before is None else before.count_benign(),
         "benign_after": None,
         "neighbours": [],
     }
@@ -112,8 +114,8 @@ def _found(space: AttackSpace, spread: Spread, found: tuple[Crowd, Change]) -> d
     knobs = [one for knob in change.knobs if (one := _knob(knob, (was, change.values), sigmas))]
     turned = {column for knob in change.knobs for column in knob.columns}
     moved = np.flatnonzero(~np.isclose(change.values, was, rtol=1e-3)).tolist()
-    after = int(np.count_nonzero(change.crowd.benign))
-    first = int(np.count_nonzero(before.benign))
+    after = change.crowd.count_benign()
+    first = before.count_benign()
     *some, last = (knob["knob"] for knob in knobs)
     names = f"{', '.join(some)} and {last}" if some else last
     told = f"{after} of its {NEIGHBOURS} nearest events would be benign instead of {first}"
@@ -128,10 +130,10 @@ def _found(space: AttackSpace, spread: Spread, found: tuple[Crowd, Change]) -> d
 
 
 def _neighbours(space: AttackSpace, crowd: Crowd) -> list[dict[str, Any]]:
-    hits = crowd.hits
+    hits = crowd.hits.first(NEIGHBOURS)
     pairs = zip(hits.parts.tolist(), hits.rows.tolist(), strict=True)
     events = read_events([Place(space.scope.parts[part].view, row) for part, row in pairs])
-    facts = zip(events, hits.distances.tolist(), crowd.benign.tolist(), strict=True)
+    facts = zip(events, hits.distances.tolist(), crowd.benign[:NEIGHBOURS].tolist(), strict=True)
     return [{**event, "distance": distance, "benign": benign} for event, distance, benign in facts]
 
 

@@ -18,7 +18,7 @@ from services.common.rpc import Deadline
 from services.feed.readers.cicflowmeter import CicFlowMeterReader
 from services.feed.readers.port import ReadOptions
 from services.rag.benign import BenignRows, are_benign
-from services.rag.counterfactual import MAJORITY, NEIGHBOURS, Crowd, smallest_change
+from services.rag.counterfactual import CROWD, MAJORITY, NEIGHBOURS, Crowd, smallest_change
 from services.rag.deltas import Measured
 from services.rag.explain import Explainer
 from services.rag.flow_rules import CAPS, FORMULAS, KNOBS, WHOLE, settle
@@ -110,26 +110,32 @@ def test_all_knobs_turned_give_the_other_flow(flows: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Plane:
-    """Events that lie where some of their features say; benign are those beyond a border of each."""
+    """Events on a grid over some features, otherwise like the one asked about; benign from a border of each on."""
 
-    columns: tuple[int, ...]
+    grid: np.ndarray  # features of the events, (n, 144)
+    benign: np.ndarray
     targets: tuple[np.ndarray, ...]
-    borders: Mapping[int, float]
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
-        return np.log1p(rows[:, list(self.columns)])
+        return np.log1p(rows).astype(np.float32)
 
     def crowd(self, vector: np.ndarray) -> Crowd:
-        there = dict(zip(self.columns, np.expm1(vector), strict=True))
-        good = all(there[column] >= border - 1e-3 for column, border in self.borders.items())
-        # One more than half is of the side where the vector lies.
-        benign = np.arange(NEIGHBOURS) < MAJORITY if good else np.arange(NEIGHBOURS) >= MAJORITY
+        vectors = self.embed(self.grid)
+        order = np.argsort(np.linalg.norm(vectors - vector, axis=1), kind="stable")[:CROWD]
         empty = np.empty(0, np.int64)
-        hits = Hits(empty, empty, empty, np.empty(0, np.float32))
-        return Crowd(np.where(benign[:, None], self.embed(self.targets[0][None]), vector - 1), benign, hits)
+        return Crowd(vectors[order], self.benign[order], Hits(empty, order, empty, np.empty(0, np.float32)))
 
     def benign_targets(self) -> Iterator[np.ndarray]:
         yield from self.targets
+
+
+def _grid(event: np.ndarray, borders: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Events over all combinations of forty values of each bordered feature, and which are benign."""
+    values = np.expm1(np.linspace(0, np.log1p(1500), 40))
+    combined = np.stack(np.meshgrid(*[values] * len(borders)), axis=-1).reshape(-1, len(borders))
+    grid = np.repeat(event[None], len(combined), axis=0)
+    grid[:, list(borders)] = combined
+    return grid, (combined >= list(borders.values())).all(axis=1)
 
 
 def _plane(borders: Mapping[int, float], **target: float) -> tuple[Measured, Plane, Any]:
@@ -141,8 +147,8 @@ def _plane(borders: Mapping[int, float], **target: float) -> tuple[Measured, Pla
         other[{"sent": SENT, "received": RECEIVED, "syn": SYN, "port": PORT, "score": SCORE}[name]] = value
     sample = np.random.default_rng(1).integers(0, 50, (40, len(FEATURES))).astype(np.float32)
     spread = spread_of(DAY, 40, sample, np.ones_like(sample, bool))
-    columns = (SENT, RECEIVED, SYN, PORT, SCORE)
-    return Measured(event, np.ones(len(FEATURES), bool)), Plane(columns, (other,), borders), spread
+    plane = Plane(*_grid(event, borders), (other,))
+    return Measured(event, np.ones(len(FEATURES), bool)), plane, spread
 
 
 def test_only_what_is_needed_is_changed() -> None:
@@ -151,7 +157,7 @@ def test_only_what_is_needed_is_changed() -> None:
     change = smallest_change(event, plane, spread)
     assert change is not None
     assert [knob.name for knob in change.knobs] == ["packets sent"]
-    assert 30 <= change.values[SENT] < 60
+    assert 30 <= change.values[SENT] < 90
     assert change.values[RECEIVED] == 2
     assert change.crowd.mostly_benign
 
@@ -178,7 +184,7 @@ def test_verdicts_are_changed_last() -> None:
     change = smallest_change(event, plane, spread)
     assert change is not None
     assert not any(knob.verdict for knob in change.knobs)
-    event, plane, spread = _plane({SCORE: 0.5}, sent=64, score=1)
+    event, plane, spread = _plane({SCORE: 100}, sent=64, score=1000)
     change = smallest_change(event, plane, spread)
     assert change is not None
     assert [knob.verdict for knob in change.knobs] == [True]
@@ -188,7 +194,7 @@ def test_where_no_change_is_enough_there_is_none() -> None:
     """A target whose own place is not benign leads nowhere; neither does none."""
     event, plane, spread = _plane({SENT: 1000}, sent=64, syn=3)
     assert smallest_change(event, plane, spread) is None
-    assert smallest_change(event, Plane(plane.columns, (), {}), spread) is None
+    assert smallest_change(event, Plane(plane.grid, plane.benign, ()), spread) is None
 
 
 # --- over real files ---
