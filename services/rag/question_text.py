@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.common.days.columns import TAGS
 from services.common.errors import UsageError
 from services.rag.arguments import SCORES, parse_filters, parse_time
 from services.rag.language.understand import understand
@@ -90,7 +91,8 @@ def facts_of(snapshot: Snapshot) -> Facts:
             found.update(segment.view.texts[code] for code in np.flatnonzero(counts).tolist())
         return tuple(sorted(found - {""}))
 
-    return Facts(names("class"), names("category"), names("node"))
+    tags = {tag for joined in names(TAGS) for tag in joined.split(",")}
+    return Facts(names("class"), names("category"), names("node"), tuple(sorted(tags - {""})))
 
 
 def _without(understood: Understood, given: Mapping[str, Any]) -> Understood:

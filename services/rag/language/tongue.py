@@ -10,10 +10,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SPANISH_WORDS = """
     al ante anteayer anoche ayer como con contra cual cuales cuando cuanto de del desde donde durante el en ella entre
     equipo equipos es esa ese esta este estos fue fuera ha hace hacia han hasta hay hoy la las lo los manana mas mucho
-    muchos muy nuestra nuestro o para pasada pasado pero por porque que quien quienes se semana ser sin sobre son su sus
-    trafico tras ultima ultimas ultimo ultimos un una unas unos y ataque ataques puerto puertos red servidor conexiones
+    muchos muy nuestra nuestro o para pasada pasado pero por porque que quien quienes se semana ser sin sobre su sus
+    trafico tras ultima ultimas ultimo ultimos un una unas unos y ataque ataques puerto puertos servidor conexiones
     muestrame busca dame alta alto baja bajo ambos
-    detectores protocolo nodo clase evento eventos escaneo escaneos tecnica contrasena contrasenas
+    detectores protocolo nodo clase evento eventos escaneo escaneos tecnica contrasena contrasenas fuerza
+    bruta robo datos barrido malicioso maliciosos maliciosa maliciosas correo busqueda todo todos todas
 """
 _ENGLISH_WORDS = """
     a about after against all an and any are at before between but by did do does find for from had has have how in is
