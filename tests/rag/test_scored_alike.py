@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from services.common.days.fusion import FusionWeights
+from services.common.days.selection import Selection
 from services.rag.filters import Filters
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
@@ -33,8 +34,8 @@ class BaseRows(Filters):
 
     base: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
-    def select(self, segment: Segment) -> NDArray[np.int64]:
-        return self.base[segment.view.day]
+    def select(self, segment: Segment) -> Selection:
+        return Selection.of_rows(self.base[segment.view.day], segment.view.rows)
 
 
 @pytest.fixture
