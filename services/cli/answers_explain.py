@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 MOST_DELTAS = 6
+LEAST_SIGMAS = 0.1
 MOST_FOLLOWING = 4
 MOST_NEIGHBOURS = 5
 
@@ -40,10 +41,12 @@ def _other(number: int, other: Mapping[str, Any]) -> Iterator[str]:
     yield f"{number}: {_event(other['event'])}"
     yield f"   {other['event']['narrative']}"
     yield f"   near by {_likeness(other['likeness'])}"
-    deltas = [delta["says"] for delta in [*other["changed"], *other["deltas"]]]
+    told = [delta for delta in other["deltas"] if abs(delta["sigmas"]) >= LEAST_SIGMAS]
+    deltas = [delta["says"] for delta in [*other["changed"], *told]]
     yield from _some(deltas, MOST_DELTAS, "difference")
     if not deltas:
-        yield "   no feature differs"
+        least = f" by {LEAST_SIGMAS} sigmas" if other["deltas"] else ""
+        yield f"   no feature differs{least}"
     yield f"   {counted(other['alike'], 'feature')} alike{_unmatched(other['unmatched'])}"
 
 
@@ -89,7 +92,7 @@ def _some(told: Sequence[str], most: int, thing: str) -> Iterator[str]:
 
 def _event(event: Mapping[str, Any]) -> str:
     protocol = event["protocol"]
-    verdict = " ".join(text for text in (event["class"], event["category"]) if text)
+    verdict = " ".join(dict.fromkeys(text for text in (event["class"], event["category"]) if text))
     return (
         f"{event['event_id']}: {str(event['time']).replace('T', ' ')[:19]} "
         f"{event['src_ip']}:{event['src_port']} to {event['dst_ip']}:{event['dst_port']} "

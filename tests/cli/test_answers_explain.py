@@ -31,7 +31,7 @@ NOTHING: dict[str, Any] = {
 }
 OTHER = {
     "event": EVENT | {"event_id": "e-2"},
-    "deltas": [{"says": f"difference {number}"} for number in range(MOST_DELTAS + 3)],
+    "deltas": [{"says": f"difference {number}", "sigmas": 1.0} for number in range(MOST_DELTAS + 3)],
     "changed": [{"says": "destination port 443 against 80"}],
     "alike": 60,
     "unmatched": ["smb_scan.rst_ratio"],
@@ -72,6 +72,16 @@ def test_a_comparison_names_differences_and_likeness(capsys: pytest.CaptureFixtu
         "",
         "searched 9 rows of 1 day (2026-01-22) in 2.3 ms; nothing was missing",
     ]
+
+
+def test_what_hardly_differs_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs of one flow differ by microseconds, which nobody has to read; a class that repeats is said once."""
+    event = EVENT | {"class": "BENIGN", "category": "BENIGN"}
+    alike = OTHER | {"changed": [], "deltas": [{"says": "tiny", "sigmas": -0.05}], "event": event}
+    lines = _shown(capsys, others=[alike])
+    assert lines[7] == "   no feature differs by 0.1 sigmas"
+    assert lines[4].endswith("tcp, BENIGN")
+    assert _shown(capsys, others=[alike | {"deltas": []}])[7] == "   no feature differs"
 
 
 def test_a_change_is_shown_with_its_evidence(capsys: pytest.CaptureFixture[str]) -> None:
