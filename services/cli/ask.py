@@ -196,7 +196,11 @@ def put(asking: Asking, show: Show, op: str, arguments: Mapping[str, Any]) -> No
     """Ask a question, and show or print the answer. Raises as `asking.ask` does."""
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
-    answer = ask(asking, op, arguments)
+    tell(asking, show, ask(asking, op, arguments))
+
+
+def tell(asking: Asking, show: Show, answer: Mapping[str, Any]) -> None:
+    """Show an answer, or print it as one document."""
     if asking.as_json:
         print_json(answer)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.answers_explain import show_explanation
-from services.cli.ask import Asking, EventId, put
+from services.cli.ask import Asking, EventId, put, tell
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import grouped
 from services.cli.output import print_json, print_lines
@@ -79,7 +79,7 @@ def put_similar_explained(asking: Asking, show: Show, arguments: Mapping[str, An
     if asking.as_json:
         print_json({**found, "explanation": explanation})
         return
-    show(found)
+    tell(asking, show, found)
     if explanation:
         print_lines("")
-        show_explanation(explanation)
+        tell(asking, show_explanation, explanation)
