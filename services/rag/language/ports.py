@@ -75,7 +75,7 @@ _SERVIDOR = r"(?:(?:el |los )?(?:servidor(?:es)?|servicio|trafico|puerto) (?:de 
 _NAMES = tuple(SERVICES)
 _SERVICE = re.compile(
     rf"(?<![\w.-]){_SERVIDOR}(?:{'|'.join(f'(?P<s{i}>{SERVICES[name][1]})' for i, name in enumerate(_NAMES))})"
-    rf"{_SERVER}(?![\w-]|\.\w)"
+    rf"{_SERVER}(?![\w-]|\.\w|:/)"
 )
 _PROTOCOL = re.compile(
     rf"(?<![\w.-])(?P<name>{'|'.join(PROTOCOLS)})(?: (?:protocol|traffic|packets|protocolo|paquetes))?(?![\w-])"
