@@ -59,15 +59,14 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
         now_ns: what "yesterday" is relative to, nanoseconds since 1970 UTC.
         facts: the names that the data holds.
 
-    Pure: neither clock nor locale are read, and the same arguments give the same answer. Never raises. Takes about a
-    millisecond, and a tenth of a second for the first written date.
+    Pure: the same arguments give the same answer, whatever the clock and the locale. Never raises. Blocks for less than
+    a millisecond, with a written date for some, and for a tenth of a second with the first one.
     """
     shown = one_line(text[: 2 * MAX_CHARACTERS])[:MAX_CHARACTERS]
     whole = plain(shown)
-    language = language_of(shown, whole)
     now = max(_EPOCH + timedelta(seconds=now_ns // 10**9), EARLIEST)
     taken: list[_Taken] = []
-    draft = Draft(whole, language, now, facts)
+    draft = Draft(whole, language_of(shown, whole), now, facts)
     for reader in _READERS:
         readings = list(reader(draft))
         taken += [_doubt(whole, reading) for reading in readings]
@@ -75,7 +74,7 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     filters, used, notes = _together(shown, sorted(taken, key=lambda one: one.reading.start))
     left = _left(whole, used)
     return Understood(
-        language=language,
+        language=draft.language,
         parts=tuple(_part(shown, reading) for reading in used),
         filters=filters,
         rest=rest_of(shown, left),
