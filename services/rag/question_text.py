@@ -59,7 +59,7 @@ def read_question(
     filters = question.bounds.filters
     if understood.filters:
         filters = parse_filters({**understood.filters, **values["filters"]}, surroundings.internal)
-    return Asked(understood, filters, _words(understood, glossary))
+    return Asked(understood, filters, words_of(understood, glossary))
 
 
 def _moment(value: str) -> int:
@@ -72,7 +72,7 @@ def _moment(value: str) -> int:
         ) from None
 
 
-def _words(understood: Understood, glossary: Glossary | None) -> str:
+def words_of(understood: Understood, glossary: Glossary | None) -> str:
     """What is left of the text in English, and the names in the data that it speaks of and does not say."""
     words = understood.rest
     if glossary:

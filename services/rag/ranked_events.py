@@ -17,6 +17,8 @@ from services.rag.text_ranking import By
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from services.rag.nearest import Hits
     from services.rag.scope import Scope
     from services.rag.sentences import Sentences
@@ -73,23 +75,24 @@ class RankedEvents:
         room = _WIDEN * most
         while True:
             hits = newest_events(self.scope, self.sentences, numbers, room)
-            found = list(dict.fromkeys(self._numbers_of(hits)))
+            found = list(dict.fromkeys(self._numbers_of(hits).tolist()))
             if len(found) >= most or len(hits.rows) < room:
                 return found[:most]
             room *= _WIDEN
 
-    def _numbers_of(self, hits: Hits) -> list[int]:
-        """The number of each event's sentence."""
+    def _numbers_of(self, hits: Hits) -> NDArray[np.int64]:
+        """The number of each event's sentence, int64 (m,)."""
         numbers = np.zeros(len(hits.rows), np.int64)
         for part in np.unique(hits.parts).tolist():
             view, here = self.scope.parts[part].view, hits.parts == part
             numbers[here] = self.sentences.places[id(view)][view.columns["narrative"][hits.rows[here]]]
-        return [int(number) for number in numbers]
+        return numbers
 
     def places_of(self, hits: Hits) -> list[int]:
         """Where in the ranking the sentence of each event is."""
-        place_of = {number: place for place, number in enumerate(self.ranking.numbers.tolist())}
-        return [place_of[number] for number in self._numbers_of(hits)]
+        place_of = np.zeros(len(self.sentences), np.int64)
+        place_of[self.ranking.numbers] = np.arange(len(self.ranking.numbers))
+        return [int(place) for place in place_of[self._numbers_of(hits)]]
 
     def facts(self, place: int) -> dict[str, Any]:
         """What is said of the events at a place of the ranking: their score, and what it is made of."""
