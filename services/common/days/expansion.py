@@ -107,6 +107,10 @@ def expand(postings: Postings, vectors: NDArray[np.int64], k: int, choice: Choic
     if mask is None:
         needed = int(np.searchsorted(np.cumsum(np.minimum(counts, choice.alike)), k)) + 1
         starts, counts = _near_in_time(postings, (starts[:needed], counts[:needed]), choice)
+        if counts.sum() <= SORT_UP_TO:
+            return _sorted(
+                postings.rows_in(starts, counts), np.repeat(np.arange(len(counts)), counts), choice
+            )
     heavy = counts > HEAVY
     light = np.where(heavy, 0, counts)
     rows, places = postings.rows_in(starts, light), np.repeat(np.arange(len(light)), light)
@@ -135,6 +139,11 @@ def _in_order(rows: NDArray[np.int64], places: NDArray[np.int64], k: int, choice
     if len(rows) > SORT_UP_TO:
         of_each = (rows[places == place] for place in range(min(needed, len(counts))))
         return expand_one_by_one(of_each, k, replace(choice, chosen=None))
+    return _sorted(rows, places, choice)
+
+
+def _sorted(rows: NDArray[np.int64], places: NDArray[np.int64], choice: Choice) -> RowsOfVectors:
+    """Rows that are all wanted by place and nearness in time, of each place `alike`."""
     best = np.lexsort((choice.near.gaps(rows), places))
     if choice.alike < len(best):
         ordered = places[best]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GATHER_BLOCK = 65_536
 GATHER_UP_TO = 2048
 """Up to so many vectors that pass a filter are compared one by one; the approximate index is asked for among more."""
-MANY = 0.2
-"""The share of the rows from which on those that pass are mostly found among the nearest of all."""
+MANY, MANY_ROWS = 0.2, 1 << 15
+"""The share of the rows, and how many, from which on it pays to look among the nearest of all for those that pass."""
 NEAREST_TRIED = 2
 """So many times those of which k should pass are the nearest looked at where a filter lets many pass."""
 LEAST_WANTED = 64
@@ -193,7 +193,7 @@ class VectorIndex:
         Of many that pass many are near, so only these have to be looked at.
         """
         share = chosen.count / self.rows
-        if share < MANY or chosen.count <= GATHER_UP_TO or (self.codes is not None and self.postings is None):
+        if share < MANY or chosen.count < MANY_ROWS or (self.codes is not None and self.postings is None):
             return None
         wanted = k if self.accelerator is None else max(NEAREST_TRIED * k, LEAST_WANTED)
         ids = self._candidates(query, wanted, None)

@@ -84,8 +84,8 @@ def test_filtered_search_is_exact_at_any_share(kind: str, way: str) -> None:
     ("module", "name", "value"),
     [
         (vectors, "GATHER_UP_TO", 0),
-        (vectors, "MANY", 0.0),
-        (vectors, "MANY", 2.0),
+        (vectors, "MANY_ROWS", 0),
+        (vectors, "MANY_ROWS", ROWS),
         (expansion, "SMALL", 0),
         (expansion, "SMALL", ROWS),
         (expansion, "HEAVY", 2),
