@@ -95,7 +95,7 @@ class AttackSpace:
 
     def any_benign(self) -> bool:
         """Whether there is any benign event of the same protocol."""
-        return any(len(self.benign.of(part, self.subject.protocol)) for part in self.scope.parts)
+        return any(self.benign.of(part, self.subject.protocol).count for part in self.scope.parts)
 
     def _nearest_benign(self, vector: NDArray[np.float32]) -> Hits:
         found: list[Hits] = []
@@ -103,8 +103,8 @@ class AttackSpace:
             part = self.scope.parts[number]
             times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
             near_in_time = Nearness(times, self.subject.place.time_ns, ascending=part.view.sealed)
-            rows = self.benign.of(part, self.subject.protocol)
-            near = index.search(vector, _CANDIDATES, near_in_time, rows)
+            chosen = self.benign.of(part, self.subject.protocol)
+            near = index.search(vector, _CANDIDATES, near_in_time, chosen)
             gaps = near_in_time.gaps(near.rows)
             found.append(Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances))
         hits = join(found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.sampling import clearly_benign
+from services.common.days.selection import Selection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,12 +37,14 @@ class BenignRows:
         self._kept: OrderedDict[tuple[str, str], NDArray[np.uint8]] = OrderedDict()
         self._bytes = 0
 
-    def of(self, part: Part, protocol: int) -> NDArray[np.int64]:
-        """Those rows of a part that are of a protocol (IANA number) too: int64, ascending."""
+    def of(self, part: Part, protocol: int) -> Selection:
+        """Those rows of a part that are of a protocol (IANA number) too."""
         view = part.view
         marks = self._marks(view)
         marks &= view.columns["protocol"][: view.rows] == np.uint8(protocol)
-        return np.flatnonzero(marks) if part.rows is None else part.rows[marks[part.rows]]
+        if part.chosen is not None:
+            marks &= part.chosen.mask
+        return Selection(view.rows, 0, marks)
 
     def _marks(self, view: SegmentView) -> NDArray[np.bool_]:
         key = view.day, view.name

@@ -353,7 +353,7 @@ def test_benign_rows_are_those_of_the_events(world: Any, follow: Any) -> None:
                 rows = np.arange(part.view.rows)
                 tcp = np.asarray(part.view.columns["protocol"]) == 6
                 expected = np.flatnonzero(are_benign(part.view, rows) & tcp)
-                assert marks.of(part, 6).tolist() == expected.tolist()
+                assert marks.of(part, 6).rows.tolist() == expected.tolist()
                 for row in expected.tolist():
                     (fields,) = part.view.events.fetch([row])
                     assert fields["class"] == "BENIGN"
