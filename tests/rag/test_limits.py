@@ -11,14 +11,17 @@ import pytest
 from services.common.days.names import NS_PER_DAY, day_start_ns
 from services.common.errors import UsageError
 from services.common.logs import make_logger
-from services.common.rpc import Deadline, RequestError
+from services.common.rpc import Deadline, Request, RequestError, pack_request
+from services.common.settings import load_settings
 from services.rag.arguments import parse_filters
 from services.rag.catalog import Catalog
 from services.rag.limits import refuse_future
 from services.rag.scope import NOT_SEARCHED
+from services.rag.settings import RagSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from services.common.rpc_server import Handler
 
@@ -165,3 +168,25 @@ def test_a_part_of_the_time_is_kept_for_the_answer(seconds: float, reserve_s: fl
     assert Deadline.after(seconds).reserve_s == pytest.approx(reserve_s)
     assert Deadline.after(seconds).is_near is (seconds < reserve_s)
     assert Deadline.after(-1).is_near
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("10.0.0.5/8", "'10.0.0.5/8' has host bits set: write 10.0.0.0/8"),
+        ("office", "'office' is no address"),
+    ],
+)
+def test_a_network_that_is_none_ends_the_start(tmp_path: Path, network: str, said: str) -> None:
+    """The setting of what is inside is checked as the filters are."""
+    settings = tmp_path / "rag.toml"
+    settings.write_text(f'state = "{tmp_path}"\ninternal_networks = ["{network}"]\n')
+    with pytest.raises(UsageError) as refused:
+        load_settings(RagSettings, settings)
+    assert said in str(refused.value)
+
+
+def test_ten_megabytes_are_refused_before_they_are_sent() -> None:
+    """A text that no replica would read is refused by the client, with the limit."""
+    with pytest.raises(UsageError, match="at most 65536 are allowed; make it smaller"):
+        pack_request(Request(1, "search", {"text": "x" * 10_000_000}))
