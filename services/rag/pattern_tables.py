@@ -199,7 +199,7 @@ class SegmentTables:
 
 
 def merge_tables(tables: Sequence[PatternTable]) -> PatternTable:
-    """One table of the events of several (at least one), with at most `HOSTS_KEPT` hosts of each narrative on either side."""
+    """One table of the events of several (at least one), with `HOSTS_KEPT` hosts of a narrative and side at most."""
     numbers, places = _common_numbers([tuple(table.numbers) for table in tables])
     spans = Spans().sized(len(numbers))
     for table, here in zip(tables, places, strict=True):

@@ -61,7 +61,7 @@ def plain(snapshot: Snapshot, passes: Callable[[Mapping[str, Any]], bool]) -> di
     return found
 
 
-FILTERS = (
+FILTERS: tuple[tuple[dict[str, Any], Callable[[Mapping[str, Any]], bool]], ...] = (
     ({}, lambda _: True),
     ({"class": "ddos"}, lambda event: event["class"] == "DDoS"),
     ({"days": [OLD, OPEN]}, lambda event: event["day"] != NEW),
