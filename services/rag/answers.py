@@ -14,6 +14,7 @@ from services.rag.hybrid import search_host
 from services.rag.listing import list_events
 from services.rag.novelty.finder import NovelQuestion, Novelty
 from services.rag.remark_list import list_remarks
+from services.rag.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ class Tools:
     explainer: Explainer
     replica: Replica
     novelty: Novelty = field(default_factory=Novelty)
+    timeline: Timeline = field(default_factory=Timeline)
 
 
 def answers_with(tools: Tools) -> Mapping[str, Answer]:
@@ -48,6 +50,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
             snapshot, q.values["event_id"], q.values["others"], q.bounds
         ),
         "novel": lambda snapshot, q: tools.novelty.find(snapshot, _novel(q.values), q.bounds),
+        "timeline": lambda snapshot, q: tools.timeline.tell(snapshot, q.values["host"], q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
         "feedback": lambda snapshot, q: list_remarks(snapshot, q.values["event_id"], q.bounds),

@@ -45,6 +45,7 @@ from services.rag.sentences import SentenceBook
 from services.rag.settings import RagSettings
 from services.rag.text_ranking import TextWeights
 from services.rag.text_search import TextSearch
+from services.rag.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +151,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
         entities=Entities(models, HostsOnDemand(models)),
         explainer=Explainer(searcher),
         replica=Replica.of_this_process(settings.name, version("appia")),
+        timeline=Timeline(load_vocabulary().services),
     )
 
 

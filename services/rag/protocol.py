@@ -241,6 +241,15 @@ _ALL = (
         ),
         slow=True,
     ),
+    Operation(
+        "timeline",
+        "What a host did hour by hour, and where its behaviour changed.",
+        (
+            Argument("host", Kind.TEXT, "the address of a host: IP, or IP@DAY for one day of it", high=80),
+            FILTERS,
+        ),
+        shows_events=False,
+    ),
     Operation("get", "One event whole.", (EVENT_ID,)),
     Operation(
         "list",
