@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.common.errors import UsageError
-from services.rag.protocol import Argument, Kind, Operation
+from services.common.rpc import CODES
+from services.rag.protocol import OPERATIONS, Argument, Kind, Operation
 
 NUMBER = Argument("n", Kind.NUMBER, "a number", 0.5, 0, 1)
 TEXTS = Argument("t", Kind.TEXTS, "some texts", None, 1, 2)
@@ -35,3 +38,21 @@ def test_defaults_stand_for_what_is_left_out() -> None:
     assert operation.read({"n": 1, "t": ["x"]}) == {"n": 1, "t": ["x"]}
     with pytest.raises(UsageError, match="'x' is missing: what it is"):
         Argument("x", Kind.TEXT, "what it is").read({"x": None})
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "queries.md").read_text()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_documentation_has_every_argument(name: str) -> None:
+    """The rows of an operation in docs/queries.md name each of its arguments; those that all have stand above."""
+    rows = " ".join(re.findall(rf"^\| `{name}` \|(.*?)\|[^|]*\|$", DOCUMENT, re.MULTILINE))
+    above = DOCUMENT[: DOCUMENT.index("| `similar` |")]
+    for argument in OPERATIONS[name].arguments:
+        assert f"`{argument.name}`" in (above if argument.name in {"as_of", "enrich"} else rows)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_documentation_has_every_code(code: str) -> None:
+    """docs/queries.md says what each code of a refusal means."""
+    assert f"| `{code}` |" in DOCUMENT
