@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from services.common.days.selection import Selection
 from services.rag.judged import mattering
+from services.rag.numbering import host_numbers, text_numbers
 from services.rag.scope import EVERY_INDEX, Part
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ EVENT = np.dtype(
         ("narrative", "<i4"),  # number in `HostEvents.texts`
     ]
 )
-Key = TypeVar("Key", bytes, str)
-
 _JUDGED = ("class", "category", "label", "overall")
 _COPIED = {
     "time_ns": "time_ns",
@@ -93,9 +92,7 @@ def gather(scope: Scope, address: bytes) -> HostEvents:
     texts: dict[str, int] = {}
     tables = [_table(number, part, address, (addresses, texts)) for number, part in enumerate(scope.parts)]
     table = np.concatenate([np.empty(0, EVENT), *tables])
-    if (
-        np.diff(table["time_ns"]) < 0
-    ).any():  # sealed days come in order; moving wide rows costs more than to look
+    if (np.diff(table["time_ns"]) < 0).any():  # not of sealed days: looking costs less than moving wide rows
         table = table[np.argsort(table["time_ns"], kind="stable")]
     return HostEvents(table, tuple(addresses), tuple(texts))
 
@@ -113,17 +110,9 @@ def _table(
     source, destination = (np.asarray(view.columns[side][rows], np.int64) for side in ("src_ip", "dst_ip"))
     own = (view.addresses == np.frombuffer(address, np.uint8)).all(axis=1)  # may be there twice
     table["out"] = own[source]
-    codes, places = np.unique(np.where(own[source], destination, source), return_inverse=True)
-    peers = [view.addresses[code].tobytes() for code in codes.tolist()]
-    table["peer"] = _numbered(peers, numbers[0])[places]
+    peers = np.where(own[source], destination, source)
+    table["peer"] = host_numbers(view.addresses, peers, numbers[0])
     for name in ("class", "narrative"):
-        codes, places = np.unique(view.columns[name][rows], return_inverse=True)
-        table[name] = _numbered([view.texts[code] for code in codes.tolist()], numbers[1])[places]
+        table[name] = text_numbers(view, name, rows, numbers[1])
     table["matters"] = mattering({name: view.columns[name][rows] for name in _JUDGED}, view.texts)
     return table
-
-
-def _numbered(keys: Sequence[Key], numbers: dict[Key, int]) -> NDArray[np.int64]:
-    """The number of each key; new ones are added."""
-    found = (numbers.setdefault(key, len(numbers)) for key in keys)
-    return np.fromiter(found, np.int64, len(keys))
