@@ -24,15 +24,12 @@ DEFAULT_PORT = 8463
 
 
 @dataclass(frozen=True)
-class Listening:
-    """Options about where a server listens."""
+class Reach:
+    """Options about who reaches a server."""
 
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS", help="IP address to listen at; loopback unless told otherwise.")
     ] = "127.0.0.1"
-    port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen at; 0 for a free one.")
-    ] = DEFAULT_PORT
     allow_plain: Annotated[
         bool,
         typer.Option(
@@ -50,6 +47,15 @@ class Listening:
             show_default="its address",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class Listening(Reach):
+    """Options about where a server listens, and who reaches it."""
+
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen at; 0 for a free one.")
+    ] = DEFAULT_PORT
 
 
 def add_to(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from services.rag.asking import Patience
 from services.rag.http.description import describe
 from services.rag.http.problems import problem, problem_of
 from services.rag.http.reading import read_body, read_query, read_timeout
+from services.rag.places import Places
 from services.rag.protocol import MAX_K, OPERATIONS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Api:
     def __init__(self, client: AsyncClient, settings: HttpSettings) -> None:
         """Ask by `client`, which has to stay open."""
         self._client = client
-        self._room = settings.at_once
+        self._places = Places(settings.at_once)
 
     async def ask(self, request: Request, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an operation.
@@ -59,14 +60,9 @@ class Api:
         Raises:
             AppiaError: it was refused, or nobody answered in time.
         """
-        if self._room < 1:
-            raise RequestError("busy", "Too many requests are being answered already; ask again in a moment.")
-        self._room -= 1
-        try:
+        with self._places.taken():
             seconds = read_timeout(request, OPERATIONS[op])
             return await self._client.ask(op, args, replace(Patience(), overall_s=seconds))
-        finally:
-            self._room += 1
 
     async def operation(self, request: Request, op: str) -> Response:
         """An operation with its arguments in the body."""

@@ -15,6 +15,8 @@ from services.rag.http.app import LOOPBACK_HOSTS, HttpSettings, make_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from starlette.types import ASGIApp
+
     from services.rag.async_client import AsyncClient
 
 BACKLOG = 128
@@ -72,11 +74,15 @@ def hosts_of(listening: socket.socket, names: Sequence[str]) -> tuple[str, ...]:
 def serve_http(
     client: AsyncClient, listening: socket.socket, settings: HttpSettings, ready: Callable[[], None]
 ) -> None:
+    """Answer the HTTP API as `serve_app` does; closes the client too."""
+    serve_app(make_app(client, settings), listening, ready)
+
+
+def serve_app(app: ASGIApp, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Answer until SIGTERM or SIGINT, then finish what was taken; blocks. `ready` is called when it answers.
 
-    Closes the client and the socket.
+    Closes the socket.
     """
-    app = make_app(client, settings)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
     )

@@ -1,0 +1,154 @@
+"""The server: its tools ask the replicas. It speaks over standard input and output, or as an application over HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
+from mcp.types import INVALID_PARAMS, PARSE_ERROR, CallToolResult, ErrorData, JSONRPCError, ListToolsResult
+
+from services.common.errors import AppiaError
+from services.common.rpc import MAX_REQUEST
+from services.rag.asking import Patience
+from services.rag.mcp.answers import refusal_of, result_of
+from services.rag.mcp.tools import INSTRUCTIONS, make_tools
+from services.rag.places import Places
+from services.rag.protocol import OPERATIONS
+from services.rag.untrusted import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from mcp.server import ServerRequestContext
+    from mcp.shared._stream_protocols import ReadStream, WriteStream
+    from mcp.types import CallToolRequestParams, PaginatedRequestParams
+    from starlette.applications import Starlette
+
+    from services.rag.async_client import AsyncClient
+
+PATH = "/mcp"
+AT_ONCE = 64
+"""Tools at work at the same time; a further call is told that it is busy."""
+PATIENCE, SLOW_PATIENCE = Patience(overall_s=10.0), Patience(overall_s=50.0)
+"""Many assistants give a tool a minute: a slow question ends before, with what was found and its receipt."""
+_MAX_BODY = MAX_REQUEST + (16 << 10)  # what the protocol wraps around the arguments is small
+_MAX_NAME = 80
+_UNREADABLE = JSONRPCError(
+    jsonrpc="2.0",
+    id=None,  # as JSON-RPC 2.0 has it, section 5.1
+    error=ErrorData(code=PARSE_ERROR, message="The line is no JSON-RPC message of valid Unicode."),
+)
+
+
+class Tools:
+    """Answers the requests of assistants by asking the replicas. For one event loop."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        """Ask by `client`, which has to stay open."""
+        self._client = client
+        self._tools = make_tools()
+        self._places = Places(AT_ONCE)
+
+    async def list(
+        self, _context: ServerRequestContext[Any], _params: PaginatedRequestParams | None
+    ) -> ListToolsResult:
+        """All tools, on one page."""
+        return ListToolsResult(tools=[*self._tools.values()])
+
+    async def call(
+        self, _context: ServerRequestContext[Any], params: CallToolRequestParams
+    ) -> CallToolResult:
+        """The answer of a tool, or the sentence why there is none.
+
+        Raises:
+            MCPError: there is no such tool.
+        """
+        if params.name not in self._tools:
+            name, known = harmless(params.name)[:_MAX_NAME], ", ".join(self._tools)
+            raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}; there are: {known}.")
+        patience = SLOW_PATIENCE if OPERATIONS[params.name].slow else PATIENCE
+        try:
+            with self._places.taken():
+                answer = await self._client.ask(params.name, params.arguments or {}, patience)
+        except AppiaError as error:
+            return refusal_of(str(error))
+        return result_of(answer, secrets.token_hex(8))
+
+
+def make_server(client: AsyncClient) -> Server[None]:
+    """The server over a client, which it closes at its end."""
+
+    @asynccontextmanager
+    async def closing(_server: Server[None]) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            client.close()
+
+    tools = Tools(client)
+    return Server(
+        "appia",
+        title="appia",
+        version=version("appia"),
+        instructions=INSTRUCTIONS,
+        lifespan=closing,
+        on_list_tools=tools.list,
+        on_call_tool=tools.call,
+    )
+
+
+async def serve_stdio(server: Server[None]) -> None:
+    """Answer one assistant over standard input and output until it closes them.
+
+    Nothing else can get into the output meanwhile: `stdio_server` puts standard error in its place.
+    """
+    async with stdio_server() as (lines, replies), anyio.create_task_group() as tasks:
+        sound, messages = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        tasks.start_soon(_pass_on, lines, sound, replies)
+        await server.run(messages, replies, server.create_initialization_options())
+
+
+async def _pass_on(
+    lines: ReadStream[SessionMessage | Exception],
+    sound: WriteStream[SessionMessage | Exception],
+    replies: WriteStream[SessionMessage],
+) -> None:
+    """Pass on what could be read; answer the rest, which `server.run` would drop so that its sender waits in vain."""
+    async with sound:
+        async for line in lines:
+            if isinstance(line, Exception):
+                await replies.send(SessionMessage(_UNREADABLE))
+            else:
+                await sound.send(line)
+
+
+def http_app(server: Server[None], hosts: Sequence[str]) -> Starlette:
+    """The server as an application at `PATH` (streamable HTTP) that may be called by the names `hosts`.
+
+    Every request is answered by itself, with one JSON document: there are no sessions that could pile up.
+    """
+    return server.streamable_http_app(
+        streamable_http_path=PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=_MAX_BODY,
+        transport_security=_only(hosts),
+    )
+
+
+def _only(hosts: Sequence[str]) -> TransportSecuritySettings:
+    """Which names (header Host) and pages (header Origin) are let in, at any port."""
+    if "*" in hosts:
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    names = [name for host in hosts for name in (host, f"{host}:*")]
+    return TransportSecuritySettings(
+        allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
+    )
