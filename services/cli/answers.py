@@ -6,16 +6,13 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from services.cli.output import counted, print_lines, print_table
+from services.cli.event_words import EVENT_COLUMNS, event_cells, event_line, moment
+from services.cli.output import counted, print_lines, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
-"""IANA, Assigned Internet Protocol Numbers: those that filters know by name."""
-
-EVENT_COLUMNS = ["time (UTC)", "from", "to", "protocol", "class", "category", ">threat", "event"]
-HOST_COLUMNS = ["host", "day", ">out", ">in", ">peers", "malicious", "last seen (UTC)"]
+HOST_COLUMNS = ["~host", "day", ">out", ">in", ">peers", ">malicious", "!last seen (UTC)"]
 MOST_VALUES = 10
 
 
@@ -23,44 +20,40 @@ def show_hits(answer: Mapping[str, Any]) -> None:
     """The hits of `similar` or `search`, best first."""
     hits = answer["hits"]
     if hits:
-        rows = [[number, f"{hit['score']:.4f}", *_event_cells(hit)] for number, hit in enumerate(hits, 1)]
+        rows = [[number, f"{hit['score']:.4f}", *event_cells(hit)] for number, hit in enumerate(hits, 1)]
         print_table([">#", ">score", *EVENT_COLUMNS], rows)
-        print_lines(*_narratives(hits))
+        print_prose(*_narratives(hits))
     else:
         print_lines("No event was found.")
-    print_lines(receipt_line(answer["receipt"]))
 
 
 def show_hosts(answer: Mapping[str, Any]) -> None:
     """The host asked about and those like it, best first."""
     asked = answer["host"]
-    print_lines(f"{asked['address']} on {asked['day']}: {asked['summary']}")
+    print_prose(f"{asked['address']} on {asked['day']}: {asked['summary']}")
     hits = answer["hits"]
     if hits:
         rows = [[number, f"{hit['score']:.4f}", *_host_cells(hit)] for number, hit in enumerate(hits, 1)]
         print_table([">#", ">score", *HOST_COLUMNS], rows)
-        print_lines(*(f"{number}: {hit['summary']}" for number, hit in enumerate(hits, 1)))
+        print_prose(*(f"{number}: {hit['summary']}" for number, hit in enumerate(hits, 1)))
     else:
         print_lines("No other host was found.")
-    print_lines(receipt_line(answer["receipt"]))
 
 
 def show_events(answer: Mapping[str, Any]) -> None:
     """The events of `list`."""
     events = answer["events"]
     if events:
-        print_table(EVENT_COLUMNS, [_event_cells(event) for event in events])
+        print_table(EVENT_COLUMNS, [event_cells(event) for event in events])
     else:
         print_lines("No event passes the filters.")
-    print_lines(receipt_line(answer["receipt"]))
 
 
 def show_event(answer: Mapping[str, Any]) -> None:
     """One event whole."""
-    print_lines(*(f"{key}: {answer[key]}" for key in ("day", "segment", "row")))
-    narrative = answer["fields"].get("narrative")
-    if narrative:
-        print_lines(f"in words: {narrative}")
+    fields = answer["fields"]
+    print_prose(event_line(fields), f"   {fields['narrative']}")
+    print_lines(f"   row {answer['row']} of {answer['segment']} of {answer['day']}")
     print_lines(*json.dumps(answer["event"], indent=2, ensure_ascii=False).splitlines())
 
 
@@ -86,7 +79,7 @@ def show_days(answer: Mapping[str, Any]) -> None:
         models = Counter(day["indices"][name]["model"] for day in days if day["indices"][name]["model"])
         if len(models) > 1:
             told = ", ".join(f"{model} {counted(count, 'day')}" for model, count in sorted(models.items()))
-            print_lines(f"{name} is of several models: {told}; `appia reindex` brings sealed days up to date")
+            print_prose(f"{name} is of several models: {told}; `appia reindex` brings sealed days up to date")
     for day in days:
         print_lines(*(f"{day['day']}: {fault}" for fault in day["faults"]))
 
@@ -103,7 +96,7 @@ def show_stats(answer: Mapping[str, Any]) -> None:
         counts = list(answer[title].items())
         shown = ", ".join(f"{name or '(none)'} {count:,}" for name, count in counts[:MOST_VALUES])
         more = f", and {len(counts) - MOST_VALUES} more" if len(counts) > MOST_VALUES else ""
-        print_lines(f"{title}: {shown or '-'}{more}")
+        print_prose(f"{title}: {shown or '-'}{more}")
 
 
 def receipt_line(receipt: Mapping[str, Any]) -> str:
@@ -118,20 +111,6 @@ def receipt_line(receipt: Mapping[str, Any]) -> str:
     return f"{line}; missing: {'; '.join(missing)}" if missing else f"{line}; nothing was missing"
 
 
-def _event_cells(event: Mapping[str, Any]) -> list[object]:
-    protocol = event["protocol"]
-    return [
-        _time(event),
-        f"{event['src_ip']}:{event['src_port']}",
-        f"{event['dst_ip']}:{event['dst_port']}",
-        PROTOCOLS.get(protocol, protocol),
-        event["class"],
-        event["category"],
-        f"{event['overall']:.2f}",
-        event["event_id"],
-    ]
-
-
 def _host_cells(host: Mapping[str, Any]) -> list[object]:
     began, received = host["out"], host["in"]
     return [
@@ -141,7 +120,7 @@ def _host_cells(host: Mapping[str, Any]) -> list[object]:
         f"{received['events']:,}",
         f"{began['peers']:,}+{received['peers']:,}",
         f"{host['verdicts']['malicious']:.1%}",
-        str(host["last_seen"]).replace("T", " ")[:19],
+        moment(host["last_seen"]),
     ]
 
 
@@ -162,7 +141,3 @@ def _spans(numbers: Sequence[int]) -> str:
         else:
             spans.append([number])
     return ", ".join("-".join(map(str, span)) for span in spans)
-
-
-def _time(event: Mapping[str, Any]) -> str:
-    return str(event["time"]).replace("T", " ")[:19]

@@ -1,7 +1,8 @@
-"""What an answer was given as of, in one line: what `--as-of` takes, or where to find it."""
+"""What an answer was given as of, in one line: what `--as-of` takes, quoted for a shell, or where to find it."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ def as_of_lines(answer: Mapping[str, Any]) -> list[str]:
     if name is None:
         return []
     line = (
-        f"as of {name}" if len(name) <= MOST_SHOWN else "as of: see as_of in the receipt that --json prints"
+        f"as of {shlex.quote(name)}"
+        if len(name) <= MOST_SHOWN
+        else "as of: see as_of in the receipt that --json prints"
     )
     doubts = receipt["unrepeatable"]
     return [f"{line}; may not come again: {'; '.join(doubts)}" if doubts else line]

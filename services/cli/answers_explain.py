@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.cli.answers import PROTOCOLS, receipt_line
-from services.cli.output import counted, print_lines
+from services.cli.event_words import event_line
+from services.cli.output import counted, print_lines, print_prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +18,17 @@ MOST_NEIGHBOURS = 5
 
 def show_explanation(answer: Mapping[str, Any]) -> None:
     """What tells an event from others, which index sees them as alike, and what would make it benign."""
-    print_lines(*_asked(answer))
+    print_prose(*_asked(answer))
     for number, other in enumerate(answer["others"], 1):
-        print_lines("", *_other(number, other))
-    print_lines("", *_what_if(answer["what_if"]), "", receipt_line(answer["receipt"]))
+        print_lines("")
+        print_prose(*_other(number, other))
+    print_lines("")
+    print_prose(*_what_if(answer["what_if"]))
+    print_lines("")
 
 
 def _asked(answer: Mapping[str, Any]) -> Iterator[str]:
-    yield f"event {_event(answer['event'])}"
+    yield f"event {event_line(answer['event'])}"
     yield f"   {answer['event']['narrative']}"
     day = answer["day"]
     if answer["others"]:
@@ -38,7 +41,7 @@ def _asked(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _other(number: int, other: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{number}: {_event(other['event'])}"
+    yield f"{number}: {event_line(other['event'])}"
     yield f"   {other['event']['narrative']}"
     yield f"   near by {_likeness(other['likeness'])}"
     told = [delta for delta in other["deltas"] if abs(delta["sigmas"]) >= LEAST_SIGMAS]
@@ -79,7 +82,9 @@ def _what_if(change: Mapping[str, Any]) -> Iterator[str]:
     near = change["neighbours"]
     if near:
         yield "   its nearest events would be:"
-        verdicts = [f"{_event(event)} ({'benign' if event['benign'] else 'not benign'})" for event in near]
+        verdicts = [
+            f"{event_line(event)} ({'benign' if event['benign'] else 'not benign'})" for event in near
+        ]
         yield from _some(verdicts, MOST_NEIGHBOURS, "event")
 
 
@@ -88,13 +93,3 @@ def _some(told: Sequence[str], most: int, thing: str) -> Iterator[str]:
     yield from (f"   - {line}" for line in told[:most])
     if len(told) > most:
         yield f"   - and {counted(len(told) - most, f'more {thing}')}"
-
-
-def _event(event: Mapping[str, Any]) -> str:
-    protocol = event["protocol"]
-    verdict = " ".join(dict.fromkeys(text for text in (event["class"], event["category"]) if text))
-    return (
-        f"{event['event_id']}: {str(event['time']).replace('T', ' ')[:19]} "
-        f"{event['src_ip']}:{event['src_port']} to {event['dst_ip']}:{event['dst_port']} "
-        f"{PROTOCOLS.get(protocol, protocol)}{', ' if verdict else ''}{verdict}"
-    )

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.cli.output import print_lines, print_table
+from services.cli.event_words import endpoint, events_in, verdict_cell
+from services.cli.output import print_prose, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 VERDICTS = {"true_positive": "true positive", "false_positive": "false positive", None: ""}
-COLUMNS = ["said (UTC)", "by", "verdict", ">sure", "event", "from", "to", "class", "note"]
+COLUMNS = ["said (UTC)", "by", "verdict", ">sure", "!event", "~from", "~to", "class", "~note"]
 
 
 def feedback_lines(answer: Mapping[str, Any]) -> list[str]:
     """What was said of the events that an answer shows, one line a remark, each event once."""
     lines = [
         f"{event['event_id']}: {_words(remark)}"
-        for event in _commented(answer)
-        for remark in event["feedback"]
+        for event in events_in(answer)
+        for remark in event.get("feedback", ())
     ]
     return list(dict.fromkeys(lines))
-
-
-def _commented(answer: object) -> Iterator[Mapping[str, Any]]:
-    """The events with feedback in an answer, wherever they stand."""
-    if isinstance(answer, dict):
-        if "event_id" in answer and isinstance(answer.get("feedback"), list):
-            yield answer
-        for value in answer.values():
-            yield from _commented(value)
-    elif isinstance(answer, list):
-        for value in answer:
-            yield from _commented(value)
 
 
 def _words(remark: Mapping[str, Any]) -> str:
@@ -59,13 +48,13 @@ def show_remarks(answer: Mapping[str, Any]) -> None:
     if remarks:
         print_table(COLUMNS, [_cells(remark) for remark in remarks])
     else:
-        print_lines("Nobody has said anything.")
-    print_lines(*(f"missing: {fault}" for fault in answer["faults"]))
+        print_prose("Nobody has said anything.")
+    print_prose(*(f"missing: {fault}" for fault in answer["faults"]))
 
 
 def _cells(remark: Mapping[str, Any]) -> list[object]:
     event = remark["event"]
-    sides = [f"{event[f'{side}_ip']}:{event[f'{side}_port']}" if event else "-" for side in ("src", "dst")]
+    sides = [endpoint(event, side) if event else "-" for side in ("src", "dst")]
     verdict = "withdrawn" if remark["withdraws"] else VERDICTS[remark["verdict"]] or "remark"
     replaced = "" if remark["stands"] or remark["withdraws"] else " (no longer stands)"
     return [
@@ -75,6 +64,6 @@ def _cells(remark: Mapping[str, Any]) -> list[object]:
         remark["confidence"] or "",
         remark["event_id"],
         *sides,
-        event["class"] if event else "not served",
+        verdict_cell(event["class"]) if event else "not served",
         _note(remark),
     ]

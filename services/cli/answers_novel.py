@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from services.cli.answers import receipt_line
-from services.cli.output import counted, print_lines, print_table
+from services.cli.answers_patterns import hosts_cell
+from services.cli.event_words import moment
+from services.cli.output import counted, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,11 +19,11 @@ _COLUMNS = [
     "index",
     ">novel",
     ">of",
-    "first seen (UTC)",
-    "last seen (UTC)",
-    "from",
-    "to",
-    "event",
+    "!first seen (UTC)",
+    "!last seen (UTC)",
+    "~from",
+    "~to",
+    "!event",
 ]
 
 
@@ -32,13 +33,12 @@ def show_novel(answer: Mapping[str, Any]) -> None:
     if groups:
         print_table(_COLUMNS, [_cells(number, group) for number, group in enumerate(groups, 1)])
         for number, group in enumerate(groups, 1):
-            print_lines(f"{number}: {group['narrative']}", *_before(group))
+            print_prose(f"{number}: {group['narrative']}", *_before(group))
     else:
-        print_lines("Nothing was as unlike everything before.")
+        print_prose("Nothing was as unlike everything before.")
     if answer["patterns"] > len(groups):
-        print_lines(f"shown are {len(groups)} of {counted(answer['patterns'], 'pattern')}")
-    print_lines(*(_measure(judged, answer["percentile"]) for judged in answer["judged"]))
-    print_lines(receipt_line(answer["receipt"]))
+        print_prose(f"shown are {len(groups)} of {counted(answer['patterns'], 'pattern')}")
+    print_prose(*(_measure(judged, answer["percentile"]) for judged in answer["judged"]))
 
 
 def _cells(number: int, group: Mapping[str, Any]) -> list[object]:
@@ -50,21 +50,12 @@ def _cells(number: int, group: Mapping[str, Any]) -> list[object]:
         group["index"],
         f"{group['count']:,}",
         f"{group['events']:,}",
-        _time(group["first_seen"]),
-        _time(group["last_seen"]),
-        _hosts(group["hosts"]["sources"]),
-        _hosts(group["hosts"]["destinations"]),
+        moment(group["first_seen"]),
+        moment(group["last_seen"]),
+        hosts_cell(group["hosts"]["sources"]),
+        hosts_cell(group["hosts"]["destinations"]),
         group["examples"][0]["event_id"],
     ]
-
-
-def _hosts(side: Mapping[str, Any]) -> str:
-    """The most frequent host of a side, and how many more there are."""
-    more = side["count"] - 1
-    found = side["most"][0]["address"]
-    if not more:
-        return str(found)
-    return f"{found} and {'at least ' if side['at_least'] else ''}{more:,} more"
 
 
 def _before(group: Mapping[str, Any]) -> Sequence[str]:
@@ -72,7 +63,7 @@ def _before(group: Mapping[str, Any]) -> Sequence[str]:
     if before is None:
         return ["   nothing was before that day"]
     how_far = f"at {before['distance']:.3f} (usual: up to {group['threshold']:.3f})"
-    which = f"{_time(before['time'])}, event {before['event_id']}"
+    which = f"{moment(before['time'])}, event {before['event_id']}"
     return [f"   nearest before, {how_far}: {which}: {before['narrative']}"]
 
 
@@ -94,7 +85,3 @@ def _usual(judged: Mapping[str, Any], percentile: float) -> str:
     if judged["threshold"] is None:
         return f"by {events}{of} no distance is unusual enough"
     return f"usual for {percentile:g} % of {events}{of} is a distance up to {judged['threshold']:.3f}"
-
-
-def _time(text: str) -> str:
-    return text.replace("T", " ")[:19]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.cli.answers import receipt_line, show_hits
-from services.cli.output import counted, print_lines, print_table
+from services.cli.answers import show_hits
+from services.cli.event_words import moment, verdict_cell
+from services.cli.look import Styled
+from services.cli.output import counted, print_lines, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,10 +16,10 @@ _COLUMNS = [
     ">#",
     ">score",
     ">events",
-    "first seen (UTC)",
-    "last seen (UTC)",
-    "from",
-    "to",
+    "!first seen (UTC)",
+    "!last seen (UTC)",
+    "~from",
+    "~to",
     "class",
 ]
 _CLASSES = 2
@@ -29,7 +31,6 @@ def show_similar(answer: Mapping[str, Any]) -> None:
         show_hits(answer)
         return
     show_groups(answer)
-    print_lines(receipt_line(answer["receipt"]))
 
 
 def show_groups(answer: Mapping[str, Any]) -> None:
@@ -41,7 +42,7 @@ def show_groups(answer: Mapping[str, Any]) -> None:
     print_table(_COLUMNS, [_cells(number, group) for number, group in enumerate(groups, 1)])
     for number, group in enumerate(groups, 1):
         ids = ", ".join(example["event_id"] for example in group["examples"])
-        print_lines(f"{number}: {group['narrative']}", f"   such as {ids}")
+        print_prose(f"{number}: {group['narrative']}", f"   such as {ids}")
     if answer.get("patterns", 0) > len(groups):
         print_lines(f"shown are {len(groups)} of {counted(answer['patterns'], 'pattern')}")
 
@@ -59,19 +60,16 @@ def _cells(number: int, group: Mapping[str, Any]) -> list[object]:
         number,
         f"{group['score']:.4f}",
         f"{group['count']:,}",
-        _time(group["first_seen"]),
-        _time(group["last_seen"]),
+        moment(group["first_seen"]),
+        moment(group["last_seen"]),
         hosts_cell(group["hosts"]["sources"]),
         hosts_cell(group["hosts"]["destinations"]),
         _classes(group["classes"]),
     ]
 
 
-def _classes(classes: Mapping[str, int]) -> str:
+def _classes(classes: Mapping[str, int]) -> Styled:
+    """The most frequent classes; the first says how it stands out."""
     names = [name or "(none)" for name in classes]
     more = f", {len(names) - _CLASSES} more" if len(names) > _CLASSES else ""
-    return ", ".join(names[:_CLASSES]) + more
-
-
-def _time(text: str) -> str:
-    return text.replace("T", " ")[:19]
+    return Styled(", ".join(names[:_CLASSES]) + more, verdict_cell(next(iter(classes))).style)

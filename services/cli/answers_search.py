@@ -1,21 +1,12 @@
-"""The answer of `search` as text for people."""
+"""What was understood of a question in words, as text for people."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from services.cli.answers_patterns import show_similar
-from services.cli.output import print_lines
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def show_search(answer: Mapping[str, Any]) -> None:
-    """What was understood, then the patterns or events, best first."""
-    print_lines(*understood_lines(answer["understood"]))
-    show_similar(answer)
 
 
 def understood_lines(understood: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from services.cli.answers import receipt_line
-from services.cli.output import counted, print_lines, print_table
+from services.cli.look import Style, Styled
+from services.cli.output import counted, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +21,8 @@ _COLUMNS = [
     ">new",
     ">ports",
     ">matter",
-    "services",
-    "mostly with",
+    "~services",
+    "~mostly with",
 ]
 _HOUR = timedelta(hours=1)
 _SERVICES = 2
@@ -33,9 +33,9 @@ def show_timeline(answer: Mapping[str, Any]) -> None:
     """What a host did: in all, where it changed, and hour by hour."""
     hours, total = answer["hours"], answer["total"]
     if not hours:
-        print_lines(f"Nothing of {answer['host']} was found.", receipt_line(answer["receipt"]))
+        print_prose(f"Nothing of {answer['host']} was found.")
         return
-    print_lines(
+    print_prose(
         f"{answer['host']}: {counted(total['out'], 'event')} begun and {total['in']:,} received, "
         f"{_size(total['bytes'])}, with {counted(total['peers'], 'host')}; active in "
         f"{answer['active_hours']:,} of {counted(answer['watched_hours'], 'hour')} that were watched"
@@ -43,22 +43,21 @@ def show_timeline(answer: Mapping[str, Any]) -> None:
     _show_changes(answer)
     print_table(_COLUMNS, [*_rows(hours, answer["changes"])])
     if answer["active_hours"] > len(hours):
-        print_lines(
+        print_prose(
             f"shown are the last {len(hours):,} of {answer['active_hours']:,} hours: see --from and --to"
         )
-    print_lines(receipt_line(answer["receipt"]))
 
 
 def _show_changes(answer: Mapping[str, Any]) -> None:
     changes = answer["changes"]
     if not changes:
-        print_lines("No change was found.")
+        print_prose("No change was found.")
         return
-    print_lines(f"{counted(answer['changed'], 'change')}:")
+    print_prose(f"{counted(answer['changed'], 'change')}:")
     if answer["changed"] > len(changes):
-        print_lines(f"  ... of which the last {len(changes):,} are shown")
+        print_prose(f"  ... of which the last {len(changes):,} are shown")
     for change in changes:
-        print_lines(f"  {_span(change)}  {change['sentence']}", f"    see event {change['event_id']}")
+        print_prose(f"  {_span(change)}  {change['sentence']}", f"    see event {change['event_id']}")
 
 
 def _span(change: Mapping[str, Any]) -> str:
@@ -77,7 +76,7 @@ def _rows(hours: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any
         idle = 0 if before is None else (at - before) // _HOUR - 1
         if idle:
             yield [f"  {counted(idle, 'idle hour')}", *[""] * (len(_COLUMNS) - 1)]
-        mark = CHANGED if any(first <= at < after for first, after in changed) else ""
+        mark = Styled(CHANGED, Style.DOUBTFUL) if any(first <= at < after for first, after in changed) else ""
         yield [f"{at:%Y-%m-%d %H:%M}", mark, *_cells(hour)]
         before = at
 
@@ -92,7 +91,7 @@ def _cells(hour: Mapping[str, Any]) -> list[object]:
         f"{hour['peers']:,}",
         f"{hour['new_peers']:,}",
         f"{hour['ports']:,}",
-        f"{hour['matters']:,}",
+        Styled(f"{hour['matters']:,}", Style.BAD if hour["matters"] else None),
         ", ".join(
             f"{one['side']} {one['service']} {one['events']:,}" for one in hour["services"][:_SERVICES]
         ),

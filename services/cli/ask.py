@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import answers
-from services.cli.answers_as_of import as_of_lines
-from services.cli.answers_feedback import feedback_lines
+from services.cli.answers_end import show_end
 from services.cli.answers_patterns import show_similar
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import JsonOption, StateOption, grouped
-from services.cli.output import print_json, print_lines
+from services.cli.output import print_json
 from services.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,10 +75,31 @@ class Asking(Whom):
     ] = None
     as_json: JsonOption = False
 
+    def arguments(self) -> dict[str, Any]:
+        """What these options add to the arguments of any question."""
+        return {} if self.as_of is None else {"as_of": self.as_of}
+
 
 @dataclass(frozen=True)
-class LongAsking(Asking):
-    """Options about whom to ask a question that may take long."""
+class AskingEvents(Asking):
+    """Options about a question whose answer shows events."""
+
+    enrich: Annotated[
+        bool,
+        typer.Option(
+            "--enrich",
+            help="Tell where addresses are and whose, and name services and techniques. Default: off.",
+        ),
+    ] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """What these options add to the arguments of any question."""
+        return {**super().arguments(), **({"enrich": True} if self.enrich else {})}
+
+
+@dataclass(frozen=True)
+class LongAsking(AskingEvents):
+    """Options about a question whose answer shows events, and that may take long."""
 
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Longest wait for the answer.")
@@ -140,7 +160,7 @@ def similar(
     index: Annotated[
         Index, typer.Option(help="One index of events, all of them fused, or entity: hosts of a day.")
     ] = Index.FUSED,
-    asking: Asking,
+    asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
     """Show the patterns most like one event, or the hosts most like one host.
@@ -165,7 +185,7 @@ def similar(
         put(asking, show_similar, "similar", arguments)
 
 
-def get(*, event_id: EventId, asking: Asking) -> None:
+def get(*, event_id: EventId, asking: AskingEvents) -> None:
     """Show every field of one event."""
     put(asking, answers.show_event, "get", {"event_id": event_id})
 
@@ -175,7 +195,7 @@ def list_events(
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
     ] = 20,
-    asking: Asking,
+    asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
     """List events, the newest first."""
@@ -205,4 +225,4 @@ def tell(asking: Asking, show: Show, answer: Mapping[str, Any]) -> None:
         print_json(answer)
     else:
         show(answer)
-        print_lines(*feedback_lines(answer), *as_of_lines(answer))
+        show_end(answer)

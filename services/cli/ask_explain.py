@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.answers_explain import show_explanation
-from services.cli.ask import Asking, EventId, put, tell
+from services.cli.ask import AskingEvents, EventId, put, tell
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import grouped
 from services.cli.output import print_json, print_lines
@@ -48,7 +48,7 @@ def explain(
             help="How many of the nearest, where no OTHER_ID is given.",
         ),
     ] = 3,
-    asking: Asking,
+    asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
     """Show what tells an event from others, and the smallest change that would make it benign.
@@ -60,7 +60,7 @@ def explain(
     put(asking, show_explanation, "explain", {**arguments, "others": others} if others else arguments)
 
 
-def put_similar_explained(asking: Asking, show: Show, arguments: Mapping[str, Any]) -> None:
+def put_similar_explained(asking: AskingEvents, show: Show, arguments: Mapping[str, Any]) -> None:
     """Ask `similar`, then `explain` for the nearest event of each pattern found (or each event, where flat).
 
     Shows one answer after the other; as one document the second is the first's `explanation`.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import ask
-from services.cli.answers_search import show_search
-from services.cli.ask import Asking, Showing  # noqa: TC001 - read when a command is made
+from services.cli.answers_patterns import show_similar
+from services.cli.ask import AskingEvents, Showing  # noqa: TC001 - read when a command is made
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import grouped
 from services.cli.output import counted, print_lines
@@ -34,7 +34,7 @@ def hybrid(
         str, typer.Option(metavar="TEXT", help="What to look for among what it did, in words. No default.")
     ],
     showing: Showing,
-    asking: Asking,
+    asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
     """Show what a host did in a window of time that a text describes best.
@@ -50,4 +50,4 @@ def show_hybrid(answer: Mapping[str, Any]) -> None:
     """How much the host did in the window, then the patterns or events, best first."""
     found = answer["entity"]
     print_lines(f"{found['host']}: {counted(found['events'], 'event')} in the window")
-    show_search(answer)
+    show_similar(answer)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import ask
-from services.cli.answers_search import show_search
-from services.cli.ask import Asking, Showing  # noqa: TC001 - read when a command is made
+from services.cli.answers_patterns import show_similar
+from services.cli.ask import AskingEvents, Showing  # noqa: TC001 - read when a command is made
 from services.cli.filters import FilterOptions  # noqa: TC001 - read when a command is made
 from services.cli.options import grouped
 
@@ -65,10 +65,10 @@ def search(
     ],
     showing: Showing,
     reading: Reading,
-    asking: Asking,
+    asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
     """Show the events that a text describes best."""
     shown = {"k": showing.k, "flat": showing.flat}
     arguments = {"text": text, **shown, **reading.request(), "filters": only.request()}
-    ask.put(asking, show_search, "search", arguments)
+    ask.put(asking, show_similar, "search", arguments)

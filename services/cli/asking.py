@@ -14,6 +14,7 @@ from services.common.registry.connect import open_registry
 from services.common.registry.known import KnownSet
 from services.common.rpc_client import RpcRefused
 from services.rag.client import KIND, Client, FixedReplicas, Patience
+from services.rag.protocol import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +34,17 @@ def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     patience = Patience(overall_s=asking.timeout)
     with zmq.Context() as context, Client(replicas, context, patience) as client:
         try:
-            return client.ask(op, _as_of(asking, arguments))
+            return client.ask(op, {**arguments, **_shared(asking, op)})
         except RpcRefused as refused:
             if refused.code == "usage":
                 raise UsageError(str(refused)) from None
             raise
 
 
-def _as_of(asking: Asking, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    return arguments if asking.as_of is None else {**arguments, "as_of": asking.as_of}
+def _shared(asking: Asking, op: str) -> dict[str, Any]:
+    """What shared options add to the arguments of an operation, as far as it takes them."""
+    taken = {argument.name for argument in OPERATIONS[op].arguments}
+    return {name: value for name, value in asking.arguments().items() if name in taken}
 
 
 def replicas_for(asking: Whom) -> Replicas:

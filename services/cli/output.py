@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from services.cli.look import Styled, look_of
+from services.cli.tables import prose_lines, table_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import JustifyMethod
-
-# Wider than any row can be: the longest id has 256 characters.
-TABLE_WIDTH = 2000
 
 
 def print_json(document: Any) -> None:
@@ -42,27 +41,26 @@ def counted(number: int, thing: str) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; a column whose name begins with ">" is aligned to the right.
-
-    No cell is ever folded, so that an event's id can be copied; a narrow terminal wraps the line as a whole.
-    """
-    from rich.console import Console  # noqa: PLC0415 - with --json nothing of rich is needed
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        justify: JustifyMethod = "right" if column.startswith(">") else "left"
-        table.add_column(column.removeprefix(">"), justify=justify, no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console = Console(width=TABLE_WIDTH, highlight=False, markup=False, emoji=False)
-    with console.capture() as capture:
-        console.print(table)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    """Print a table, see `tables` for the names of columns; on a terminal it fits, elsewhere no cell is ever folded."""
+    look = look_of(sys.stdout, os.environ)
+    safe = [[_safe(cell) for cell in row] for row in rows]
+    sys.stdout.writelines(f"{line}\n" for line in table_lines(columns, safe, look))
 
 
-def print_lines(*lines: str) -> None:
+def print_lines(*lines: object) -> None:
     """Print lines of text as they are, made safe for a terminal."""
-    for line in lines:
-        sys.stdout.write(plain(line) + "\n")
+    look = look_of(sys.stdout, os.environ)
+    for line in map(_safe, lines):
+        sys.stdout.write(look.paint(str(line), line.style) + "\n")
+
+
+def print_prose(*lines: object) -> None:
+    """Print sentences, made safe for a terminal, and there folded between words."""
+    look = look_of(sys.stdout, os.environ)
+    for line in map(_safe, lines):
+        for part in prose_lines(str(line), look.width):
+            sys.stdout.write(look.paint(part, line.style) + "\n")
+
+
+def _safe(cell: object) -> Styled:
+    return Styled(plain(cell), cell.style if isinstance(cell, Styled) else None)

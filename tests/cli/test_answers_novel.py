@@ -66,7 +66,6 @@ def test_a_pattern_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
         "   nearest before, at 3.000 (usual: up to 1.200): 2026-01-20 09:00:00, event e-0: a question",
         "shown are 1 of 2 patterns",
         f"{measured}; compared with 12 days before; {usual}",
-        "searched 10 rows of 1 day (2026-01-22) in 2.3 ms; nothing was missing",
     ]
 
 

@@ -37,14 +37,13 @@ def group(**more: Any) -> dict[str, Any]:
 def test_a_pattern_is_a_line_of_figures_and_its_words(capsys: pytest.CaptureFixture[str]) -> None:
     """Count, span, hosts and classes stand in the table; the sentence and the examples below it."""
     show_similar({"groups": [group()], "patterns": 1, "receipt": RECEIPT})
-    header, row, words, ids, receipt = capsys.readouterr().out.splitlines()
+    header, row, words, ids = capsys.readouterr().out.splitlines()
     assert header.split()[:4] == ["#", "score", "events", "first"]
     assert row.split() == [
         *("1", "0.5000", "17,576", "2026-01-21", "10:00:00", "2026-01-22", "11:00:00", "10.0.0.1"),
         *("10.0.0.2", "and", "2", "more", "MALICIOUS,", "BENIGN,", "1", "more"),
     ]
     assert (words, ids) == ("1: A scan.", "   such as e-1, e-2")
-    assert receipt.startswith("searched 1,234 rows")
 
 
 def test_more_patterns_than_shown_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +53,7 @@ def test_more_patterns_than_shown_are_counted(capsys: pytest.CaptureFixture[str]
     show_similar({"groups": [group(), group()], "patterns": 2, "receipt": RECEIPT})
     assert "shown are" not in capsys.readouterr().out
     show_similar({"groups": [], "patterns": 0, "receipt": RECEIPT})
-    assert capsys.readouterr().out.startswith("No event was found.\nsearched")
+    assert capsys.readouterr().out == "No event was found.\n"
 
 
 def test_hosts_that_were_cut_off_are_at_least_so_many() -> None:

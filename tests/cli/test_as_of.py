@@ -20,7 +20,7 @@ def _answer(as_of: str, *doubts: str) -> dict[str, Any]:
     ("answer", "lines"),
     [
         ({"name": "rag-1"}, []),
-        (_answer("2026-01-20..24:1 #0123456789ab"), ["as of 2026-01-20..24:1 #0123456789ab"]),
+        (_answer("2026-01-20..24:1 #0123456789ab"), ["as of '2026-01-20..24:1 #0123456789ab'"]),
         (
             _answer("2026-01-22+1=5", "it is open", "a model was away"),
             ["as of 2026-01-22+1=5; may not come again: it is open; a model was away"],
@@ -29,7 +29,7 @@ def _answer(as_of: str, *doubts: str) -> dict[str, Any]:
     ],
 )
 def test_an_answer_says_as_of_what_it_is(answer: dict[str, Any], lines: list[str]) -> None:
-    """One line that can be copied, with the reasons why it may not come again; nothing where there is no receipt."""
+    """One line that can be copied into a shell, with why it may not come again; nothing where there is no receipt."""
     assert as_of_lines(answer) == lines
 
 
