@@ -9,6 +9,7 @@ from services.common.days.names import ENTITY
 from services.common.errors import UsageError
 from services.common.rpc import NotFound
 from services.rag.browser import count_events, describe_days, get_event
+from services.rag.campaigns.finder import Campaigns
 from services.rag.entities import parse_host
 from services.rag.hybrid import search_host
 from services.rag.listing import list_events
@@ -38,6 +39,7 @@ class Tools:
     replica: Replica
     novelty: Novelty = field(default_factory=Novelty)
     timeline: Timeline = field(default_factory=Timeline)
+    campaigns: Campaigns = field(default_factory=Campaigns)
 
 
 def answers_with(tools: Tools) -> Mapping[str, Answer]:
@@ -51,6 +53,7 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
         ),
         "novel": lambda snapshot, q: tools.novelty.find(snapshot, _novel(q.values), q.bounds),
         "timeline": lambda snapshot, q: tools.timeline.tell(snapshot, q.values["host"], q.bounds),
+        "campaigns": lambda snapshot, q: tools.campaigns.find(snapshot, q.values["event_id"], q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
         "list": _list,
         "feedback": lambda snapshot, q: list_remarks(snapshot, q.values["event_id"], q.bounds),

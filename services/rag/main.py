@@ -29,6 +29,7 @@ from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.answers import Tools, answers_with
+from services.rag.campaigns.finder import Campaigns
 from services.rag.catalog import Catalog
 from services.rag.enrichment import Enricher
 from services.rag.entities import Entities
@@ -152,6 +153,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
         explainer=Explainer(searcher),
         replica=Replica.of_this_process(settings.name, version("appia")),
         timeline=Timeline(load_vocabulary().services),
+        campaigns=Campaigns(surroundings.internal),
     )
 
 

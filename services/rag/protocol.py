@@ -250,6 +250,22 @@ _ALL = (
         ),
         shows_events=False,
     ),
+    Operation(
+        "campaigns",
+        "Events that matter, linked across days by the hosts and networks that they share.",
+        (
+            Argument(
+                "event_id",
+                Kind.TEXT,
+                "the id of an event: only the campaign that it belongs to",
+                None,
+                high=256,
+            ),
+            K,
+            FILTERS,
+        ),
+        slow=True,
+    ),
     Operation("get", "One event whole.", (EVENT_ID,)),
     Operation(
         "list",

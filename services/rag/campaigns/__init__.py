@@ -1,0 +1,1 @@
+"""Events that matter, linked across days by what they share. See docs/campaigns.md."""
