@@ -14,6 +14,7 @@ import typer
 
 from services.cli import (
     ask,
+    ask_campaigns,
     ask_explain,
     ask_hybrid,
     ask_novel,
@@ -24,6 +25,7 @@ from services.cli import (
     feedback,
     http,
     keys,
+    mcp,
     models,
     reindex,
     up,
@@ -59,8 +61,10 @@ def make_app() -> typer.Typer:
         ask_hybrid,
         ask_novel,
         ask_timeline,
+        ask_campaigns,
         feedback,
         http,
+        mcp,
         days,
         reindex,
         keys,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 256 << 10
 """Bytes of a structured answer as JSON; more than this no assistant can read at once."""
+_NOTE = 64  # bytes of `left_out`
 
 
 def result_of(answer: Mapping[str, Any], nonce: str) -> CallToolResult:
@@ -34,11 +35,11 @@ def refusal_of(sentence: str) -> CallToolResult:
 def fitted(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer without the last entries of its largest list where it is too large; `left_out` says how many."""
     sizes = {key: _size(value) for key, value in answer.items() if isinstance(value, list)}
-    over = sum(map(_size, answer.values())) - MAX_ANSWER
+    over = _size(answer) - MAX_ANSWER
     if over <= 0 or not sizes:
         return answer
     largest = max(sizes, key=sizes.__getitem__)
-    kept = list(answer[largest])
+    kept, over = list(answer[largest]), over + _NOTE
     while over > 0 and kept:
         over -= _size(kept.pop())
     left_out = {largest: len(answer[largest]) - len(kept)}
