@@ -43,7 +43,7 @@ class Whom:
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where replicas register: file (in DIR), or etcd://HOST:PORT[/PREFIX].",
+            help="Where replicas register: file (in DIR), or etcd://HOST:PORT/PREFIX.",
             show_default="that of the stack of --state",
         ),
     ] = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import offers
 from services.cli.jobs import finish, ingester_of, step_shown
 from services.cli.options import JsonOption, StateOption, required_state
 from services.cli.output import counted, print_json, print_lines
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from services.common.days.verify import DayCheck
     from services.common.feedback.follower import FeedbackFollower
 
-DayArgument = Annotated[str, typer.Argument(metavar="DAY", help="UTC day, YYYY-MM-DD. No default.")]
+DayArgument = Annotated[
+    str, typer.Argument(metavar="DAY", help="UTC day, YYYY-MM-DD. No default.", autocompletion=offers.days)
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,7 +60,12 @@ def verify(
     *,
     day: Annotated[
         str | None,
-        typer.Argument(metavar="[DAY]", help="UTC day, YYYY-MM-DD. Default: all.", show_default=False),
+        typer.Argument(
+            metavar="[DAY]",
+            help="UTC day, YYYY-MM-DD. Default: all.",
+            show_default=False,
+            autocompletion=offers.days,
+        ),
     ] = None,
     state: StateOption = None,
     as_json: JsonOption = False,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli import offers
 from services.cli.options import JsonOption, StateOption, grouped
 
 
@@ -123,6 +124,7 @@ def feed(
             "--format",
             metavar="FORMAT",
             help="cicflowmeter, zeek-conn, suricata-eve, mldefender-jsonl or mldefender-pb. No default.",
+            autocompletion=offers.formats,
         ),
     ],
     target: Target,

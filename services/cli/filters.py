@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import offers
 from services.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PANEL = "Filters (all must hold; an option given several times: any of its values)"
 
 _A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def _option(*names: str, metavar: str, text: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default="all")
+def _option(*names: str, metavar: str, text: str, offer: Callable[..., list[str]] | None = None) -> Any:
+    return typer.Option(
+        *names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default="all", autocompletion=offer
+    )
 
 
 def _flag(names: str, text: str) -> Any:
@@ -35,7 +41,9 @@ class FilterOptions:
     until: Annotated[
         str | None, _option("--to", metavar="TIME", text="Before this ISO time, or to the end of this day.")
     ] = None
-    days: Annotated[list[str] | None, _option("--day", metavar="DAY", text="UTC day, YYYY-MM-DD.")] = None
+    days: Annotated[
+        list[str] | None, _option("--day", metavar="DAY", text="UTC day, YYYY-MM-DD.", offer=offers.days)
+    ] = None
     hours: Annotated[
         list[str] | None,
         _option("--hours", metavar="TIMES", text="Time of any day (UTC): 08:00-18:00; 22:00-06:00 at night."),
@@ -67,7 +75,10 @@ class FilterOptions:
         list[str] | None, _option("--dst-port", metavar="PORT", text="Destination port or range.")
     ] = None
     protocol: Annotated[
-        list[str] | None, _option("--protocol", metavar="NAME", text="tcp, udp, icmp, ... or a number.")
+        list[str] | None,
+        _option(
+            "--protocol", metavar="NAME", text="tcp, udp, icmp, ... or a number.", offer=offers.protocols
+        ),
     ] = None
     klass: Annotated[
         list[str] | None,
@@ -96,7 +107,10 @@ class FilterOptions:
     source: Annotated[
         list[str] | None,
         _option(
-            "--source", metavar="NAME", text="Who decided: FAST_ONLY, ML_ONLY, CONSENSUS, DIVERGENCE, ..."
+            "--source",
+            metavar="NAME",
+            text="Who decided: FAST_ONLY, ML_ONLY, CONSENSUS, DIVERGENCE, ...",
+            offer=offers.sources,
         ),
     ] = None
     fast_triggered: Annotated[
@@ -108,6 +122,7 @@ class FilterOptions:
             "--feedback",
             metavar="KIND",
             text="What analysts said: true_positive, false_positive, any, or none.",
+            offer=offers.said,
         ),
     ] = None
     min_overall: Annotated[

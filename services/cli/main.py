@@ -20,6 +20,7 @@ from services.cli import (
     ask_novel,
     ask_search,
     ask_timeline,
+    completion,
     days,
     feed,
     feedback,
@@ -31,6 +32,7 @@ from services.cli import (
     up,
     version,
 )
+from services.cli.completion import answer_shells
 from services.cli.output import say
 from services.common.errors import AppiaError
 
@@ -69,6 +71,7 @@ def make_app() -> typer.Typer:
         reindex,
         keys,
         models,
+        completion,
         version,
     ):
         room.add_to(app)
@@ -78,6 +81,7 @@ def make_app() -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; says what was wrong in one line on standard error."""
     try:
+        answer_shells(os.environ)
         status = make_app()(arguments, prog_name="appia", standalone_mode=False)
         sys.stdout.flush()
     except AppiaError as failed:

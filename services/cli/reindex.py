@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import offers
 from services.cli.jobs import call, finish, ingester_of, step_shown
 from services.cli.options import JsonOption, StateOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines, print_table, say
@@ -33,7 +34,12 @@ class Choice:
 
     index: Annotated[
         str | None,
-        typer.Option(metavar="INDEX", help="attack, semantic, temporal or entity.", show_default="all"),
+        typer.Option(
+            metavar="INDEX",
+            help="attack, semantic, temporal or entity.",
+            show_default="all",
+            autocompletion=offers.indices,
+        ),
     ] = None
     activate: Annotated[
         bool, typer.Option("--activate", help="Serve the versions that wait, and make none. Default: off.")
@@ -59,6 +65,7 @@ def reindex(
         typer.Argument(
             metavar="[DAY]...",
             help="UTC days, YYYY-MM-DD. Default: every sealed day whose vectors are of another model.",
+            autocompletion=offers.days,
             show_default=False,
         ),
     ] = None,

@@ -37,7 +37,7 @@ class Places:
     """Options of `up` about where services listen and register."""
 
     registry: Annotated[
-        str, typer.Option(metavar="URL", help="Where services register: file, or etcd://HOST:PORT[/PREFIX].")
+        str, typer.Option(metavar="URL", help="Where services register: file, or etcd://HOST:PORT/PREFIX.")
     ] = "file"
     listen: Annotated[
         str,

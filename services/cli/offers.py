@@ -1,0 +1,53 @@
+"""What a shell may offer for options that take names; whatever else is typed is checked by whoever uses it.
+
+What knows the names is loaded when a shell asks, so that `appia --help` starts quickly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer  # noqa: TC002 - typer reads the annotations
+
+from services.cli.event_words import PROTOCOLS
+
+
+def protocols() -> list[str]:
+    """Protocols that have a name here."""
+    return list(PROTOCOLS.values())
+
+
+def sources() -> list[str]:
+    """Which detector may have decided."""
+    from services.common.days.metadata import SOURCES  # noqa: PLC0415 - see above
+
+    return list(SOURCES)
+
+
+def said() -> list[str]:
+    """What the filter by feedback takes."""
+    from services.rag.feedback import FEEDBACK  # noqa: PLC0415 - as above
+
+    return list(FEEDBACK)
+
+
+def formats() -> list[str]:
+    """The formats that `appia feed` reads."""
+    from services.feed.readers import READERS  # noqa: PLC0415 - as above
+
+    return list(READERS)
+
+
+def indices() -> list[str]:
+    """The indices of a day."""
+    from services.common.days.names import INDICES  # noqa: PLC0415 - as above
+
+    return list(INDICES)
+
+
+def days(context: typer.Context) -> list[str]:
+    """The days of the state directory that was typed already, or that the environment names; the newest first."""
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
+
+    state = context.params.get("state")
+    return list(reversed(StateNames(Path(state)).days())) if state else []
