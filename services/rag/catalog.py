@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
+from services.common.days.together import TogetherBook
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
 from services.rag.feedback import FollowedRemarks, Remarks
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.open_reader import OpenSegmentReader
     from services.common.days.sealed_reader import SealedReader
+    from services.common.days.together import Together
     from services.common.rpc import Deadline
     from services.rag.segments import Segment
 
@@ -53,6 +55,12 @@ class Snapshot:
     segments: tuple[Segment, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
     remarks: Remarks = field(default_factory=Remarks)
+    book: TogetherBook = field(default_factory=TogetherBook)
+
+    def together(self, index: str, model_id: str) -> Together:
+        """An index of all sealed days that are of one model, at least one of which can be covered."""
+        found = [s.view.indices[index] for s in self.segments if s.view.sealed and index in s.view.indices]
+        return self.book.of([one for one in found if one.spec.model_id == model_id and one.cover is not None])
 
     @property
     def rows(self) -> int:
@@ -85,7 +93,8 @@ class Catalog:
         self._log = log
         self._lock = threading.Lock()  # guards what follows
         self._days: dict[str, DayFiles] = {}
-        self._snapshot = Snapshot()
+        self._book = TogetherBook()
+        self._snapshot = Snapshot(book=self._book)
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
         self._past = PastSegments(state)
@@ -150,7 +159,7 @@ class Catalog:
                     if look == _PAST_LOOKS - 1:
                         raise
                 else:
-                    yield Snapshot(past.number, past.segments, remarks=remarks)
+                    yield Snapshot(past.number, past.segments, remarks=remarks, book=self._book)
                     return
             deadline.check()
             time.sleep(POLL_S)
@@ -238,6 +247,7 @@ class Catalog:
             segments=tuple(segment for day in days for segment in day.segments()),
             faults=tuple((day.names.day, fault) for day in days for fault in day.faults()),
             remarks=self._feedback.remarks,
+            book=self._book,
         )
 
     def _close_unused(self) -> None:

@@ -6,13 +6,14 @@ rank that a hit has among the parts of its own model, stretched to the rows of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from services.common.days.expansion import Nearness
-from services.common.days.fusion import by_distance, common_ranks, similarity
+from services.common.days.expansion import Choice, Nearness
+from services.common.days.fusion import RESOLUTION, by_distance, common_ranks, similarity
+from services.common.days.together import Depth, Near
 from services.rag.events import Place, read_events
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.days.vectors import VectorIndex
+    from services.common.days.vectors import Neighbours, VectorIndex
     from services.rag.queries import Vectors
     from services.rag.scope import Part, Scope
 
@@ -81,32 +82,103 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
     Raises:
         RequestError: the time is over and nothing was searched.
     """
-    searched = [
-        (vectors.spec.model_id, nearest_in(scope.parts[number], number, (vectors, queries), wanted))
-        for number, vectors in scope.searchable(index, queries)
-    ]
-    found: dict[str, list[Hits]] = {}
-    for model_id, hits in reversed(searched):
-        found.setdefault(model_id, []).append(hits)
+    searches: dict[str, _Search] = {}
+    for number, vectors in scope.searchable(index, queries):
+        model_id = vectors.spec.model_id
+        if model_id not in searches:
+            searches[model_id] = _Search((scope, index, model_id), queries[model_id], wanted)
+        searches[model_id].take(number, vectors)
     sizes = scope.rows_of(index)
-    return merge([Found(hits, sizes[model_id]) for model_id, hits in found.items()], wanted.k)
+    oldest_first = [model_id for model_id in sizes if model_id in searches]
+    return merge([Found(searches[model_id].hits(), sizes[model_id]) for model_id in oldest_first], wanted.k)
+
+
+class _Search:
+    """A search of the parts of one model: only vectors that may be among the nearest of all parts become rows."""
+
+    def __init__(self, asked: tuple[Scope, str, str], query: NDArray[np.float32], wanted: Wanted) -> None:
+        self._scope, self._index, self._model_id = asked
+        self._query, self._wanted = query, wanted
+        k = wanted.k + int(wanted.apart_from is not None)  # the event itself may be among those found
+        self._depth = Depth(k, k if wanted.alike is None else wanted.alike)
+        self._whole: dict[int, int] = {}
+        self._near: list[Near] = []
+        self._indices: dict[int, VectorIndex] = {}
+
+    def take(self, number: int, vectors: VectorIndex) -> None:
+        """Search a part; one that is sealed and has no filter later, together with the others."""
+        part = self._scope.parts[number]
+        self._indices[number] = vectors
+        if part.chosen is None and part.view.sealed and vectors.cover is not None:
+            self._whole[id(vectors)] = number
+            return
+        ids, distances = vectors.near(self._query, self._depth.k, part.chosen)
+        # A vector that passes has a row that does; some of those written last may be of rows that are not visible yet.
+        rows = np.full(len(ids), int(not vectors.hidden), np.int32)
+        self._near.append(Near(np.full(len(ids), number), ids, distances, rows))
+
+    def hits(self) -> list[Hits]:
+        """What was found, the oldest part first."""
+        near = Near.join([*self._near, *self._together()])
+        near = near.take(near.distances <= self._depth.limit(near.distances, near.rows) + 2 * RESOLUTION)
+        near = near.take(np.lexsort((near.distances, near.indices)))
+        numbers, starts = np.unique(near.indices, return_index=True)
+        ends = [*starts[1:].tolist(), len(near.indices)]
+        stretches = zip(numbers.tolist(), starts.tolist(), ends, strict=True)
+        return [self._rows(number, near.take(slice(start, end))) for number, start, end in stretches]
+
+    def _together(self) -> list[Near]:
+        """What the days without a filter have, by the number of the part."""
+        if not self._whole:
+            return []
+        together = self._scope.snapshot.together(self._index, self._model_id)
+        parts = np.array([self._whole.get(id(index), -1) for index in together.indices])
+        near = together.near(self._query, self._depth, parts >= 0)
+        return [replace(near, indices=parts[near.indices])]
+
+    def _rows(self, number: int, near: Near) -> Hits:
+        """The rows of a part that have some vectors, the nearest first."""
+        aim = _Aim.at(self._scope.parts[number], self._wanted)
+        found = self._indices[number].expand(near.numbers, near.distances, aim.k, aim.choice)
+        return aim.hits(number, found)
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What is wanted of one part: k rows by a choice, but for one."""
+
+    k: int
+    choice: Choice
+    wanted: Wanted
+    apart_from: int | None  # row
+
+    @classmethod
+    def at(cls, part: Part, wanted: Wanted) -> _Aim:
+        """In a part."""
+        apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
+        times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
+        near = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
+        more = int(apart is not None)  # the event itself may be among those found
+        k = wanted.k + more
+        alike = k if wanted.alike is None else min(wanted.alike + more, k)
+        return cls(k, Choice(near, part.chosen, alike), wanted, None if apart is None else apart.row)
+
+    def hits(self, number: int, found: Neighbours) -> Hits:
+        """What was found in the part with a number."""
+        gaps = self.choice.near.gaps(found.rows)
+        hits = Hits(np.full(len(found.rows), number), found.rows, gaps, found.distances)
+        if self.apart_from is not None:
+            hits = hits.take(hits.rows != self.apart_from)
+        return hits.first(self.wanted.k)
 
 
 def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
     """The rows of one part that are nearest by one index."""
     vectors, queries = asked
-    apart = wanted.apart_from if wanted.apart_from and wanted.apart_from.view is part.view else None
-    times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
-    near_in_time = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
+    aim = _Aim.at(part, wanted)
     query = queries[vectors.spec.model_id]
-    more = int(apart is not None)  # the event itself may be among those found
-    alike = None if wanted.alike is None else wanted.alike + more
-    near = vectors.search(query, wanted.k + more, near_in_time, part.chosen, alike)
-    gaps = near_in_time.gaps(near.rows)
-    hits = Hits(np.full(len(near.rows), number), near.rows, gaps, near.distances)
-    if apart is not None:
-        hits = hits.take(hits.rows != apart.row)
-    return hits.first(wanted.k)
+    near = vectors.search(query, aim.k, aim.choice.near, part.chosen, aim.choice.alike)
+    return aim.hits(number, near)
 
 
 def merge(models: Sequence[Found], k: int) -> Hits:

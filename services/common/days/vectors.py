@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import faiss
 import numpy as np
 
+from services.common.days.cover import Cover, cover
 from services.common.days.expansion import Choice, expand, expand_few, expand_one_by_one
 from services.common.days.selection import Selection
+from services.common.days.vector_lists import Lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,8 +133,20 @@ class VectorIndex:
         chosen = self._chosen(selected)
         if k < 1 or not self.rows or (chosen is not None and not chosen.count):
             return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
-        ids, distances = self._nearest(query, k + self.hidden, chosen)
-        return self._expand(ids, distances, k, Choice(near, chosen, k if alike is None else min(alike, k)))
+        choice = Choice(near, chosen, k if alike is None else min(alike, k))
+        return self.expand(*self._nearest(query, k + self.hidden, chosen), k, choice)
+
+    def near(
+        self, query: NDArray[np.float32], k: int, chosen: Selection | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The numbers and distances of the distinct vectors that have the k nearest rows, the nearest first.
+
+        `chosen` are the rows to search in, None for all; `expand` gives the rows.
+        """
+        chosen = self._chosen(chosen)
+        if k < 1 or not self.rows or (chosen is not None and not chosen.count):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        return self._nearest(query, k + self.hidden, chosen)
 
     def _chosen(self, selected: Selection | NDArray[np.int64] | None) -> Selection | None:
         if isinstance(selected, np.ndarray):
@@ -150,10 +165,11 @@ class VectorIndex:
         if self.codes is not None:
             known[known] = ids != NO_VECTOR
             ids = ids[ids != NO_VECTOR]
-        result[known] = self._measure(query, np.asarray(self.vectors[ids]))
+        result[known] = self.measure(query, np.asarray(self.vectors[ids]))
         return result
 
-    def _measure(self, query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def measure(self, query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The exact distance of each of `vectors` (n, dim) from `query` (dim,), float32 (n,)."""
         if self.spec.metric == "cosine":
             # Not `@`: BLAS would wake threads of its own for so small a product.
             cosines = np.einsum("ij,j->i", vectors, query)
@@ -239,8 +255,17 @@ class VectorIndex:
         self, query: NDArray[np.float32], k: int, candidates: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The k nearest of some vectors by distances that are exact, so that equal vectors have distance 0."""
-        distances = self._measure(query, np.asarray(self.vectors[candidates]))
+        distances = self.measure(query, np.asarray(self.vectors[candidates]))
         return _merge([(candidates, distances)], k)
+
+    @cached_property
+    def cover(self) -> Cover | None:
+        """Balls about its vectors, for `together`; None where it cannot be covered. Blocks the first time, as `cover`."""
+        lists = self.accelerator
+        known = self.codes is None or self.postings is not None
+        if not known or not len(self.vectors) or not (lists is None or isinstance(lists, Lists)):
+            return None
+        return cover(self.vectors, lists)
 
     def rows_of(self, vector: int) -> NDArray[np.int64]:
         """The rows that have a vector, ascending, int64."""
@@ -251,7 +276,7 @@ class VectorIndex:
         start, end = self.postings.starts[vector : vector + 2].tolist()
         return self.postings.order[start:end].astype(np.int64)
 
-    def _expand(
+    def expand(
         self, ids: NDArray[np.int64], distances: NDArray[np.float32], k: int, choice: Choice
     ) -> Neighbours:
         """From vectors to at most k rows; among rows of one vector `choice` decides."""
