@@ -1,4 +1,4 @@
-"""What an answer was given as of, in one line: what `--as-of` takes, quoted for a shell, or where to find it."""
+"""What an answer was given as of, what `--as-of` takes, quoted for a shell, or where to find it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SHOWN = 200
 
 
 def as_of_lines(answer: Mapping[str, Any]) -> list[str]:
-    """The moment of an answer, and why asking again as of it may answer otherwise; nothing where it has none."""
+    """The moment of an answer, then why asking again as of it may answer otherwise; nothing where it has none."""
     receipt = answer.get("receipt", {})
     name = receipt.get("as_of")
     if name is None:
@@ -24,4 +24,4 @@ def as_of_lines(answer: Mapping[str, Any]) -> list[str]:
         else "as of: see as_of in the receipt that --json prints"
     )
     doubts = receipt["unrepeatable"]
-    return [f"{line}; may not come again: {'; '.join(doubts)}" if doubts else line]
+    return [line, f"may not come again: {'; '.join(doubts)}"] if doubts else [line]

@@ -26,5 +26,6 @@ def show_end(answer: Mapping[str, Any]) -> None:
     if receipt:
         style = Style.DOUBTFUL if receipt["missing"] else Style.QUIET
         print_prose(Styled(receipt_line(receipt), style))
-        # Not folded: it is there to be copied.
-        print_lines(*(Styled(line, Style.QUIET) for line in as_of_lines(answer)))
+        quiet = [Styled(line, Style.QUIET) for line in as_of_lines(answer)]
+        print_lines(*quiet[:1])  # not folded: it is there to be copied
+        print_prose(*quiet[1:])

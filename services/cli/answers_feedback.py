@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERDICTS = {"true_positive": "true positive", "false_positive": "false positive", None: ""}
-COLUMNS = ["said (UTC)", "by", "verdict", ">sure", "!event", "~from", "~to", "class", "~note"]
+COLUMNS = ["said (UTC)", "~by", "verdict", ">sure", "!event", "!from", "!to", "!class", "!~note"]
 
 
 def feedback_lines(answer: Mapping[str, Any]) -> list[str]:

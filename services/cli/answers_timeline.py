@@ -21,8 +21,8 @@ _COLUMNS = [
     ">new",
     ">ports",
     ">matter",
-    "~services",
-    "~mostly with",
+    "!~services",
+    "!~mostly with",
 ]
 _HOUR = timedelta(hours=1)
 _SERVICES = 2

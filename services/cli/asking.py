@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import zmq
 
 from services.cli.options import required_state
 from services.cli.running import read_running
+from services.cli.waiting import waiting_shown
 from services.common.errors import AppiaError, UsageError
 from services.common.registry.connect import open_registry
 from services.common.registry.known import KnownSet
@@ -32,7 +34,12 @@ def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     """
     replicas = replicas_for(asking)
     patience = Patience(overall_s=asking.timeout)
-    with zmq.Context() as context, Client(replicas, context, patience) as client:
+    waiting = (
+        waiting_shown(f"{op}: looking through the days", asking.timeout)
+        if OPERATIONS[op].slow
+        else contextlib.nullcontext()
+    )
+    with zmq.Context() as context, Client(replicas, context, patience) as client, waiting:
         try:
             return client.ask(op, {**arguments, **_shared(asking, op)})
         except RpcRefused as refused:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.answers_feedback import show_remarks
-from services.cli.ask import Asking  # noqa: TC001 - read when the command is made
+from services.cli.ask import Asking, put
 from services.cli.options import grouped, required_state
 from services.cli.output import print_json, print_lines
 from services.common.errors import UsageError
@@ -120,11 +120,7 @@ def feedback(
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
     if not said.is_anything:
-        answer = ask(asking, "feedback", {"event_id": event_id, "limit": limit})
-        if asking.as_json:
-            print_json(answer)
-        else:
-            show_remarks(answer)
+        put(asking, show_remarks, "feedback", {"event_id": event_id, "limit": limit})
         return
     if event_id is None:
         raise UsageError("which event is it about? Give its id, as `appia list` shows it")

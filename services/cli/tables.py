@@ -27,17 +27,20 @@ _HANGING = re.compile(r" *(?:- |\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*: )?")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, its marks, and the width that its cells need."""
+    """One column: its title, its marks, the width that its cells need, and that of its longest word."""
 
     title: str
     marks: str
     width: int
+    word: int
 
     @classmethod
     def of(cls, name: str, cells: Sequence[str]) -> Column:
         """The column of a name with marks, as wide as its widest text."""
         title = name.lstrip(">!~")
-        return cls(title, name[: len(name) - len(title)], max(map(cells_of, (title, *cells))))
+        texts = (title, *cells)
+        word = max(cells_of(word) for text in texts for word in text.split(" "))
+        return cls(title, name[: len(name) - len(title)], max(map(cells_of, texts)), word)
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,17 @@ def _fitted(layout: Layout, width: int | None) -> Layout:
         if "!" in layout.columns[number].marks:
             inside = [n for n in layout.inside if n != number]
             layout = replace(layout, inside=inside, below=[number, *layout.below])
-    return layout if width is None else _folded(layout, width)
+    if width is None:
+        return layout
+    between_words = _folded(layout, width, [max(LEAST_FOLDED, column.word) for column in layout.columns])
+    return _folded(between_words, width, [LEAST_FOLDED] * len(layout.columns))
 
 
-def _folded(layout: Layout, width: int) -> Layout:
-    """Make the widest of the columns that may be folded narrower until the row fits."""
+def _folded(layout: Layout, width: int, least: Sequence[int]) -> Layout:
+    """Make the widest of the columns that may be folded narrower, down to `least`, until the row fits."""
     columns = list(layout.columns)
     while layout.width > width:
-        may = [n for n in layout.inside if "~" in columns[n].marks and columns[n].width > LEAST_FOLDED]
+        may = [n for n in layout.inside if "~" in columns[n].marks and columns[n].width > least[n]]
         if not may:
             break
         widest = max(may, key=lambda n: columns[n].width)

@@ -23,7 +23,7 @@ def _answer(as_of: str, *doubts: str) -> dict[str, Any]:
         (_answer("2026-01-20..24:1 #0123456789ab"), ["as of '2026-01-20..24:1 #0123456789ab'"]),
         (
             _answer("2026-01-22+1=5", "it is open", "a model was away"),
-            ["as of 2026-01-22+1=5; may not come again: it is open; a model was away"],
+            ["as of 2026-01-22+1=5", "may not come again: it is open; a model was away"],
         ),
         (_answer("x" * (MOST_SHOWN + 1)), ["as of: see as_of in the receipt that --json prints"]),
     ],

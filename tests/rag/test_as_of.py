@@ -161,7 +161,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_the_documentation_shows_real_names() -> None:
     """What docs/receipts.md shows as the name of a moment is one, and is given back as it stands there."""
     document = (Path(__file__).parents[2] / "docs" / "receipts.md").read_text("utf-8")
-    shown = re.findall(r"^as of (.+)$|--as-of \"?([0-9].+?)[\"`]", document, re.MULTILINE)
+    shown = re.findall(r"^as of '(.+)'$|--as-of '?([0-9].+?)['`]", document, re.MULTILINE)
     names = [one or other for one, other in shown]
     assert len(names) == 3
     assert [read_moment(name).to_text() for name in names] == names
