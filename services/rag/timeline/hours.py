@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from services.common.days.view import SegmentView
     from services.rag.timeline.events import HostEvents
+
+Name = TypeVar("Name", str, bytes, int)
 
 HOUR_NS = 3600 * 10**9
 HOURS_A_DAY = 24
@@ -96,10 +97,12 @@ def service_of(number: int) -> tuple[bool, int, int]:
     )
 
 
-def most(codes: NDArray[Any], count: int) -> list[tuple[int, int]]:
-    """The most frequent of some numbers with how often each occurs; of equally frequent ones the lowest first."""
-    found = Counter(dict(zip(*(part.tolist() for part in np.unique(codes, return_counts=True)), strict=True)))
-    return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]
+def most(codes: NDArray[Any], count: int, names: Sequence[Name]) -> list[tuple[Name, int]]:
+    """The most frequent names with how often each occurs, of equally frequent ones the lowest, from their numbers."""
+    used, counts = np.unique(codes, return_counts=True)
+    enough = np.sort(counts)[-count:].min(initial=len(codes))
+    pairs = zip(used[counts >= enough].tolist(), counts[counts >= enough].tolist(), strict=True)
+    return sorted(((names[code], n) for code, n in pairs), key=lambda item: (-item[1], item[0]))[:count]
 
 
 def watched_hours(views: Iterable[SegmentView], until_ns: int | None) -> NDArray[np.int64]:

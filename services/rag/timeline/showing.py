@@ -60,16 +60,18 @@ def show_total(hours: Hours, places: Sequence[int], services: Mapping[int, str])
 def _named(
     hours: Hours, events: slice | NDArray[np.int64], services: Mapping[int, str], count: int
 ) -> dict[str, Any]:
-    table, texts = hours.events.table[events], hours.events.texts
+    table, texts, addresses = hours.events.table[events], hours.events.texts, hours.events.addresses
+    used, places = np.unique(hours.services[events], return_inverse=True)
     return {
         "highest_threat": round(float(table["overall"].max(initial=0)), 4),
-        "services": [_service(number, n, services) for number, n in most(hours.services[events], count)],
+        "services": [_service(number, n, services) for number, n in most(places, count, used.tolist())],
         "most_met": [
-            {"address": _address(hours, peer), "events": n} for peer, n in most(table["peer"], count)
+            {"address": address_text(address), "events": n}
+            for address, n in most(table["peer"], count, addresses)
         ],
-        "classes": {texts[code]: n for code, n in most(table["class"], count)},
+        "classes": dict(most(table["class"], count, texts)),
         "narratives": [
-            {"narrative": texts[code], "events": n} for code, n in most(table["narrative"], count)
+            {"narrative": text, "events": n} for text, n in most(table["narrative"], count, texts)
         ],
     }
 
