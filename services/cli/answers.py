@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def show_events(answer: Mapping[str, Any]) -> None:
         print_table(EVENT_COLUMNS, [event_cells(event) for event in events])
     else:
         print_lines("No event passes the filters.")
+    if answer["next"]:
+        print_lines(f"more: --after {shlex.quote(answer['next'])}")
 
 
 def show_event(answer: Mapping[str, Any]) -> None:

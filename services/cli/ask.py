@@ -34,6 +34,13 @@ class Index(StrEnum):
     ENTITY = "entity"
 
 
+class Order(StrEnum):
+    """Which events a list begins with."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
 @dataclass(frozen=True)
 class Whom:
     """Options about whom to ask."""
@@ -134,6 +141,29 @@ class ShowingAlike(Showing):
     ] = False
 
 
+@dataclass(frozen=True)
+class Page:
+    """Options about which part of a list is shown."""
+
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
+    ] = 20
+    order: Annotated[Order, typer.Option(help="Which come first.")] = Order.NEWEST
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Go on where the page before ended, which says how; give its --as-of too.",
+            show_default="from the start",
+        ),
+    ] = None
+
+    def request(self) -> dict[str, Any]:
+        """The arguments of a request."""
+        page = {"limit": self.limit, "order": self.order.value}
+        return page if self.after is None else {**page, "after": self.after}
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
@@ -170,10 +200,7 @@ def similar(
     """
     arguments = {"index": index.value, "k": showing.k, "filters": only.request()}
     if index is Index.ENTITY:
-        if showing.explain:
-            raise UsageError(
-                "--explain tells events apart, and --index entity finds hosts: leave out one of them"
-            )
+        _refuse_for_hosts(explain=showing.explain, enrich=asking.enrich)
         put(asking, answers.show_hosts, "similar", {"host": what, **arguments})
         return
     arguments |= {"event_id": what, "flat": showing.flat}
@@ -185,6 +212,14 @@ def similar(
         put(asking, show_similar, "similar", arguments)
 
 
+def _refuse_for_hosts(**options: bool) -> None:
+    for option, given in options.items():
+        if given:
+            raise UsageError(
+                f"--{option} is about events, and --index entity finds hosts: leave out one of them"
+            )
+
+
 def get(*, event_id: EventId, asking: AskingEvents) -> None:
     """Show every field of one event."""
     put(asking, answers.show_event, "get", {"event_id": event_id})
@@ -192,14 +227,12 @@ def get(*, event_id: EventId, asking: AskingEvents) -> None:
 
 def list_events(
     *,
-    limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=MOST_EVENTS, help="Events to show at most.")
-    ] = 20,
+    page: Page,
     asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
-    """List events, the newest first."""
-    put(asking, answers.show_events, "list", {"limit": limit, "filters": only.request()})
+    """List events by time, the newest first."""
+    put(asking, answers.show_events, "list", {**page.request(), "filters": only.request()})
 
 
 def days(*, asking: Asking) -> None:

@@ -62,7 +62,7 @@ def test_hosts_are_not_explained(
 ) -> None:
     """The index of hosts has no events to tell apart, and says so before anything is asked."""
     assert run(["similar", "10.0.0.1", "--index", "entity", "--explain"]) == 2
-    assert "--explain tells events apart" in capsys.readouterr().err
+    assert "--explain is about events" in capsys.readouterr().err
     assert asked == []
 
 
