@@ -57,7 +57,7 @@ def without_links(text: str, taken: Taken) -> str:
 def _spelt(found: re.Match[str]) -> str:
     """A name of a host so that nothing makes a link of it; other words with dots, such as "e.g", as they are."""
     labels = _DOT.split(found[0])
-    return "(.)".join(labels) if _TOP.fullmatch(labels[-1]) else found[0]
+    return "(.)".join(labels) if any(map(_TOP.fullmatch, labels[1:])) else found[0]
 
 
 def _once(text: str, taken: Taken) -> str:

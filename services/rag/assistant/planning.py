@@ -38,7 +38,7 @@ _TIMELINE = re.compile(
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_WORD = re.compile(r"[0-9A-Za-z.:]+")
+_WORD = re.compile(r"[0-9A-Za-z.:/]+")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _host(question: str) -> str | None:
     found: set[str] = set()
     for word in _WORD.findall(question):
         try:
-            found.add(str(ipaddress.ip_address(word.strip(".:") if "::" not in word else word.strip("."))))
+            found.add(str(ipaddress.ip_address(word.strip("./") if "::" in word else word.strip(".:/"))))
         except ValueError:
             continue
     return found.pop() if len(found) == 1 else None

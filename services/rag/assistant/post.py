@@ -136,4 +136,6 @@ def _read(response: http.client.HTTPResponse, most: int) -> bytes:
         if size > most:
             raise TooLarge
         parts.append(part)
+    if response.length:  # of what Content-Length promised: `read` with a size takes an early end for the end
+        raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)

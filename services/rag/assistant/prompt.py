@@ -83,27 +83,26 @@ def _lines(records: Sequence[Record], limits: Limits) -> tuple[list[str], dict[s
     labels: dict[str, str] = {}
     room = limits.whole
     for record in records:
-        line, named = _line(record, labels, limits.line)
+        line, known = _line(record, labels, limits.line)
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
-        labels |= named
+        labels = known
     return lines, labels
 
 
 def _line(record: Record, labels: Mapping[str, str], most: int) -> tuple[str, dict[str, str]]:
-    """A record as one line of JSON with as many of its examples as have room, and the labels that are new in it."""
-    named: dict[str, str] = {}
+    """A record as one line of JSON with as many of its examples as have room, and the labels with those new in it."""
+    known = dict(labels)
     told: list[dict[str, Any]] = []
     for example in record.events:
-        event_id = example.event_id
-        label = labels.get(event_id) or named.get(event_id) or f"E{len(labels) + len(named) + 1}"
+        label = known.get(example.event_id, f"E{len(known) + 1}")
         longer = [*told, {"cite": label, **example.facts}]
         if told and len(_json(_fields(record, longer))) > most:
             break
-        told, named[event_id] = longer, label
-    return _json(_fields(record, told)), named
+        told, known[example.event_id] = longer, label
+    return _json(_fields(record, told)), known
 
 
 def _fields(record: Record, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
