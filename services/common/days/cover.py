@@ -29,7 +29,8 @@ class Cover:
     """
 
     centers: NDArray[np.float32]  # (lists, dim)
-    radii: NDArray[np.float32]  # (lists,)
+    apart: NDArray[np.float32]  # (n,) how far the vector at each place is from its centre
+    radii: NDArray[np.float32]  # (lists,) the largest of these
     starts: NDArray[np.int64]  # (lists + 1,)
     numbers: NDArray[np.int64] | None
     nprobe: int  # lists that are enough of it, as measured when the day was sealed; all where it was not
@@ -44,20 +45,15 @@ def cover(vectors: Vectors, lists: Lists | None) -> Cover:
     numbers = None
     if lists is None:
         lists, numbers = make_lists(np.asarray(vectors), _ROUNDS)
-    radii = np.zeros(len(lists.centers), np.float32)
+    starts = lists.starts.astype(np.int64)
+    apart = np.empty(len(vectors), np.float32)
     excess = 0.0
     for start in range(0, len(vectors), _BLOCK):
         places = np.arange(start, min(start + _BLOCK, len(vectors)))
         here = np.asarray(vectors[places if numbers is None else numbers[places]])
-        of_each = lists.of(places)
-        apart = here - lists.centers[of_each]
-        np.maximum.at(radii, of_each, np.sqrt(np.einsum("ij,ij->i", apart, apart)))
         excess = max(excess, float(np.abs(np.einsum("ij,ij->i", here, here) - 1.0).max()))
-    return Cover(
-        centers=np.asarray(lists.centers),
-        radii=radii * np.float32(1 + ROUNDING),
-        starts=lists.starts.astype(np.int64),
-        numbers=numbers,
-        nprobe=lists.nprobe,
-        excess=excess,
-    )
+        here = here - lists.centers[lists.of(places)]
+        apart[places] = np.sqrt(np.einsum("ij,ij->i", here, here))
+    radii = np.zeros(len(lists.centers), np.float32)
+    np.maximum.at(radii, lists.of(np.arange(len(vectors))), apart)
+    return Cover(np.asarray(lists.centers), apart, radii, starts, numbers, lists.nprobe, excess)

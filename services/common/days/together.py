@@ -86,6 +86,7 @@ class Together:
         lists = [len(cover.radii) for cover in covers]
         self._centers = np.concatenate([cover.centers for cover in covers])
         self._radii = np.concatenate([cover.radii for cover in covers])
+        self._apart = np.concatenate([cover.apart for cover in covers])
         self._index_of = np.repeat(np.arange(len(covers)), lists)
         self._nprobe = np.array([cover.nprobe for cover in covers])
         self._excess = max(cover.excess for cover in covers)
@@ -105,21 +106,18 @@ class Together:
             depth: how many rows are wanted.
             among: (indices,), which to look into.
         """
-        gaps = self._gaps(query)
+        gaps = _euclidean(query, self._centers)
         if not among.all():
             gaps[~among[self._index_of]] = np.inf
         seeds = self._seeds(gaps, depth.k)
-        places, distances = self._measure(query, seeds)
+        places = self._places(seeds)
+        distances = self._measure(query, places)
         reach = self._reach(query, depth.limit(distances, self._rows[places]))
-        gaps[seeds] = np.inf
-        more, others = self._measure(query, self._within(gaps, reach))
-        places, distances = np.concatenate((places, more)), np.concatenate((distances, others))
+        others = self._within(gaps, seeds, reach)
+        places = np.concatenate((places, others))
+        distances = np.concatenate((distances, self._measure(query, others)))
         reach = self._reach(query, depth.limit(distances, self._rows[places]))
         return self._exact(query, np.sort(places[distances <= reach]))
-
-    def _gaps(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How far each centre is from the query, float32 (lists,)."""
-        return _euclidean(query, self._centers)
 
     def _seeds(self, gaps: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The numbers of some balls nearest to the query, ascending, that hold at least k vectors."""
@@ -133,17 +131,30 @@ class Together:
                 break
         return np.sort(some[: int(held.searchsorted(_PER_SEED * k)) + 1])
 
-    def _within(self, gaps: NDArray[np.float32], reach: float) -> NDArray[np.int64]:
-        """The numbers of the balls that begin within reach, ascending, as many of each index as are enough."""
-        found = np.flatnonzero(gaps * np.float32(1 - ROUNDING) - self._radii <= reach)
-        found = found[np.isfinite(gaps[found])]
-        of_each = self._index_of[found]
+    def _within(
+        self, gaps: NDArray[np.float32], seeds: NDArray[np.int64], reach: float
+    ) -> NDArray[np.int64]:
+        """The places, ascending, that may be within reach, but for those in the seeds; see `near` for exactness.
+
+        A vector is at least as far from the query as the difference of how far both are from the same centre.
+        """
+        gaps = gaps.copy()
+        gaps[seeds] = np.inf
+        near = np.isfinite(gaps) & (gaps * np.float32(1 - ROUNDING) - self._radii <= reach)
+        lists = self._enough(np.flatnonzero(near), gaps)
+        places = self._places(lists)
+        far = np.repeat(gaps[lists], self._sizes[lists])
+        return places[np.abs(far - self._apart[places]) <= reach + far * np.float32(2 * ROUNDING)]
+
+    def _enough(self, lists: NDArray[np.int64], gaps: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Of some balls, ascending, those that are enough: of each index the `nprobe` nearest."""
+        of_each = self._index_of[lists]
         many = np.flatnonzero(np.bincount(of_each, minlength=len(self.indices)) > self._nprobe)
-        kept = np.ones(len(found), bool)
+        kept = np.ones(len(lists), bool)
         for index in many.tolist():
             here = np.flatnonzero(of_each == index)
-            kept[here[np.argsort(gaps[found[here]], kind="stable")[self._nprobe[index] :]]] = False
-        return found[kept]
+            kept[here[np.argsort(gaps[lists[here]], kind="stable")[self._nprobe[index] :]]] = False
+        return lists[kept]
 
     def _reach(self, query: NDArray[np.float32], limit: float) -> float:
         """Up to which Euclidean distance vectors may be as near as one at `limit`, by the metric of the indices."""
@@ -153,17 +164,19 @@ class Together:
             limit = float(np.sqrt(limit**2 + 2 * excess + 4 * RESOLUTION))
         return limit * (1 + ROUNDING) + 2 * RESOLUTION
 
-    def _measure(
-        self, query: NDArray[np.float32], lists: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The places of the vectors in some balls, and how far these are from the query, but for rounding."""
+    def _places(self, lists: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The places in some balls."""
         counts = self._sizes[lists]
         ends = counts.cumsum()
         places = np.arange(int(ends[-1]) if len(ends) else 0)
         places += np.repeat(self._starts[lists] - (ends - counts), counts)
+        return places
+
+    def _measure(self, query: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How far the vectors in some places, which ascend, are from the query, but for rounding."""
         blocks = [places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK)]
         measured = [_euclidean(query, self._vectors(block)) for block in blocks]
-        return places, np.concatenate([np.empty(0, np.float32), *measured])
+        return np.concatenate([np.empty(0, np.float32), *measured])
 
     def _exact(self, query: NDArray[np.float32], places: NDArray[np.int64]) -> Near:
         """The vectors in some places, which ascend."""
