@@ -33,7 +33,10 @@ def refusal_of(sentence: str) -> CallToolResult:
 
 
 def fitted(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without the last entries of its largest list where it is too large; `left_out` says how many."""
+    """An answer without the last entries of its largest list where it is too large; `left_out` says how many.
+
+    It has no `next` then: the next page begins after the entries that were left out.
+    """
     sizes = {key: _size(value) for key, value in answer.items() if isinstance(value, list)}
     over = _size(answer) - MAX_ANSWER
     if over <= 0 or not sizes:
@@ -43,7 +46,10 @@ def fitted(answer: dict[str, Any]) -> dict[str, Any]:
     while over > 0 and kept:
         over -= _size(kept.pop())
     left_out = {largest: len(answer[largest]) - len(kept)}
-    return {**answer, largest: kept, "left_out": left_out}
+    return {key: value for key, value in answer.items() if key != "next"} | {
+        largest: kept,
+        "left_out": left_out,
+    }
 
 
 def _size(value: Any) -> int:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 MAX_TEXT = 16_384
 """Characters of the fenced lines of a text."""
 _WHERE = frozenset({"day", "segment", "row", "index", "model", "scores", "threshold", "divergence"})
-"""What a person asks of an event last: where it lies, and numbers behind its score."""
+"""What is asked of an event last: where it lies, and numbers behind its score."""
+_OF_EXAMPLES = (
+    *("event_id", "time", "src_ip", "src_port", "dst_ip", "dst_port", "protocol"),
+    *("class", "category", "overall", "feedback", "enrichment", "narrative"),
+)
+"""What is said of an event that stands for others."""
 _DAYS_NAMED, _MISSING_NAMED, _MAX_AS_OF = 3, 5, 512
 
 
@@ -38,13 +43,30 @@ def _parts(answer: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _brief(answer: Mapping[str, Any]) -> dict[str, Any]:
-    parts: dict[str, Any] = _without_nothing(_said_once(change_events(dict(answer), _event)))
+    parts: dict[str, Any] = _without_nothing(_said_once(_exemplified(change_events(dict(answer), _event))))
     parts["receipt"] = _receipt(answer["receipt"])
     return parts
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in event.items() if key not in _WHERE}
+
+
+def _exemplified(value: Any) -> Any:
+    """With what has to be said of examples, and without numbers behind the score of what they are examples of."""
+    if isinstance(value, list):
+        return [_exemplified(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {key: _exemplified(one) for key, one in value.items()}
+    if not isinstance(copy.get("examples"), list):
+        return copy
+    copy["examples"] = [_example(one) for one in copy["examples"]]
+    return {key: one for key, one in copy.items() if key == "day" or key not in _WHERE}
+
+
+def _example(event: Any) -> Any:
+    return {key: event[key] for key in _OF_EXAMPLES if key in event} if isinstance(event, dict) else event
 
 
 def _said_once(value: Any, narrative: Any = None) -> Any:

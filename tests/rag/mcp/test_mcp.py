@@ -20,7 +20,6 @@ from services.rag.mcp.tools import NOTICE
 from services.rag.protocol import OPERATIONS
 
 if TYPE_CHECKING:
-
     from mcp.types import CallToolResult
 
 APPIA = Path(sys.executable).parent / "appia"

@@ -49,11 +49,12 @@ def inside(text: str) -> list[str]:
 
 
 def test_each_thing_is_a_line() -> None:
-    """Events come without where they lie, examples without the narrative of their group, and with a receipt."""
+    """Events come without where they lie, examples without what their group says, and with a receipt."""
     group = {
         "narrative": "Inbound traffic.",
+        "scores": {"attack": 0.5},
         "count": 2,
-        "examples": [event(1), event(2, narrative="Other.")],
+        "examples": [event(1, node="n-1"), event(2, narrative="Other.")],
     }
     answer = {"groups": [group], "patterns": 1, "next": None, "receipt": RECEIPT}
     said = {
@@ -140,11 +141,11 @@ def test_long_receipts_are_said_briefly() -> None:
 def test_an_answer_of_any_size_fits() -> None:
     """The largest list loses its last entries, as few as needed, and their number is said; nothing else changes."""
     answer = {"event": event(0), "hits": [event(n) for n in range(3000)], "few": [1, 2], "receipt": RECEIPT}
-    small = fitted(answer)
+    small = fitted({**answer, "next": "what follows the last of them"})
     kept = len(small["hits"])
-    assert small == {**answer, "hits": answer["hits"][:kept], "left_out": {"hits": 3000 - kept}}
+    assert small == {**answer, "hits": answer["hits"][:kept], "left_out": {"hits": 3000 - kept}}, "no next"
     assert MAX_ANSWER * 0.95 < len(json.dumps(small, separators=(",", ":"))) <= MAX_ANSWER
-    whole = {"hits": answer["hits"][:10], "receipt": RECEIPT}
+    whole = {"hits": answer["hits"][:10], "next": "what follows", "receipt": RECEIPT}
     assert fitted(whole) == whole
 
 
