@@ -159,6 +159,9 @@ def _forms(api: Api) -> dict[str, Endpoint]:
     async def event(request: Request) -> Response:
         return await api.form(request, "get", event_id=request.path_params["event_id"])
 
+    async def timeline(request: Request) -> Response:
+        return await api.form(request, "timeline", host=request.path_params["host"])
+
     async def days(request: Request) -> Response:
         return await api.form(request, "days")
 
@@ -174,6 +177,7 @@ def _forms(api: Api) -> dict[str, Endpoint]:
     return {
         "/v1/events": api.stream,
         "/v1/events/{event_id:path}": event,
+        "/v1/timeline/{host}": timeline,
         "/v1/days": days,
         "/v1/stats": stats,
         "/v1/search": search,

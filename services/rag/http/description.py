@@ -57,6 +57,7 @@ def describe(version: str) -> dict[str, Any]:
 _FORMS: Mapping[str, tuple[str, str, Sequence[str]]] = {
     "/v1/events": ("list", "Events by time, as many as there are, as NDJSON.", ()),
     "/v1/events/{event_id}": ("get", "One event whole.", ("event_id",)),
+    "/v1/timeline/{host}": ("timeline", "What a host did hour by hour.", ("host",)),
     "/v1/days": ("days", "Which days there are.", ()),
     "/v1/stats": ("stats", "Totals.", ()),
     "/v1/search": ("search", "Events that a text describes.", ()),

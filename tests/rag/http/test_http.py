@@ -62,6 +62,7 @@ def test_forms_have_their_arguments_in_the_address(world: Any, served: Any) -> N
     assert served.get(f"/v1/events/{event_id}").json()["fields"]["event_id"] == event_id
     assert [day["day"] for day in served.get("/v1/days").json()["days"]] == [OLD, OPEN]
     assert served.get("/v1/stats?enrich=false").status_code == 400, "an argument of another operation"
+    assert served.get("/v1/timeline/10.1.2.3?since=2026-01-20").json()["receipt"]["rows"] > 0
     assert served.get("/healthz").json()["ok"] is True
     lines = served.get(
         "/v1/events?class=DDoS&class=PortScan&min_overall=0.5&fast_triggered=true"
