@@ -14,6 +14,7 @@ import typer
 
 from services.cli import (
     ask,
+    ask_assistant,
     ask_campaigns,
     ask_explain,
     ask_hybrid,
@@ -33,6 +34,7 @@ from services.cli import (
     version,
 )
 from services.cli.completion import answer_shells
+from services.cli.help import show_sections
 from services.cli.output import say
 from services.common.errors import AppiaError
 
@@ -58,6 +60,7 @@ def make_app() -> typer.Typer:
         up,
         feed,
         ask_search,
+        ask_assistant,
         ask,
         ask_explain,
         ask_hybrid,
@@ -75,6 +78,7 @@ def make_app() -> typer.Typer:
         version,
     ):
         room.add_to(app)
+    show_sections(app)
     return app
 
 
