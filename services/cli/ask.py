@@ -193,7 +193,7 @@ def similar(
     asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
-    """Show the patterns most like one event, or the hosts most like one host.
+    """Show what is most like one event, or like one host.
 
     A pattern is all events that are the same in words: how many, from when to when, between which hosts, and up to
     three of them as examples, the most alike first.

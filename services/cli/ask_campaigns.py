@@ -36,8 +36,9 @@ def campaigns(
     asking: LongAsking,
     only: FilterOptions,
 ) -> None:
-    """Show which events that matter belong together: who did what on which day, step by step, and why they are linked.
+    """Show which events that matter belong together.
 
+    Each campaign tells who did what on which day, step by step, and why that is linked.
     Events matter where their class says so, or without one their category, label or score; with a filter about verdicts
     all that pass do. They are linked by hosts and networks that hardly anything else has to do with.
     """

@@ -51,10 +51,11 @@ def explain(
     asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
-    """Show what tells an event from others, and the smallest change that would make it benign.
+    """Show what tells events apart, and would make one benign.
 
-    Differences are in robust sigmas of the event's day, the largest first. The change is found with the attack model:
-    with it, most of the event's ten nearest neighbours would be benign; they are shown as evidence.
+    Differences are in robust sigmas of the event's day, the largest first. The change that would make it benign is the
+    smallest that the attack model shows: with it, most of the event's ten nearest neighbours would be benign; they are
+    shown as evidence.
     """
     arguments: Mapping[str, Any] = {"event_id": event_id, "k": k, "filters": only.request()}
     put(asking, show_explanation, "explain", {**arguments, "others": others} if others else arguments)

@@ -37,7 +37,7 @@ def hybrid(
     asking: AskingEvents,
     only: FilterOptions,
 ) -> None:
-    """Show what a host did in a window of time that a text describes best.
+    """Show what one host did that a text describes.
 
     --entity, --from, --to and the other filters choose the events; the text orders them, by meaning and by words.
     """

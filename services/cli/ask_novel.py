@@ -61,10 +61,11 @@ def novel(
     asking: LongAsking,
     only: FilterOptions,
 ) -> None:
-    """Show what happened in the last days that is unlike everything before.
+    """Show what was unlike everything before.
 
-    Each event is compared with all events of the days before its own. Filters choose which events are shown, not what
-    counts as before. The first question about a day may take some seconds; what was found out is kept for the next one.
+    Each event of the last days is compared with all events of the days before its own. Filters choose which events are
+    shown, not what counts as before. The first question about a day may take some seconds; what was found out is kept
+    for the next one.
     """
     arguments = {
         "days": measure.last_days,

@@ -27,7 +27,7 @@ def timeline(
     asking: Asking,
     only: FilterOptions,
 ) -> None:
-    """Show what a host did hour by hour, and where its behaviour changed.
+    """Show what a host did hour by hour, and where that changed.
 
     A change is one against the host's own past: far more or less than in its hours before, a service that is new, the
     first events that matter, a time of day at which it was never active, a silence. --from, --to and --day choose which

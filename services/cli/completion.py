@@ -39,7 +39,10 @@ def completion(
     shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="Your shell. No default.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Print the script that lets a shell complete commands, options and their values by the tabulator key."""
+    """Print the script by which a shell completes what you type.
+
+    Commands, options, and the values that they take.
+    """
     # `appia --help` starts quicker without it; typer gives the script alone in no other way.
     from typer.completion import get_completion_script  # type: ignore[attr-defined] # noqa: PLC0415
 

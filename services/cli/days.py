@@ -70,10 +70,10 @@ def verify(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file of a day, or of all days and what analysts said.
+    """Check every file of a day, or of everything.
 
-    The exit status is 1 when anything is wrong. Reads the disk itself, whether the stack runs or not, and changes
-    nothing.
+    Everything is all days, and what analysts said. The exit status is 1 when anything is wrong. Reads the disk itself,
+    whether the stack runs or not, and changes nothing.
     """
     from services.common.days.names import StateNames, check_layout, parse_day  # noqa: PLC0415 - as above
     from services.common.days.verify import verify_day  # noqa: PLC0415 - as above

@@ -112,7 +112,7 @@ def feedback(
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Remarks to show at most.")] = 20,
     asking: Asking,
 ) -> None:
-    """Say that an event was a true or a false positive, or show what analysts said.
+    """Say what an event was, or show what analysts said.
 
     It is on disk when the command ends. Your newest verdict on an event counts, with the notes you add to it; what
     others say stands beside it. Without a verdict, note or tag, what was said is shown, the newest first.

@@ -15,19 +15,19 @@ from services.common.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PANEL = "Filters (all must hold; an option given several times: any of its values)"
+PANEL = "Filters (default: everything; all must hold; given several times: any of the values)"
 
 _A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _option(*names: str, metavar: str, text: str, offer: Callable[..., list[str]] | None = None) -> Any:
     return typer.Option(
-        *names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default="all", autocompletion=offer
+        *names, metavar=metavar, help=text, rich_help_panel=PANEL, show_default=False, autocompletion=offer
     )
 
 
 def _flag(names: str, text: str) -> Any:
-    return typer.Option(names, help=text, rich_help_panel=PANEL, show_default="both")
+    return typer.Option(names, help=text, rich_help_panel=PANEL, show_default=False)
 
 
 @dataclass(frozen=True)

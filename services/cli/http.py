@@ -67,7 +67,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def http(*, whom: Whom, listening: Listening, as_json: JsonOption = False) -> None:
-    """Answer questions over HTTP until interrupted; /openapi.json describes them."""
+    """Answer questions over HTTP, until interrupted.
+
+    /openapi.json describes them.
+    """
     # `appia --help` starts quicker without these.
     import zmq  # noqa: PLC0415
 

@@ -45,10 +45,11 @@ def mcp(
     reach: Reach,
     as_json: JsonOption = False,
 ) -> None:
-    """Let an assistant ask: every question is a tool that only reads.
+    """Let an assistant ask, by tools that only read.
 
-    The assistant starts this command itself and speaks with it over standard input and output, until it closes them;
-    with --http any number of assistants may speak with it over HTTP, until it is interrupted.
+    Every question is such a tool. The assistant starts this command itself and speaks with it over standard input and
+    output, until it closes them; with --http any number of assistants may speak with it over HTTP, until it is
+    interrupted.
     """
     # `appia --help` starts quicker without these.
     import zmq  # noqa: PLC0415

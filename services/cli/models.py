@@ -116,7 +116,10 @@ def use(
 
 
 def verify(*, models: ModelsOption = None, as_json: JsonOption = False) -> None:
-    """Check every byte of every stored model against its manifest; exit status 1 when one is damaged."""
+    """Check every byte of every stored model.
+
+    The exit status is 1 when one is not what its manifest says.
+    """
     store = _store(models)
     folders = sorted(path for path in store.root.glob("*/*") if len(path.name) == SHA256_DIGITS)
     results = [

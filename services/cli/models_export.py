@@ -64,9 +64,10 @@ def export_model(
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an ONNX model of a folder, compare it with torch, and put it into the model store.
+    """Make an ONNX model of a folder and store it.
 
-    Needs the extra train. A setting of the ingester then chooses the model: semantic_model or temporal_model.
+    It is compared with torch before. Needs the extra train. A setting of the ingester then chooses the model:
+    semantic_model or temporal_model.
     """
     from services.training.extra import require  # noqa: PLC0415 - `appia --help` starts quicker without it
 

@@ -229,11 +229,11 @@ def train(
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on your own sealed days, and use it from now on if it is not worse.
+    """Train a model on your own sealed days.
 
-    It learns from the first part of each class by time. On the rest it is compared with the model in use: how often
-    the five nearest events are of the same class. A worse one, overall or as the mean over classes, is not used, and
-    the exit status is 1. Needs the extra `train`. Nothing leaves this machine.
+    It is used from then on if it is not worse. It learns from the first part of each class by time. On the rest it is
+    compared with the model in use: how often the five nearest events are of the same class. A worse one, overall or as
+    the mean over classes, is not used, and the exit status is 1. Needs the extra `train`. Nothing leaves this machine.
     """
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
     from services.common.embedding.store import ModelStore  # noqa: PLC0415 - as above

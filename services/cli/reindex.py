@@ -73,10 +73,11 @@ def reindex(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Embed sealed days anew with the models in use, while the old vectors serve.
+    """Embed sealed days anew with the models in use.
 
-    What was broken off goes on where it was. The new vectors wait beside the old ones with a report of how far the
-    answers differ; then you are asked whether to serve them. One version before is kept for --rollback.
+    The old vectors serve meanwhile, and what was broken off goes on where it was. The new ones wait beside them with a
+    report of how far the answers differ; then you are asked whether to serve them. One version before is kept for
+    --rollback.
     """
     if choice.activate and choice.rollback:
         raise UsageError("give --activate or --rollback, not both")

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
 
+from services.cli.filters import PANEL
 from services.cli.main import make_app, run
 from services.cli.reference import reference
 from services.feed.readers import READERS
@@ -142,6 +143,22 @@ def test_no_command_shows_the_help(appia: Appia) -> None:
     assert "Commands:" in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["models"], ["keys"]])
+def test_what_a_command_does_is_told_whole(appia: Appia, words: list[str]) -> None:
+    """The list of commands cuts no sentence off on a terminal of 80 columns."""
+    lines = appia(*words, "--help", env={"COLUMNS": "80"}).stdout.split("Commands:")[1].splitlines()
+    assert [line for line in lines if line.endswith("...")] == []
+
+
+def test_filters_have_a_section_of_their_own(appia: Appia) -> None:
+    """Who looks for `--limit` need not read thirty filters first."""
+    own, filters = appia("list", "--help").stdout.split(f"\n{PANEL}:\n")
+    assert "--limit N" in own
+    assert "--help" in own
+    assert "--min-divergence X" in filters
+    assert [name for name in ("--src ", "--class ") if name in own] == []
+
+
 def test_help_is_light() -> None:
     """`appia --help` loads nothing that makes the start slow; timing it is for benchmarks."""
     code = "import sys, services.cli.main as m; m.run(['--help']); print(*sys.modules, file=sys.stderr)"
@@ -192,12 +209,13 @@ def test_every_command_has_an_example_and_json() -> None:
         assert f"Example: {path} " in (command.epilog or "") + " ", path
         assert "--json" in [name for parameter in command.params for name in parameter.opts], path
         for parameter in command.params:
-            documented = parameter.required or parameter.show_default or "Default:" in (parameter.help or "")
+            told = f"{parameter.help} {getattr(parameter, 'rich_help_panel', None)}"
+            documented = parameter.required or parameter.show_default or "default:" in told.casefold()
             assert parameter.help, (path, parameter.name)
             assert documented, (path, parameter.name)
 
 
-def _commands(command: typer.main.TyperCommand, path: str) -> list[tuple[str, typer.main.TyperCommand]]:
+def _commands(command: Any, path: str) -> list[tuple[str, Any]]:
     children = getattr(command, "commands", None)
     if children is None:
         return [(path, command)]
