@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _UNSUPPORTED = (
     "The model's answer cites no event that was found: nothing shows it. What was found, without the model:"
 )
-_REMOVED = {"labels": "citation of no event", "links": "link", "markup": "tag"}
+_REMOVED = {"labels": "unknown citation", "links": "link", "markup": "tag"}
 
 
 def show_answer(answer: Mapping[str, Any]) -> None:

@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.days.fusion import FusionWeights
+from services.common.logs import make_logger
+from services.common.rpc import Deadline
+from services.rag.answers import Tools, answers_with
+from services.rag.catalog import Catalog
+from services.rag.explain import Explainer
+from services.rag.operations import Operations, Replica
+from services.rag.queries import Queries
+from services.rag.searcher import Searcher
+from services.rag.text_search import TextSearch
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]
     Behaviour = Callable[[socket.socket, "Asked"], None]
 
 
@@ -67,6 +79,33 @@ def _chat(text: str) -> bytes:
 def _reply(body: bytes, status: int = 200, kind: str = "application/json") -> bytes:
     head = f"HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[[Any], Ask]]:
+    """Asks a replica, in this process, over a world."""
+    started: list[Catalog] = []
+
+    def start(world: Any) -> Ask:
+        own: Any = world.embedders
+        named = {embedder.model_id: embedder for embedder in (own.attack, own.semantic, own.temporal)}
+
+        class Models:
+            rows = texts = windows = profiles = staticmethod(named.__getitem__)
+
+        queries = Queries(Models())  # type: ignore[arg-type]
+        searcher, replica = Searcher(queries, FusionWeights()), Replica("rag-7", 42, "0.0", 0.0)
+        entities: Any = None  # no host is compared here
+        tools = Tools(searcher, TextSearch(queries), entities, Explainer(searcher), replica)
+        started.append(Catalog(world.state, make_logger("test")))
+        started[-1].start()
+        assert started[-1].wait_opened(30)
+        handlers = Operations(started[-1], answers_with(tools), replica).handlers()
+        return lambda op, args: json.loads(json.dumps(handlers[op](dict(args), Deadline())))
+
+    yield start
+    for catalog in started:
+        catalog.stop()
 
 
 @pytest.fixture

@@ -15,19 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.fusion import FusionWeights
-from services.common.logs import make_logger
-from services.common.rpc import Deadline
-from services.rag.answers import Tools, answers_with
 from services.rag.assistant.assistant import ONLY_REMOVED, Assistant
 from services.rag.assistant.endpoint import Endpoint, EndpointSettings
 from services.rag.assistant.prompt import RULES, Limits
-from services.rag.catalog import Catalog
-from services.rag.explain import Explainer
-from services.rag.operations import Operations, Replica
-from services.rag.queries import Queries
-from services.rag.searcher import Searcher
-from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -91,23 +81,10 @@ def world(world_class: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def ask(world: Any) -> Iterator[Ask]:
+def ask(world: Any, serve: Any) -> Ask:
     """Asks a replica over the world."""
-    own: Any = world.embedders
-    named = {embedder.model_id: embedder for embedder in (own.attack, own.semantic, own.temporal)}
-
-    class Models:
-        rows = texts = windows = profiles = staticmethod(named.__getitem__)
-
-    queries = Queries(Models())  # type: ignore[arg-type]
-    searcher, replica = Searcher(queries, FusionWeights()), Replica("rag-7", 42, "0.0", 0.0)
-    tools = Tools(searcher, TextSearch(queries), None, Explainer(searcher), replica)  # type: ignore[arg-type]
-    catalog = Catalog(world.state, make_logger("test"))
-    catalog.start()
-    assert catalog.wait_opened(30)
-    handlers = Operations(catalog, answers_with(tools), replica).handlers()
-    yield lambda op, args: handlers[op](dict(args), Deadline())
-    catalog.stop()
+    found: Ask = serve(world)
+    return found
 
 
 def question(injection: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
