@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from services.cli.filters import in_options
 from services.cli.options import required_state
 from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
@@ -44,7 +45,7 @@ def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]
             return client.ask(op, {**arguments, **_shared(asking, op)})
         except RpcRefused as refused:
             if refused.code == "usage":
-                raise UsageError(str(refused)) from None
+                raise UsageError(in_options(str(refused))) from None
             raise
 
 

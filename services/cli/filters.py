@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 PANEL = "Filters (default: everything; all must hold; given several times: any of the values)"
 
+_REQUESTED = {"klass": "class"}
+"""Filters whose name in a request is a word of Python, by the name of their field."""
+_SHARED = {"as_of": "--as-of", "after": "--after", "now": "--now", "entity": "--entity"}
+"""Options of questions that are no filters, by the argument that they become."""
 _A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -151,12 +155,28 @@ class FilterOptions:
         Raises:
             UsageError: `--to` is a day that is none.
         """
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        if "klass" in given:
-            given["class"] = given.pop("klass")
+        given = {_REQUESTED.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
         if self.until is not None:
             given["until"] = _end(self.until)
         return {name: value for name, value in given.items() if value is not None and value != []}
+
+
+def in_options(sentence: str) -> str:
+    """What a replica says of a question, with filters and arguments by the names that their options have."""
+    if not sentence.startswith(("The filter ", "The argument ")):
+        return sentence
+    names = {**_SHARED, **_options()}
+    every = 0 if sentence.startswith("The filter ") else 1  # what follows an argument quotes a receipt
+    named = re.sub(r"(?<!not )'(\w+)'", lambda found: names.get(found[1], found[0]), sentence, count=every)
+    return re.sub(r"^The (?:filter|argument) (-)", r"\1", named)
+
+
+def _options() -> dict[str, str]:
+    """The option of each filter, by the name that it has in a request."""
+    hints = get_type_hints(FilterOptions, include_extras=True)
+    # Within `Annotated` typer keeps the first name of an option where the default is elsewhere.
+    options = {name: hint.__metadata__[0].default.partition("/")[0] for name, hint in hints.items()}
+    return {_REQUESTED.get(name, name): option for name, option in options.items()}
 
 
 def _end(text: str) -> str:

@@ -112,7 +112,7 @@ def _wrong_use(wrong: typer.TyperException) -> int:
         print(wrong.format_message())  # noqa: T201 - the help text is the answer
         return 2
     command = context.command_path if context is not None else "appia"
-    sentence = " ".join(wrong.format_message().split())
+    sentence = " ".join(wrong.format_message().split()).replace("Value error, ", "")
     say(f"{sentence.rstrip('.')}: see `{command} --help`.")
     return wrong.exit_code
 

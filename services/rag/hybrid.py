@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import UsageError
-from services.rag.arguments import parse_filters
+from services.rag.networks import parse_network
 
 if TYPE_CHECKING:
     from services.rag.catalog import Snapshot
+    from services.rag.networks import Network
     from services.rag.operations import Question
     from services.rag.text_search import TextSearch
 
@@ -29,7 +30,7 @@ def search_host(texts: TextSearch, snapshot: Snapshot, question: Question) -> di
     host = values["entity"].strip()
     if "host" in values["filters"]:
         raise UsageError("'entity' says which host: leave the filter 'host' out.")
-    only = replace(question.bounds.filters, host=parse_filters({"host": host}).host)
+    only = replace(question.bounds.filters, host=(_network(host),))
     read = {"text": values["text"], "parse": False, "now": None, "by": "fused", "flat": values["flat"]}
     asked = replace(
         question,
@@ -38,3 +39,10 @@ def search_host(texts: TextSearch, snapshot: Snapshot, question: Question) -> di
     )
     answer = texts.search(snapshot, asked)
     return {"entity": {"host": host, "events": answer["receipt"]["rows"]}, **answer}
+
+
+def _network(host: str) -> Network:
+    try:
+        return parse_network(host)
+    except ValueError as error:
+        raise UsageError(f"The argument 'entity' cannot be {host!r}: it {error}.") from None
