@@ -42,7 +42,8 @@ def listen_http(address: str, port: int, *, allow_plain: bool) -> socket.socket:
             "at 127.0.0.1, or allow plain text on a network where everybody may."
         )
     family = socket.AF_INET6 if found.version == 6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named; else each waits for 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))

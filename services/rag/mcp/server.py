@@ -25,7 +25,7 @@ from services.rag.protocol import OPERATIONS
 from services.rag.untrusted import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from mcp.server import ServerRequestContext
     from mcp.shared._stream_protocols import ReadStream, WriteStream
@@ -62,6 +62,11 @@ class Tools:
     ) -> ListToolsResult:
         """All tools, on one page."""
         return ListToolsResult(tools=[*self._tools.values()])
+
+    def schema(self, name: str) -> Mapping[str, Any] | None:
+        """What a tool takes; without it the server would list all tools for every call over HTTP."""
+        tool = self._tools.get(name)
+        return None if tool is None else tool.input_schema
 
     async def call(
         self, _context: ServerRequestContext[Any], params: CallToolRequestParams
@@ -100,6 +105,7 @@ def make_server(client: AsyncClient) -> Server[None]:
         version=version("appia"),
         instructions=INSTRUCTIONS,
         lifespan=closing,
+        get_tool_input_schema=tools.schema,
         on_list_tools=tools.list,
         on_call_tool=tools.call,
     )
