@@ -364,3 +364,9 @@ def test_it_listens_on_loopback_unless_told(replica_at: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not on loopback" in done.stderr
+
+
+def test_the_documentation_names_every_tool() -> None:
+    """docs/mcp.md says what there is."""
+    text = (Path(__file__).parents[3] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in QUESTIONS)
