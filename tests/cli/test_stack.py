@@ -208,7 +208,7 @@ def test_text_ends_with_the_receipt(shared_stack: Any, ask: Ask, appia: Appia) -
         assert lines[0].split()[-1] == "event"
         (searched,) = [line for line in lines if line.startswith("searched ")]
         assert searched.endswith("nothing was missing")
-        assert lines[-1].startswith("as of ")
+        assert lines[lines.index(searched) + 1].startswith("as of '")
     assert appia("list", "--class", "none", *state).stdout.startswith("No event passes the filters.\n")
     assert appia("search", "scan", "--class", "none", *state).stdout.startswith("No event was found.\n")
     assert f'"event_id": "{event_id}"' in appia("get", event_id, *state).stdout
