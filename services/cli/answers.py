@@ -110,6 +110,9 @@ def receipt_line(receipt: Mapping[str, Any]) -> str:
         f"searched {counted(receipt['rows'], 'row')} of {counted(len(days), 'day')} ({span}) "
         f"in {receipt['took_ms']:.1f} ms"
     )
+    newest = receipt.get("newest_event")
+    if newest and not receipt["rows"]:
+        line += f"; the newest event here is of {moment(newest)}"
     missing = [f"{gap['index']} of {gap['day']}: {gap['reason']}" for gap in receipt["missing"]]
     return f"{line}; missing: {'; '.join(missing)}" if missing else f"{line}; nothing was missing"
 

@@ -21,6 +21,12 @@ What `--help` of each command says, written by `python -m services.cli.reference
 
 - The answer goes to standard output. With `--json` that is one JSON document and nothing else. News, progress and
   what went wrong go to standard error, each in one line.
+- On a terminal text fits its width: cells of a table move below their row where there is no room, ids stay whole.
+  Verdicts, scores and gaps have colours there, unless `NO_COLOR` is set. Into a file or a pipe goes neither: a row is
+  a line, however long.
+- Answers end alike: more about the events (`--enrich`), what was understood of a text, what analysts said of the
+  events, what was searched, and as of when. What takes long says so on a terminal while it runs.
+- `appia completion bash`, `zsh` or `fish` prints what lets that shell complete commands, options and values.
 - Exit status: 0 done; 1 something failed, or was found wrong; 2 the command was wrong; 130 interrupted by Ctrl-C.
 - `APPIA_STATE` stands for `--state`, and `APPIA_MODELS` for `--models`.
 """

@@ -26,7 +26,7 @@ HIT = {
 
 
 def test_a_receipt_names_what_is_missing() -> None:
-    """Nobody takes a partial answer for a whole one."""
+    """Nobody takes a partial answer for a whole one, and who asked about another time sees when there are events."""
     searched = "searched 1,234 rows of 2 days (2026-01-21 to 2026-01-22) in 2.3 ms"
     assert receipt_line(RECEIPT) == f"{searched}; nothing was missing"
     gap = {"day": "2026-01-22", "index": "temporal", "reason": "it is damaged"}
@@ -35,7 +35,11 @@ def test_a_receipt_names_what_is_missing() -> None:
     )
     one = RECEIPT | {"rows": 1, "days": ["2026-01-22"]}
     assert receipt_line(one).startswith("searched 1 row of 1 day (2026-01-22) in")
-    assert receipt_line(RECEIPT | {"rows": 0, "days": []}).startswith("searched 0 rows of 0 days (none) in")
+    nothing = receipt_line(RECEIPT | {"rows": 0, "days": [], "newest_event": "2026-01-22T10:11:12.5Z"})
+    assert nothing == (
+        "searched 0 rows of 0 days (none) in 2.3 ms; the newest event here is of 2026-01-22 10:11:12; "
+        "nothing was missing"
+    )
 
 
 def test_equal_descriptions_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
