@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.rag.nearest import join, nearest_first, nearest_in
+from services.rag.nearest import join, nearest_first, nearest_in, rows_with
 from services.rag.patterns import EXAMPLES
 from services.rag.sentence_events import present
 from services.rag.sentences import SEMANTIC
@@ -21,6 +21,7 @@ from services.rag.words import WordHits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from services.common.days.vectors import VectorIndex
     from services.rag.nearest import Hits, Wanted
     from services.rag.queries import Vectors
     from services.rag.scope import Part, Scope
@@ -40,17 +41,28 @@ def meant(scope: Scope, sentences: Sentences, queries: Vectors, wanted: Wanted) 
         RequestError: the time is over and nothing was searched.
     """
     left = _Left(sentences, _nearest_sentences(scope, sentences, queries, -(-wanted.k // EXAMPLES)))
+    few = replace(wanted, alike=EXAMPLES)
     found: list[Hits] = []
     for number in sorted(range(len(scope.parts)), key=lambda n: (_gap(scope.parts[n], wanted), -n)):
         part = scope.parts[number]
         vectors = scope.index_of(number, SEMANTIC, queries)
-        if vectors is None or not left.may_be_in(part, _gap(part, wanted)):
+        codes = left.codes_in(part, _gap(part, wanted))
+        if vectors is None or not len(codes):
             continue
         if not scope.begin(part.view.day, SEMANTIC):
             break
-        hits = nearest_in(part, number, (vectors, queries), replace(wanted, alike=EXAMPLES))
+        hits = _rows_of(part, number, (vectors, queries), sentences.items[id(part.view)][codes], few)
         found.append(left.take(part, hits))
     return nearest_first(join(found))
+
+
+def _rows_of(
+    part: Part, number: int, asked: tuple[VectorIndex, Vectors], items: NDArray[np.int64], wanted: Wanted
+) -> Hits:
+    """The rows of a part that have some vectors; all are searched for where one of the vectors is not known (-1)."""
+    if (items < 0).any():
+        return nearest_in(part, number, asked, wanted)
+    return rows_with(part, number, asked, np.unique(items), wanted)
 
 
 def _nearest_sentences(scope: Scope, sentences: Sentences, queries: Vectors, most: int) -> NDArray[np.int64]:
@@ -77,9 +89,9 @@ class _Left:
         self._farthest[numbers] = np.iinfo(np.int64).max
         self._gaps: dict[int, list[int]] = {number: [] for number in numbers.tolist()}
 
-    def may_be_in(self, part: Part, gap: int) -> bool:
-        """Whether a part whose events are at least `gap` from the moment can have one that is wanted still."""
-        return bool((self._farthest[self._places[id(part.view)]] > gap).any())
+    def codes_in(self, part: Part, gap: int) -> NDArray[np.int64]:
+        """The texts of which events are wanted still of a part whose events are at least `gap` from the moment."""
+        return np.flatnonzero(self._farthest[self._places[id(part.view)]] > gap)
 
     def take(self, part: Part, hits: Hits) -> Hits:
         """Those of the hits of a part whose sentence is wanted, all noted."""

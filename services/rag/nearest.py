@@ -181,6 +181,17 @@ def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], want
     return aim.hits(number, near)
 
 
+def rows_with(
+    part: Part, number: int, asked: tuple[VectorIndex, Vectors], items: NDArray[np.int64], wanted: Wanted
+) -> Hits:
+    """As `nearest_in`, but only rows that have one of the vectors `items`, by number, each once."""
+    vectors, queries = asked
+    aim = _Aim.at(part, wanted)
+    distances = vectors.measure(queries[vectors.spec.model_id], np.asarray(vectors.vectors[items]))
+    order = np.argsort(distances, kind="stable")
+    return aim.hits(number, vectors.expand(items[order], distances[order], aim.k, aim.choice))
+
+
 def merge(models: Sequence[Found], k: int) -> Hits:
     """The k nearest of what several models found: by `common_ranks`, equal ones by nearness in time."""
     of_each = [nearest_first(join(found.hits)).first(k) for found in models]

@@ -92,6 +92,12 @@ class Scope:
         self._note_faults(bounds.filters)
         self.note_missing(indices)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row of the snapshot passes."""
+        rows = sum(part.view.rows for part in self.parts if part.chosen is None)
+        return rows == self.snapshot.rows
+
     def note_missing(self, indices: Sequence[str]) -> None:
         """Note which of these indices the parts lack, or have only partly."""
         for part in self.parts:

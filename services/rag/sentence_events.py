@@ -23,6 +23,8 @@ NEWEST_FIRST_NS = 1 << 62
 
 def present(scope: Scope, sentences: Sentences) -> NDArray[np.bool_]:
     """Which of n sentences an event of the scope has, bool (n,)."""
+    if scope.is_whole:
+        return np.ones(len(sentences), bool)
     found = np.zeros(len(sentences) + 1, bool)  # one more for those that were left out, whose number is -1
     for part in scope.parts:
         places = sentences.places[id(part.view)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.vectors import VectorIndex
     from services.common.days.view import SegmentView
     from services.rag.catalog import Snapshot
     from services.rag.segments import Segment
@@ -55,6 +56,8 @@ class Sentences:
     meanings: Mapping[str, tuple[Meanings, ...]] = field(default_factory=dict)  # by model id
     places: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
     """For each view, by `id`: the number of each text; -1 for what is no event's sentence, or was left out."""
+    items: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    """As `places`: the number of the one semantic vector that events with a text have; -1 where there may be more."""
     left_out: Mapping[str, int] = field(default_factory=dict)  # day -> how many were too many
 
     def __len__(self) -> int:
@@ -119,6 +122,7 @@ class _Growing:
         self._most = most
         self._numbers = dict(below.numbers)
         self._places = dict(below.places)
+        self._items = dict(below.items)
         self._left_out = dict(below.left_out)
         self._seen = {model_id: set[int]() for model_id in below.meanings}
         for model_id, blocks in below.meanings.items():
@@ -135,7 +139,9 @@ class _Growing:
         too_many = int((numbers < 0).sum())
         if too_many:
             self._left_out[view.day] = self._left_out.get(view.day, 0) + too_many
-        self._take_meanings(view, numbers, rows)
+        items = _vectors_of(view.indices.get(SEMANTIC), rows)
+        self._items[id(view)] = _only_vectors(view, codes, items)
+        self._take_meanings(view, numbers, items)
 
     def _number(self, text: str) -> int:
         """The number of a sentence; -1 where there are too many already."""
@@ -143,19 +149,17 @@ class _Growing:
             return -1
         return self._numbers.setdefault(text, len(self._numbers))
 
-    def _take_meanings(self, view: SegmentView, numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    def _take_meanings(self, view: SegmentView, numbers: NDArray[np.int64], items: NDArray[np.int64]) -> None:
         """The vector of each sentence that has none of this model yet, at the first row that says it."""
         index = view.indices.get(SEMANTIC)
         if index is None:
             return
         seen = self._seen.setdefault(index.spec.model_id, set())
         new = np.array([number >= 0 and number not in seen for number in numbers.tolist()], bool)
-        new &= rows < index.rows
-        items = rows[new] if index.codes is None else index.codes[rows[new]].astype(np.int64)
-        there = items != NO_VECTOR
-        taken = numbers[new][there]
+        new &= items >= 0
+        taken = numbers[new]
         if len(taken):
-            vectors = np.asarray(index.vectors[items[there]], np.float32)
+            vectors = np.asarray(index.vectors[items[new]], np.float32)
             self._blocks.setdefault(index.spec.model_id, []).append(Meanings(taken, vectors))
             seen.update(taken.tolist())
 
@@ -170,7 +174,28 @@ class _Growing:
         known = [index for index in indices if texts[: len(index)] == index.sentences]
         nearest = max(known, key=len, default=self._below.words)
         words = nearest if len(nearest) == len(texts) else nearest.grown(texts[len(nearest) :])
-        return Sentences(words, self._numbers, meanings, self._places, self._left_out)
+        return Sentences(words, self._numbers, meanings, self._places, self._items, self._left_out)
+
+
+def _vectors_of(index: VectorIndex | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the vector of each of some rows; -1 for those that have none."""
+    found = np.full(len(rows), -1, np.int64)
+    if index is not None:
+        there = rows < index.rows
+        found[there] = rows[there] if index.codes is None else index.codes[rows[there]]
+        found[found == NO_VECTOR] = -1
+    return found
+
+
+def _only_vectors(view: SegmentView, codes: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each text the vector that its events have; -1 where one has another than the first (`items` for `codes`)."""
+    found = np.full(len(view.texts), -1, np.int64)
+    index = view.indices.get(SEMANTIC)
+    if index is not None and index.codes is not None:
+        found[codes] = items
+        told = view.columns["narrative"][: index.rows]
+        found[told[(index.codes != found[told]) & (index.codes != NO_VECTOR)]] = -1
+    return found
 
 
 def _first_rows(view: SegmentView) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -260,7 +260,7 @@ class VectorIndex:
 
     @cached_property
     def cover(self) -> Cover | None:
-        """Balls about its vectors, for `together`; None where it cannot be covered. Blocks the first time, as `cover`."""
+        """Balls about its vectors; None where it cannot be covered. Blocks the first time, as `cover`."""
         lists = self.accelerator
         known = self.codes is None or self.postings is not None
         if not known or not len(self.vectors) or not (lists is None or isinstance(lists, Lists)):
@@ -282,6 +282,8 @@ class VectorIndex:
         """From vectors to at most k rows; among rows of one vector `choice` decides."""
         if self.codes is None:
             return Neighbours(ids[:k], distances[:k])
+        if choice.chosen is not None:
+            choice = replace(choice, chosen=choice.chosen.up_to(self.rows))
         if choice.is_small:
             rows, places = expand_few(self.codes, len(self.vectors), ids, k, choice)
         elif self.postings is None:
