@@ -91,7 +91,7 @@ def list_models(*, models: ModelsOption = None, as_json: JsonOption = False) -> 
         print_lines(f"No model is in {store.root}: build them with `appia models build`.")
     else:
         table = [[*("yes" if value is True else value or "no" for value in row.values())] for row in rows]
-        print_table(["model", "in use", ">dim", "metric", "licence", "created"], table)
+        print_table(["model", "in use", ">dim", "metric", "!licence", "!created"], table)
 
 
 def use(

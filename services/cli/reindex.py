@@ -191,7 +191,7 @@ def _print_waiting(waiting: Sequence[Mapping[str, Any]]) -> None:
         print_lines("Every sealed day asked about has the vectors of the models in use.")
         return
     known = [(one, one["overlap"]) for one in waiting if one["overlap"]]
-    columns = ["day", "index", "from", "to", ">asked", ">overlap", ">worst tenth", ">own class", ">then"]
+    columns = ["day", "index", "!from", "!to", ">asked", ">overlap", ">worst tenth", ">own class", ">then"]
     print_table(columns, [_cells(one, report) for one, report in known])
     print_lines(
         "overlap: share of the 10 nearest that both versions name; own class: share that has the class of the event "

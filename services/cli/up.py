@@ -178,7 +178,7 @@ def _print_ready(running: Running) -> None:
         ("", "sensors, wire version 1 (PUSH)", ingester.v1_pull or "off", ""),
         *((replica.name, "questions", replica.endpoint, replica.pid) for replica in running.replicas),
     ]
-    print_table(["service", "for", "at", ">process"], rows)
+    print_table(["service", "~for", "at", ">process"], rows)
     print_lines(
         "",
         f"Ready. Feed it: appia feed --state {running.state} --format cicflowmeter FILE",
