@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,29 @@ def test_wrong_options_are_one_sentence(words: tuple[str, ...], said: str, ask: 
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_example_of_the_documentation_runs(
+    world: Any, start_replica: Any, played: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands there, but for where things are and what needs a model of texts."""
+    text = (Path(__file__).parents[3] / "docs" / "assistant.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    events = world.fill(DAY, 20, sealed=True)
+    start_replica(world.state.root).ready()
+    for there, here in (
+        ("/var/lib/appia", str(world.state.root)),
+        ("http://127.0.0.1:11434", played.url),
+        ("who scanned us from outside?", "traffic"),
+        ('{"k": 5}', '{"k": 5, "by": "words"}'),
+    ):
+        assert there in example
+        example = example.replace(there, here)
+    played.says("A scan [E1].")
+    exec(compile(example, "docs/assistant.md", "exec"), {})  # noqa: S102 - the example is ours
+    said = capsys.readouterr().out
+    assert said.startswith("A scan [")
+    assert any(event.event_id in said for event in events)
 
 
 def test_a_question_that_is_too_long(ask: Run) -> None:
