@@ -48,7 +48,7 @@ class RagSettings(ServiceSettings):
     )
     internal_networks: list[str] = Field(
         list(INTERNAL),
-        description="networks that are inside, such as `10.0.0.0/8`, for the filters `src_internal` and `dst_internal`",
+        description="networks that are inside, such as `10.0.0.0/8`: for filters, questions, campaigns and enrichment",
     )
     geoip_city: Path | None = Field(
         None, description="a file of places in MaxMind's format, such as GeoLite2-City.mmdb, for `enrich`"
