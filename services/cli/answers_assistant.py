@@ -37,6 +37,8 @@ def _notes(answer: Mapping[str, Any]) -> Iterator[str]:
     for citation in answer["citations"]:
         if f"[{citation['label']}]" in answer["answer"]:  # an id that is nothing to be put into a text
             yield f"[{citation['label']}] is the event {citation['event_id']}"
+    if answer["unseen"]:
+        yield f"named, and in nothing that was found: {', '.join(answer['unseen'])}"
     removed = [
         counted(answer["removed"][kind], name) for kind, name in _REMOVED.items() if answer["removed"][kind]
     ]

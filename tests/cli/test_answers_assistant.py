@@ -18,6 +18,7 @@ ANSWER: dict[str, Any] = {
     "summary": None,
     "citations": [{"label": "E1", "event_id": "e-1"}, {"label": "E2", "event_id": "odd\x1bid"}],
     "removed": {"labels": 0, "links": 0, "markup": 0},
+    "unseen": [],
     "model": "small",
     "also": [],
 }
@@ -67,8 +68,15 @@ def test_what_was_left_out_and_asked_besides(capsys: pytest.CaptureFixture[str])
         {"op": "novel", "answer": {"receipt": RECEIPT}, "problem": None},
         {"op": "timeline", "answer": None, "problem": "The time was over."},
     ]
-    lines = told(capsys, removed={"labels": 2, "links": 1, "markup": 0}, also=also, citations=[])
-    assert lines[-3:] == [
+    lines = told(
+        capsys,
+        unseen=["10.0.0.1", "::1"],
+        removed={"labels": 2, "links": 1, "markup": 0},
+        also=also,
+        citations=[],
+    )
+    assert lines[-4:] == [
+        "named, and in nothing that was found: 10.0.0.1, ::1",
         "left out of the answer: 2 unknown citations, 1 link",
         "asked too: `appia novel` searched 10 rows of 1 day (2026-01-22) in 2.3 ms; nothing was missing",
         "`appia timeline` was asked too and gave nothing: The time was over.",

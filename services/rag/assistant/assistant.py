@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.common.errors import AppiaError
+from services.rag.assistant.addresses import addresses_in
 from services.rag.assistant.checking import Checked, check
 from services.rag.assistant.planning import Step, further_steps
 from services.rag.assistant.prompt import Limits, make_prompt
@@ -39,6 +40,7 @@ class _Told:
     checked: Checked
     by: str  # model or summary
     reason: str | None = None
+    unseen: tuple[str, ...] = ()  # addresses that the model named and was not shown
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Assistant:
             "summary": summary.text if told.by == "model" and not supported else None,
             **told.checked.describe(),
             "removed": dict(told.checked.removed),
+            "unseen": list(told.unseen),
             "model": self.chat.model if self.chat is not None else None,
             "groups": found["groups"],
             "also": also,
@@ -108,7 +111,9 @@ class Assistant:
             return _Told(summary, "summary", str(failed))
         if not checked.text:
             return _Told(summary, "summary", ONLY_REMOVED)
-        return _Told(checked, "model")
+        shown = addresses_in(prompt.messages[1]["content"])
+        unseen = tuple(address for address in checked.addresses if address not in shown)
+        return _Told(checked, "model", unseen=unseen)
 
 
 def _records(found: Mapping[str, Any], also: Sequence[Mapping[str, Any]]) -> list[Record]:

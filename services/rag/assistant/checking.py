@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from services.rag.assistant.addresses import addresses_in
 from services.rag.assistant.hostile import clean, clean_lines
 from services.rag.assistant.links import Taken, without_links
 
@@ -37,6 +38,7 @@ class Checked:
     text: str  # with [EVENT_ID] where an event is cited; [E1] where its id is nothing to be put into a text
     citations: tuple[tuple[str, str], ...]  # label and event id, each once, in the order of the text
     removed: Mapping[str, int]  # "labels" that stand for nothing, "links", "markup"
+    addresses: tuple[str, ...] = ()  # of hosts that a model named
 
     @property
     def supported(self) -> bool:
@@ -51,8 +53,8 @@ class Checked:
 def check(text: str, labels: Mapping[str, str]) -> Checked:
     """What may be shown of a model's answer; `labels` are those that it was shown, with their event ids."""
     taken = Taken()
-    lines = clean_lines(_THOUGHTS.sub("", text), MAX_ANSWER)
-    return _cited(_CITED, without_links(lines, taken), labels, taken)
+    lines = without_links(clean_lines(_THOUGHTS.sub("", text), MAX_ANSWER), taken)
+    return replace(_cited(_CITED, lines, labels, taken), addresses=addresses_in(lines))
 
 
 def cite(text: str, labels: Mapping[str, str]) -> Checked:
@@ -68,7 +70,7 @@ def _cited(pattern: re.Pattern[str], text: str, labels: Mapping[str, str], taken
     cited: dict[str, str] = {}
     unknown = 0
 
-    def replace(found: re.Match[str]) -> str:
+    def put(found: re.Match[str]) -> str:
         nonlocal unknown
         named = [label.upper() for label in _ONE.findall(found[0])]
         if not named:
@@ -78,7 +80,7 @@ def _cited(pattern: re.Pattern[str], text: str, labels: Mapping[str, str], taken
         cited.update((label, labels[label]) for label in known)
         return " ".join(dict.fromkeys(f"[{_shown(label, labels[label])}]" for label in known))
 
-    shown = _SPACES.sub(_narrowed, pattern.sub(replace, text)).strip()
+    shown = _SPACES.sub(_narrowed, pattern.sub(put, text)).strip()
     removed = {"labels": unknown, "links": taken.links, "markup": taken.markup}
     return Checked(shown, tuple(cited.items()), removed)
 

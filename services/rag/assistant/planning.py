@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from services.common.days.names import day_of, day_start_ns
 from services.common.errors import UsageError
 from services.rag.arguments import parse_time
+from services.rag.assistant.addresses import addresses_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,6 @@ _TIMELINE = re.compile(
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_WORD = re.compile(r"[0-9A-Za-z.:/]+")
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,11 @@ def further_steps(question: str, found: Mapping[str, Any], given: Mapping[str, A
     steps = []
     if _NOVEL.search(question):
         steps.append(Step("novel", {"days": _days(filters, found["receipt"]), "filters": filters}))
-    host = _host(question)
-    if host is not None and _TIMELINE.search(question):
+    hosts = addresses_in(question)
+    if len(hosts) == 1 and _TIMELINE.search(question):
         times = {key: filters[key] for key in ("since", "until", "days") if key in filters}
-        steps.append(Step("timeline", {"host": host, "filters": times}))
+        steps.append(Step("timeline", {"host": hosts[0], "filters": times}))
     return steps
-
-
-def _host(question: str) -> str | None:
-    """The address that a question names, where it names exactly one."""
-    found: set[str] = set()
-    for word in _WORD.findall(question):
-        try:
-            found.add(str(ipaddress.ip_address(word.strip("./") if "::" in word else word.strip(".:/"))))
-        except ValueError:
-            continue
-    return found.pop() if len(found) == 1 else None
 
 
 def _days(filters: Mapping[str, Any], receipt: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEALED, OPEN = "2026-01-20", "2026-01-22"
 FIELDS = {
-    "question", "answer", "by", "reason", "supported", "summary", "citations", "removed", "model", "groups",
+    "question", "answer", "by", "reason", "supported", "summary", "citations", "removed", "unseen", "model", "groups",
     "also", "understood", "receipt",
 }  # fmt: skip
 HOST = "10.1.2.3"
@@ -113,6 +113,13 @@ def test_an_answer_that_cites_nothing_is_unsupported(ask: Ask, played: Any) -> N
     assert (answer["by"], answer["supported"], answer["citations"]) == ("model", False, [])
     assert answer["answer"] == "All is well."
     assert answer["summary"] == assistant(ask).answer("port scan")["answer"]
+
+
+def test_addresses_that_no_event_has_are_told(ask: Ask, played: Any) -> None:
+    """A host that the model made up, or that an attacker wants blocked, stands out; those of events do not."""
+    played.says(f"Block 192.0.2.77 and 192.0.2.77:80, 2001:DB8::9 and not {HOST} or 10.0.0.0/8 [E1].")
+    answer = assistant(ask, played).answer("port scan", {"filters": {"src": HOST}})
+    assert answer["unseen"] == ["192.0.2.77", "2001:db8::9"]
 
 
 def test_an_answer_of_nothing_but_what_is_removed(ask: Ask, played: Any) -> None:
