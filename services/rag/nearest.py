@@ -7,11 +7,12 @@ rank that a hit has among the parts of its own model, stretched to the rows of a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from services.common.days.expansion import Choice, Nearness
+from services.common.days.expansion import Choice, Nearness, rows_about
 from services.common.days.fusion import RESOLUTION, by_distance, common_ranks, similarity
 from services.common.days.together import Depth, Near
 from services.rag.events import Place, read_events
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.selection import Postings
     from services.common.days.vectors import Neighbours, VectorIndex
     from services.rag.queries import Vectors
     from services.rag.scope import Part, Scope
@@ -90,7 +92,7 @@ def nearest(scope: Scope, index: str, queries: Vectors, wanted: Wanted) -> Hits:
         searches[model_id].take(number, vectors)
     sizes = scope.rows_of(index)
     oldest_first = [model_id for model_id in sizes if model_id in searches]
-    return merge([Found(searches[model_id].hits(), sizes[model_id]) for model_id in oldest_first], wanted.k)
+    return merge([Found([searches[model_id].hits()], sizes[model_id]) for model_id in oldest_first], wanted.k)
 
 
 class _Search:
@@ -117,15 +119,30 @@ class _Search:
         rows = np.full(len(ids), int(not vectors.hidden), np.int32)
         self._near.append(Near(np.full(len(ids), number), ids, distances, rows))
 
-    def hits(self) -> list[Hits]:
-        """What was found, the oldest part first."""
+    def hits(self) -> Hits:
+        """What was found, the oldest part first: its nearest rows, of equally near ones those nearest in time."""
         near = Near.join([*self._near, *self._together()])
         near = near.take(near.distances <= self._depth.limit(near.distances, near.rows) + 2 * RESOLUTION)
         near = near.take(np.lexsort((near.distances, near.indices)))
-        numbers, starts = np.unique(near.indices, return_index=True)
-        ends = [*starts[1:].tolist(), len(near.indices)]
-        stretches = zip(numbers.tolist(), starts.tolist(), ends, strict=True)
-        return [self._rows(number, near.take(slice(start, end))) for number, start, end in stretches]
+        hits = self._rows(near)
+        return hits.take(np.argsort(hits.parts, kind="stable"))
+
+    def _rows(self, near: Near) -> Hits:
+        """The rows that have some vectors, those of each part in their order; the vectors ascend by part."""
+        found: list[Hits] = []
+        whole: list[Hits] = []
+        vectors = [np.empty(0, np.int64)]
+        ends = np.flatnonzero(np.diff(near.indices, append=-1)) + 1
+        for start, end in pairwise([0, *ends.tolist()]):
+            number, some = int(near.indices[start]), near.take(slice(start, end))
+            aim, index = _Aim.at(self._scope.parts[number], self._wanted), self._indices[number]
+            if id(index) in self._whole and index.postings is not None:
+                hits, places = aim.about(number, index.postings, some)
+                whole.append(hits)
+                vectors.append(places + start)
+            else:
+                found.append(aim.hits(number, index.expand(some.numbers, some.distances, aim.k, aim.choice)))
+        return join([_few_of_each(join(whole), np.concatenate(vectors), self._depth.alike), *found])
 
     def _together(self) -> list[Near]:
         """What the days without a filter have, by the number of the part."""
@@ -135,12 +152,6 @@ class _Search:
         parts = np.array([self._whole.get(id(index), -1) for index in together.indices])
         near = together.near(self._query, self._depth, parts >= 0)
         return [replace(near, indices=parts[near.indices])]
-
-    def _rows(self, number: int, near: Near) -> Hits:
-        """The rows of a part that have some vectors, the nearest first."""
-        aim = _Aim.at(self._scope.parts[number], self._wanted)
-        found = self._indices[number].expand(near.numbers, near.distances, aim.k, aim.choice)
-        return aim.hits(number, found)
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,15 @@ class _Aim:
         alike = k if wanted.alike is None else min(wanted.alike + more, k)
         return cls(k, Choice(near, part.chosen, alike), wanted, None if apart is None else apart.row)
 
+    def about(self, number: int, postings: Postings, near: Near) -> tuple[Hits, NDArray[np.int64]]:
+        """In no order, the rows of a whole part that may be wanted of some vectors, and the place of that of each."""
+        rows, places = rows_about(postings, near.numbers, self.choice)
+        if self.apart_from is not None:
+            kept = rows != self.apart_from
+            rows, places = rows[kept], places[kept]
+        numbers = np.full(len(rows), number)
+        return Hits(numbers, rows, self.choice.near.gaps(rows), near.distances[places]), places
+
     def hits(self, number: int, found: Neighbours) -> Hits:
         """What was found in the part with a number."""
         gaps = self.choice.near.gaps(found.rows)
@@ -170,6 +190,13 @@ class _Aim:
         if self.apart_from is not None:
             hits = hits.take(hits.rows != self.apart_from)
         return hits.first(self.wanted.k)
+
+
+def _few_of_each(hits: Hits, vectors: NDArray[np.int64], alike: int) -> Hits:
+    """Hits by vector, those of the same one by nearness in time, of each at most so many."""
+    order = np.lexsort((hits.gaps, vectors))
+    ordered = vectors[order]
+    return hits.take(order[np.arange(len(order)) - ordered.searchsorted(ordered) < alike])
 
 
 def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], wanted: Wanted) -> Hits:
@@ -226,7 +253,7 @@ def exact_distances(
     for number in np.unique(hits.parts).tolist():
         vectors = scope.index_of(number, index, queries)
         if vectors is not None:
-            here, model_id = hits.parts == number, vectors.spec.model_id
+            here, model_id = np.flatnonzero(hits.parts == number), vectors.spec.model_id
             distances[here] = vectors.distances(queries[model_id], hits.rows[here])
             groups[here] = models.index(model_id)
     return distances, common_ranks(distances, groups, np.array([sizes[model_id] for model_id in models]))

@@ -129,6 +129,12 @@ def expand(postings: Postings, vectors: NDArray[np.int64], k: int, choice: Choic
     return _in_order(np.concatenate([rows, *more]), np.concatenate([places, more_places]), k, choice)
 
 
+def rows_about(postings: Postings, vectors: NDArray[np.int64], choice: Choice) -> RowsOfVectors:
+    """As `expand` where all rows are wanted, in no order: of each vector `choice.alike` nearest in time, and others."""
+    starts, counts = _near_in_time(postings, postings.stretches(vectors), choice)
+    return postings.rows_in(starts, counts), np.repeat(np.arange(len(counts)), counts)
+
+
 def _in_order(rows: NDArray[np.int64], places: NDArray[np.int64], k: int, choice: Choice) -> RowsOfVectors:
     """The first k or more of rows that are all wanted, those of each vector ascending; as `expand`."""
     counts = np.bincount(places)
@@ -156,11 +162,15 @@ def _near_in_time(postings: Postings, stretches: RowsOfVectors, choice: Choice) 
     starts, counts = stretches
     if not choice.near.ascending:
         return stretches
-    now = np.searchsorted(choice.near.time_ns, choice.near.moment_ns)
+    many = np.flatnonzero(counts > 2 * choice.alike).tolist()
+    if not many:
+        return stretches
+    # Of the type of the rows: of another one, each would be converted first.
+    now = np.uint32(choice.near.time_ns.searchsorted(choice.near.moment_ns))
     starts, ends = starts.copy(), starts + counts
-    for number in np.flatnonzero(counts > 2 * choice.alike).tolist():
+    for number in many:
         start, end = int(starts[number]), int(ends[number])
-        place = start + int(np.searchsorted(postings.order[start:end], now))
+        place = start + int(postings.order[start:end].searchsorted(now))
         starts[number], ends[number] = max(place - choice.alike, start), min(place + choice.alike, end)
     return starts, ends - starts
 
