@@ -20,6 +20,7 @@ _NOVEL = re.compile(
     r"""\b(?:
     (?:what|anything|something|everything)(?:'s|\s(?:is|was|has\sbeen|happened|that\s(?:is|was)))?
         \s(?:so\s|really\s)?(?:new|novel|unusual|strange|odd|different|out\sof\sthe\sordinary)
+    |that\s(?:is|was|are|were)\s(?:so\s|really\s)?(?:new|novel|unusual|strange|odd|different)
     |never\s(?:been\s)?seen(?:\sbefore)?|not\sseen\sbefore|for\sthe\sfirst\stime|unlike\s(?:any|every)thing
     |anomal(?:y|ies|ous)|novelt(?:y|ies)|unusual\s(?:events|behaviou?r|activity|traffic)
     |(?:qué|que|algo|todo\slo)\s(?:hay\sde\s|hubo\sde\s|fue\s|es\s)?
