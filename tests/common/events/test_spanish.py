@@ -44,6 +44,7 @@ def make(tmp_path: Path) -> Callable[[str], Glossary]:
         ("archivos compartidos", "SMB file share"),
         ("túnel DNS hacia 203.0.113.9", "tunnel DNS to 203.0.113.9"),
         ("correos de fulanito-7", "mail fulanito-7"),
+        ("¿quién nos escaneó desde fuera hoy?", "who scan inbound from outside"),
     ],
 )
 def test_spanish_is_understood(spanish: str, english: str) -> None:
