@@ -250,7 +250,7 @@ def exact_distances(
     distances = np.full(len(hits.rows), np.inf, np.float32)
     groups = np.zeros(len(hits.rows), np.int64)
     models, sizes = list(queries), scope.rows_of(index)
-    for number in np.unique(hits.parts).tolist():
+    for number in np.flatnonzero(np.bincount(hits.parts)).tolist():
         vectors = scope.index_of(number, index, queries)
         if vectors is not None:
             here, model_id = np.flatnonzero(hits.parts == number), vectors.spec.model_id

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.common.days.columns import ADDRESS_BYTES
 from services.rag.entities import address_text
 from services.rag.pattern_tables import PatternTable, merge_tables
 from services.rag.scope import iso_time
@@ -77,14 +79,15 @@ class Patterns:
     def count(self, scope: Scope) -> int:
         """How many patterns there are among all events that pass."""
         sealed = tuple(p.segment.tables.of(p.view) for p in scope.parts if p.rows is None and p.view.sealed)
-        found = set(self._merge(sealed).numbers) if sealed else set()
+        known = self._merge(sealed).numbers if sealed else {}
+        more: set[str] = set()
         for part in scope.parts:
             if part.rows is not None:
                 codes = np.bincount(np.asarray(part.view.columns["narrative"][part.rows]))
-                found.update(part.view.texts[code] for code in np.flatnonzero(codes).tolist())
+                more.update(part.view.texts[code] for code in np.flatnonzero(codes).tolist())
             elif not part.view.sealed:
-                found.update(part.segment.tables.of(part.view).numbers)
-        return len(found)
+                more.update(part.segment.tables.of(part.view).numbers)
+        return len(known) + len(more - known.keys())
 
     def _tables(self, scope: Scope, narratives: Sequence[str]) -> list[PatternTable]:
         """Tables that together have the events of these narratives that pass; at most one for what never changes."""
@@ -118,7 +121,7 @@ class Patterns:
 def narratives_of(scope: Scope, hits: Hits) -> list[str]:
     """The narrative of each hit."""
     codes = np.zeros(len(hits.rows), np.int64)
-    for number in np.unique(hits.parts).tolist():
+    for number in np.flatnonzero(np.bincount(hits.parts)).tolist():
         here = hits.parts == number
         codes[here] = scope.parts[number].view.columns["narrative"][hits.rows[here]]
     texts = [part.view.texts for part in scope.parts]
@@ -158,14 +161,16 @@ def _hosts(found: Sequence[tuple[Pairs, int, NDArray[np.uint8]]]) -> dict[str, A
 
     Of a narrative whose hosts were cut off somewhere, both their number and their events are the least there can be.
     """
-    total: Counter[bytes] = Counter()
+    total: dict[bytes, int] = {}
     least = 0
     for pairs, number, addresses in found:
         codes, events = pairs.of(number)
-        for code, count in zip(codes.tolist(), events.tolist(), strict=True):
-            total[addresses[code].tobytes()] += count
+        raw = addresses[codes].tobytes()
+        for place, count in enumerate(events.tolist()):
+            address = raw[place * ADDRESS_BYTES : (place + 1) * ADDRESS_BYTES]
+            total[address] = total.get(address, 0) + count
         least = max(least, pairs.cut.get(number, 0))
-    most = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
+    most = nsmallest(NAMED, total.items(), key=lambda item: (-item[1], item[0]))
     return {
         "count": max(len(total), least),
         "at_least": least > 0,

@@ -11,7 +11,7 @@ from services.common.rpc import Deadline
 from services.rag.filters import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class Scope:
         self.snapshot = snapshot
         self._missing: list[dict[str, str]] = []
         self._models: dict[str, set[str]] = {}
+        self._rows: dict[str, dict[str, int]] = {}
         self._unrepeatable: list[str] = []
         self.deadline = bounds.deadline
         self.parts: list[Part] = []
@@ -172,14 +173,15 @@ class Scope:
             if entry["index"] in indices and day in {None, entry["day"]}
         ]
 
-    def rows_of(self, index: str) -> dict[str, int]:
+    def rows_of(self, index: str) -> Mapping[str, int]:
         """How many rows of these parts each model of an index has made."""
-        rows: dict[str, int] = {}
-        for part in self.parts:
-            if index in part.view.indices:
-                model_id = part.view.indices[index].spec.model_id
-                rows[model_id] = rows.get(model_id, 0) + part.count
-        return rows
+        if index not in self._rows:
+            rows = self._rows[index] = {}
+            for part in self.parts:
+                found = part.view.indices.get(index)
+                if found is not None:
+                    rows[found.spec.model_id] = rows.get(found.spec.model_id, 0) + part.count
+        return self._rows[index]
 
     def models_of(self, index: str) -> list[str]:
         """The ids of the models that an index of these parts was made by, each once, in the order of the parts."""
@@ -232,5 +234,5 @@ class Scope:
 def iso_time(time_ns: int) -> str:
     """A time in nanoseconds since 1970 as ISO 8601 in UTC with microseconds."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]  # a quarter of the time of `strftime`
     return f"{moment}.{nanoseconds // 1000:06d}Z"

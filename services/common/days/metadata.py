@@ -179,7 +179,7 @@ class MetadataReader:
 def present(row: Mapping[str, Any] | sqlite3.Row) -> EventFields:
     """The fields of an event as a user sees them: ISO time in UTC, names for numbers."""
     seconds, nanoseconds = divmod(row["time_ns"], 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]  # a quarter of the time of `strftime`
     fields = {name: row[name] for name in row.keys() if name not in ("row", "time_ns", "source")}  # noqa: SIM118 - sqlite3.Row iterates values
     fields["time"] = f"{moment}.{nanoseconds // 1000:06d}Z"
     fields["source"] = SOURCES[row["source"]] if row["source"] < len(SOURCES) else str(row["source"])

@@ -29,7 +29,7 @@ def _day(rng: np.random.Generator, metric: str, form: str, crowds: NDArray[np.fl
     items = int(rng.integers(1, 700))
     vectors = crowds[rng.integers(0, len(crowds), items)]
     vectors = vectors + (rng.random((items, 1)) < 0.7) * rng.normal(0, 0.05, vectors.shape)
-    vectors = np.unique(vectors.astype(np.float32), axis=0)
+    vectors = np.unique(np.asarray(vectors, np.float32), axis=0)
     if metric == "cosine":
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     spec = VectorSpec("attack", "attack@0", DIM, metric)
@@ -70,7 +70,7 @@ def _query(rng: np.random.Generator, days: list[VectorIndex], metric: str) -> ND
     day = days[int(rng.integers(len(days)))]
     query = np.array(day.vectors[int(rng.integers(len(day.vectors)))])
     query = query + np.float32(rng.choice([0.0, 0.05, 5.0])) * rng.normal(size=DIM).astype(np.float32)
-    return query / np.linalg.norm(query) if metric == "cosine" else query
+    return np.asarray(query / np.linalg.norm(query) if metric == "cosine" else query, np.float32)
 
 
 def _brute(query: NDArray[np.float32], days: list[VectorIndex], depth: Depth) -> set[tuple[int, int]]:
