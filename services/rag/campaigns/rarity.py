@@ -81,21 +81,28 @@ def look_around(scope: Scope, addresses: Sequence[bytes], internal: Sequence[Net
 def _meetings(part: Part, numbers: dict[bytes, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each event twice: the host on either side, and whom it met. Hosts that are new get the next numbers."""
     view = part.view
-    of_table = _numbered(view, numbers)
     rows = slice(0, view.rows) if part.rows is None else part.rows
-    src, dst = (of_table[np.asarray(view.columns[side][rows], np.int64)] for side in ("src_ip", "dst_ip"))
+    sides = [np.asarray(view.columns[side][rows], np.int64) for side in ("src_ip", "dst_ip")]
+    used = np.flatnonzero(np.bincount(np.concatenate(sides), minlength=len(view.addresses)))
+    of_table = _numbered(view, used, numbers)
+    src, dst = (of_table[codes] for codes in sides)
     apart = src != dst
     return np.concatenate([src, dst[apart]]), np.concatenate([dst, src[apart]])
 
 
-def _numbered(view: SegmentView, numbers: dict[bytes, int]) -> NDArray[np.int64]:
-    """The number of each address of a segment's table, int64."""
-    raw = np.ascontiguousarray(view.addresses).tobytes()
+def _numbered(view: SegmentView, used: NDArray[np.int64], numbers: dict[bytes, int]) -> NDArray[np.int64]:
+    """The number of each address that rows use, by its place in a segment's table, int64.
+
+    The table may have more: those of other rows, and of an open segment those of later ones.
+    """
+    raw = view.addresses[used].tobytes()
     found = (
         numbers.setdefault(raw[at : at + ADDRESS_BYTES], len(numbers))
         for at in range(0, len(raw), ADDRESS_BYTES)
     )
-    return np.fromiter(found, np.int64, len(view.addresses))
+    of_table = np.zeros(len(view.addresses), np.int64)
+    of_table[used] = np.fromiter(found, np.int64, len(used))
+    return of_table
 
 
 def network_of(addresses: Sequence[bytes]) -> NDArray[np.void]:

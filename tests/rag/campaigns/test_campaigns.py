@@ -187,6 +187,7 @@ def test_sealing_and_later_events_change_only_what_they_should(world: Any, repli
     plan = fill(world)
     before, handlers = ask(replica(world)), replica(world)
     plan.world.write(DAYS[-1], [plan.flow(DAYS[-1], ATTACKER, WEB, "upload") for _ in range(3)])
+    plan.world.write(DAYS[-1], [plan.flow(DAYS[-1], f"198.19.0.{number}", WEB) for number in range(1, 200)])
     again = ask(handlers, as_of=before["receipt"]["as_of"])
     for answer in (before, again):
         del answer["receipt"]["took_ms"]

@@ -16,6 +16,7 @@ from services.rag.campaigns.likeness import Likeness
 from services.rag.campaigns.links import Linker, Union
 from services.rag.campaigns.rarity import Around, look_around, network_of, purities, rarity
 from services.rag.campaigns.sightings import EVENT, Sightings, gather
+from services.rag.filters import Filters
 from services.rag.networks import INTERNAL, addresses_in, parse_networks
 from services.rag.scope import Bounds, Scope
 
@@ -198,6 +199,17 @@ def test_what_was_seen_of_a_host_is_counted_from_all_events(world: Any, follow: 
         assert (seen.events[number], seen.peers[number]) == (len(mine), len(set(mine)))
         share = min(len(mattering) / len(mine), len(set(mattering)) / len(set(mine)))
         assert pure[number] == pytest.approx(share)
+
+
+def test_only_hosts_of_the_time_asked_about_are_counted(world: Any, follow: Any) -> None:
+    """The hosts of a segment's other events do not make a shared one look rarer."""
+    events = world.fill(DAYS[0], 30, sealed=False)
+    times = sorted(event.event_timestamp.ToNanoseconds() for event in events)
+    with follow(world).lease() as snapshot:
+        scope = Scope(snapshot, Bounds(1, Filters(until_ns=times[1])))
+        seen = look_around(scope, [], parse_networks(INTERNAL))
+    flows = [e.network_features for e in events if e.event_timestamp.ToNanoseconds() == times[0]]
+    assert seen.hosts == len({host for flow in flows for host in (flow.source_ip, flow.destination_ip)})
 
 
 def _of(host: str, flows: list[tuple[str, str]]) -> list[str]:
