@@ -34,7 +34,7 @@ class BenignRows:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], NDArray[np.uint8]] = OrderedDict()
+        self._kept: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()  # by the identity of what is seen
         self._bytes = 0
 
     def of(self, part: Part, protocol: int) -> Selection:
@@ -47,18 +47,17 @@ class BenignRows:
         return Selection(view.rows, 0, marks)
 
     def _marks(self, view: SegmentView) -> NDArray[np.bool_]:
-        key = view.day, view.name
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return np.unpackbits(self._kept[key], count=view.rows).view(bool)
+            if view.identity in self._kept:
+                self._kept.move_to_end(view.identity)
+                return np.unpackbits(self._kept[view.identity], count=view.rows).view(bool)
         columns: dict[str, NDArray[Any]] = {name: view.columns[name][: view.rows] for name in _JUDGED}
         marks = clearly_benign(columns, view.texts)
         if view.sealed:
-            self._keep(key, np.packbits(marks))
+            self._keep(view.identity, np.packbits(marks))
         return marks
 
-    def _keep(self, key: tuple[str, str], packed: NDArray[np.uint8]) -> None:
+    def _keep(self, key: str, packed: NDArray[np.uint8]) -> None:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = packed

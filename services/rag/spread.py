@@ -113,7 +113,7 @@ class Spreads:
             AppiaError: an event's bytes are damaged.
         """
         views = [segment.view for segment in snapshot.segments if segment.view.day == day]
-        key = day, tuple((view.name, settled_rows(view)) for view in views)
+        key = day, tuple(map(_settled, views))
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
@@ -136,6 +136,14 @@ def settled_rows(view: SegmentView) -> int:
         return view.rows
     cut = max(view.rows.bit_length() - 4, 0)
     return view.rows >> cut << cut
+
+
+def _settled(view: SegmentView) -> tuple[str, int, int, int]:
+    """Which rows of a segment are read; the time and place of the last tell a day that was written anew."""
+    rows = settled_rows(view)
+    last = slice(max(rows - 1, 0), rows)
+    when, where = (int(view.columns[name][last].sum()) for name in ("time_ns", "position"))
+    return view.name, rows, when, where
 
 
 def _read(day: str, views: Sequence[SegmentView]) -> Spread:

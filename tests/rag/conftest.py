@@ -223,12 +223,21 @@ class World:
             self.seal(day)
         return events
 
+    def forget(self, day: str) -> None:
+        """Close the segments of a day whose folder was removed: what is written next begins anew."""
+        for key in [key for key in self._open if key[0] == day]:
+            self._close(self._open.pop(key))
+
     def close(self) -> None:
         for opened in self._open.values():
-            opened.log.close()
-            opened.columns.close()
-            for writer in opened.vectors.values():
-                writer.close()
+            self._close(opened)
+
+    @staticmethod
+    def _close(opened: _Open) -> None:
+        opened.log.close()
+        opened.columns.close()
+        for writer in opened.vectors.values():
+            writer.close()
 
 
 @pytest.fixture

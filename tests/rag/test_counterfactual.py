@@ -359,3 +359,25 @@ def test_benign_rows_are_those_of_the_events(world: Any, follow: Any) -> None:
                     assert fields["class"] == "BENIGN"
                     assert not fields["fast_triggered"]
                     assert max(fields["overall"], fields["fast"], fields["ml"]) < 0.5
+
+
+def test_a_day_written_anew_is_judged_anew(world: Any, make_world: Any, follow: Any, tmp_path: Path) -> None:
+    """The names of a day's files say nothing about its events: marks of other ones are not taken for theirs."""
+    again = make_world(tmp_path / "again")
+    world.fill(DAY, 60, sealed=True)
+    harmless = again.make(DAY, 90)
+    for event in harmless:
+        event.final_classification, event.fast_detector_triggered = "BENIGN", False
+        event.overall_threat_score = event.fast_detector_score = event.ml_detector_score = 0.1
+        event.threat_category = "NORMAL"
+        event.custom_metadata.clear()
+    again.write(DAY, harmless)
+    again.seal(DAY)
+    marks = BenignRows()
+    for one in (world, again):
+        with follow(one).lease() as snapshot:
+            (part,) = Scope(snapshot, Bounds(1)).parts
+            tcp = np.asarray(part.view.columns["protocol"]) == 6
+            expected = np.flatnonzero(are_benign(part.view, np.arange(part.view.rows)) & tcp)
+            assert marks.of(part, 6).rows.tolist() == expected.tolist()
+    assert len(expected) > 10

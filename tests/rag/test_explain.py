@@ -22,6 +22,7 @@ from services.rag.spread import LEAST, SAMPLE, Spreads, sample_rows, settled_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
     from services.rag.catalog import Catalog, Snapshot
@@ -212,6 +213,20 @@ def test_an_open_day_is_sampled_anew_only_when_it_has_grown(world: Any, follow: 
 def _snapshot(catalog: Catalog) -> Snapshot:
     with catalog.lease() as snapshot:
         return snapshot
+
+
+def test_a_day_written_anew_has_another_spread(
+    world: Any, make_world: Any, follow: Any, tmp_path: Path
+) -> None:
+    """As many events under the same names are not the same events."""
+    again = make_world(tmp_path / "again")
+    again.rng = np.random.default_rng(2)
+    spreads = Spreads()
+    for one in (world, again):
+        one.fill(OLD, 90, sealed=True)
+    with follow(world).lease() as before, follow(again).lease() as after:
+        assert spreads.of(before, OLD) is not spreads.of(after, OLD)
+        assert spreads.of(after, OLD) is spreads.of(after, OLD)
 
 
 def test_samples_are_even_and_in_runs() -> None:
