@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import faiss
 import numpy as np
 
-from services.common.days.vector_lists import Lists, make_lists
+from services.common.days.vector_lists import LEAST_IN_A_LIST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from services.common.days.vector_lists import Lists
     from services.common.days.vectors import Vectors
 
 ROUNDING = 1e-5
 """The share by which a distance of 32-bit floats may be wrong, with room to spare: sums of 384 differ by less."""
-_BLOCK = 16_384
-_ROUNDS = 2
+_BLOCK = 4_096
 
 
 @dataclass(frozen=True)
@@ -37,23 +38,67 @@ class Cover:
     excess: float  # how far the squared length of a vector is from 1 at most
 
 
+def euclidean(query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each of `vectors` (n, dim) is from the query (dim,), float32 (n,), but for rounding."""
+    items, dim = vectors.shape
+    found = np.empty(items, np.float32)
+    if items:
+        distances: Any = faiss.fvec_L2sqr_ny  # type: ignore[attr-defined] # not in its type stubs
+        distances(*map(faiss.swig_ptr, (found, query, vectors)), dim, items)
+    return np.asarray(np.sqrt(found), np.float32)
+
+
 def cover(vectors: Vectors, lists: Lists | None) -> Cover:
     """Cover vectors (items, dim), at least one, by the lists in which they are stored, or by new ones.
 
     The same vectors give the same cover. Blocks for a microsecond a vector, and for decoding them.
     """
-    numbers = None
     if lists is None:
-        lists, numbers = make_lists(np.asarray(vectors), _ROUNDS)
-    starts = lists.starts.astype(np.int64)
+        return _spread(np.ascontiguousarray(vectors, np.float32))
     apart = np.empty(len(vectors), np.float32)
     excess = 0.0
     for start in range(0, len(vectors), _BLOCK):
         places = np.arange(start, min(start + _BLOCK, len(vectors)))
-        here = np.asarray(vectors[places if numbers is None else numbers[places]])
-        excess = max(excess, float(np.abs(np.einsum("ij,ij->i", here, here) - 1.0).max()))
+        here = np.asarray(vectors[start : start + _BLOCK])
+        excess = max(excess, _excess(here))
         here = here - lists.centers[lists.of(places)]
         apart[places] = np.sqrt(np.einsum("ij,ij->i", here, here))
-    radii = np.zeros(len(lists.centers), np.float32)
-    np.maximum.at(radii, lists.of(np.arange(len(vectors))), apart)
-    return Cover(np.asarray(lists.centers), apart, radii, starts, numbers, lists.nprobe, excess)
+    starts = lists.starts.astype(np.int64)
+    return Cover(
+        np.asarray(lists.centers), apart, _largest(apart, starts), starts, None, lists.nprobe, excess
+    )
+
+
+def _spread(vectors: NDArray[np.float32]) -> Cover:
+    """Balls about vectors that are far from each other: the next centre is the vector farthest from those before.
+
+    No other centres give balls of less than half the radius: Gonzalez, Theoretical Computer Science 38, 1985.
+    """
+    items = len(vectors)
+    most = -(-items // LEAST_IN_A_LIST)
+    centers = [0]
+    apart, nearest = euclidean(vectors[0], vectors), np.zeros(items, np.int64)
+    while len(centers) < most and apart.max() > 0:
+        centers.append(int(apart.argmax()))
+        distances = euclidean(vectors[centers[-1]], vectors)
+        nearer = distances < apart
+        nearest[nearer] = len(centers) - 1
+        apart[nearer] = distances[nearer]
+    numbers = np.argsort(nearest, kind="stable")
+    starts = nearest[numbers].searchsorted(np.arange(len(centers) + 1))
+    apart = apart[numbers]
+    return Cover(
+        vectors[centers], apart, _largest(apart, starts), starts, numbers, len(centers), _excess(vectors)
+    )
+
+
+def _largest(apart: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The radius of each ball, float32 (lists,); a list may be empty."""
+    radii = np.zeros(len(starts) - 1, np.float32)
+    full = np.flatnonzero(np.diff(starts))
+    radii[full] = np.maximum.reduceat(apart, starts[full])
+    return radii
+
+
+def _excess(vectors: NDArray[np.float32]) -> float:
+    return float(np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1.0).max())

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 
-from services.common.days.cover import ROUNDING
+from services.common.days.cover import ROUNDING, euclidean
 from services.common.days.fusion import RESOLUTION
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 _SEEDS, _PER_SEED = 64, 4
 """Balls that are looked into first at most, and how many vectors for each row that is wanted."""
-_BLOCK = 65_536
+_BLOCK = 4_096
+"""Vectors that are copied at once: they stay in the processor's cache, and little memory is taken."""
 _MOST_KEPT = 8
 
 
@@ -106,7 +106,7 @@ class Together:
             depth: how many rows are wanted.
             among: (indices,), which to look into.
         """
-        gaps = _euclidean(query, self._centers)
+        gaps = euclidean(query, self._centers)
         if not among.all():
             gaps[~among[self._index_of]] = np.inf
         seeds = self._seeds(gaps, depth.k)
@@ -131,9 +131,7 @@ class Together:
                 break
         return np.sort(some[: int(held.searchsorted(_PER_SEED * k)) + 1])
 
-    def _within(
-        self, gaps: NDArray[np.float32], seeds: NDArray[np.int64], reach: float
-    ) -> NDArray[np.int64]:
+    def _within(self, gaps: NDArray[np.float32], seeds: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
         """The places, ascending, that may be within reach, but for those in the seeds; see `near` for exactness.
 
         A vector is at least as far from the query as the difference of how far both are from the same centre.
@@ -144,7 +142,8 @@ class Together:
         lists = self._enough(np.flatnonzero(near), gaps)
         places = self._places(lists)
         far = np.repeat(gaps[lists], self._sizes[lists])
-        return places[np.abs(far - self._apart[places]) <= reach + far * np.float32(2 * ROUNDING)]
+        kept = np.abs(far - self._apart[places]) <= reach + far * np.float32(2 * ROUNDING)
+        return places.compress(kept)
 
     def _enough(self, lists: NDArray[np.int64], gaps: NDArray[np.float32]) -> NDArray[np.int64]:
         """Of some balls, ascending, those that are enough: of each index the `nprobe` nearest."""
@@ -175,7 +174,7 @@ class Together:
     def _measure(self, query: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
         """How far the vectors in some places, which ascend, are from the query, but for rounding."""
         blocks = [places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK)]
-        measured = [_euclidean(query, self._vectors(block)) for block in blocks]
+        measured = [euclidean(query, self._vectors(block)) for block in blocks]
         return np.concatenate([np.empty(0, np.float32), *measured])
 
     def _exact(self, query: NDArray[np.float32], places: NDArray[np.int64]) -> Near:
@@ -235,13 +234,3 @@ def _rows_in_places(index: VectorIndex, covered: Cover) -> NDArray[np.int32]:
         return np.ones(len(index.vectors), np.int32)
     counts = np.diff(index.postings.starts).astype(np.int32)
     return counts if covered.numbers is None else counts[covered.numbers]
-
-
-def _euclidean(query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far each of `vectors` (n, dim) is from the query (dim,), float32 (n,), but for rounding."""
-    items, dim = vectors.shape
-    found = np.empty(items, np.float32)
-    if items:
-        distances: Any = faiss.fvec_L2sqr_ny  # type: ignore[attr-defined] # not in its type stubs
-        distances(*map(faiss.swig_ptr, (found, query, vectors)), dim, items)
-    return np.asarray(np.sqrt(found), np.float32)

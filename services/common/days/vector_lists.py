@@ -90,7 +90,7 @@ class FaissLists:
             parameters.nprobe = min(parameters.nprobe * WIDEN, self.index.nlist)
 
 
-def make_lists(vectors: NDArray[np.float32], rounds: int = _ROUNDS) -> tuple[Lists, NDArray[np.int64]]:
+def make_lists(vectors: NDArray[np.float32]) -> tuple[Lists, NDArray[np.int64]]:
     """Lists over `vectors` (items, dim), and the order in which these are then numbered, int64 (items,).
 
     Blocks for about a second per hundred thousand vectors of 64 numbers. The same vectors give the same lists.
@@ -99,7 +99,7 @@ def make_lists(vectors: NDArray[np.float32], rounds: int = _ROUNDS) -> tuple[Lis
     count = 1 << max(int(np.log2(max(min(4 * np.sqrt(items), items / LEAST_IN_A_LIST), 1))), 0)
     sample = np.random.default_rng(0).choice(items, min(items, _TRAINED_ON * count), replace=False)
     clustering: Any = faiss.Kmeans(
-        dim, count, niter=rounds, seed=1234, min_points_per_centroid=1, max_points_per_centroid=_TRAINED_ON
+        dim, count, niter=_ROUNDS, seed=1234, min_points_per_centroid=1, max_points_per_centroid=_TRAINED_ON
     )
     clustering.train(vectors[np.sort(sample)])
     centers = np.array(clustering.centroids, np.float32)
