@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.cli.look import Style, Styled
+from services.common.events.known_names import BENIGN_WORDS, PROTOCOL_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 132: "sctp"}
-"""IANA, Assigned Internet Protocol Numbers: those that filters know by name."""
-
 EVENT_COLUMNS = ["time (UTC)", "~from", "~to", "!class", "!category", ">!threat", "!event"]
 
-_HARMLESS = ("benign", "normal", "background")
 _DOUBTFUL = ("suspicious", "unknown")
 _HIGH, _RAISED = 0.8, 0.5
 
@@ -67,7 +64,7 @@ def endpoint(event: Mapping[str, Any], side: str) -> str:
 
 def protocol(event: Mapping[str, Any]) -> str:
     """The protocol by its name, where it has one here."""
-    return str(PROTOCOLS.get(event["protocol"], event["protocol"]))
+    return str(PROTOCOL_NAMES.get(event["protocol"], event["protocol"])).lower()
 
 
 def verdict_cell(text: object) -> Styled:
@@ -75,7 +72,7 @@ def verdict_cell(text: object) -> Styled:
     known = str(text).casefold()
     if not known:
         return Styled("", None)
-    if known in _HARMLESS:
+    if known in BENIGN_WORDS:
         return Styled(text, Style.GOOD)
     return Styled(text, Style.DOUBTFUL if known in _DOUBTFUL else Style.BAD)
 

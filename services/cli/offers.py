@@ -9,12 +9,12 @@ from pathlib import Path
 
 import typer  # noqa: TC002 - typer reads the annotations
 
-from services.cli.event_words import PROTOCOLS
+from services.common.events.known_names import PROTOCOL_NAMES
 
 
 def protocols() -> list[str]:
     """Protocols that have a name here."""
-    return list(PROTOCOLS.values())
+    return [name.lower() for name in PROTOCOL_NAMES.values()]
 
 
 def sources() -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from services.common.days.metadata import SOURCES
 from services.common.days.names import parse_day
 from services.common.errors import UsageError
+from services.common.events.known_names import PROTOCOL_NAMES
 from services.rag.feedback import FEEDBACK
 from services.rag.filters import DAY_NS, DayTime, Filters, Inside, PortRange, ScoreRange
 from services.rag.networks import INTERNAL, parse_network, parse_networks
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_VALUES = 256
 MAX_TEXT = 256
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "icmpv6": 58, "sctp": 132}
+PROTOCOLS = {name.lower(): number for number, name in PROTOCOL_NAMES.items()}
 """Names of protocols by their IANA numbers."""
 SCORES = ("overall", "fast", "ml", "divergence")
 INSIDE = ("src_internal", "dst_internal")

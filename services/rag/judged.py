@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.common.days.sampling import BENIGN_WORDS
+from services.common.events.known_names import BENIGN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.sampling import BENIGN_WORDS
+from services.common.events.known_names import BENIGN_WORDS
 from services.common.feedback.remark import Verdict
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.distinct import Embedded
 from services.common.days.identity import identities
 from services.common.days.vectors import NO_VECTOR
+from services.common.events.known_names import BENIGN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from services.common.days.chunk import Chunk
 
-BENIGN_WORDS = ("benign", "normal", "background")
-"""Classes, categories and labels of harmless traffic, in small letters."""
 _SUSPICIOUS_SCORE = 0.5
 
 

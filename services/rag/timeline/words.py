@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from services.common.events.known_names import PROTOCOL_NAMES
 from services.common.events.profile_words import size_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 NAMED = 3
 """Services that a sentence names."""
 
@@ -34,7 +34,7 @@ _THINGS = {
 
 def service_name(protocol: int, port: int, names: Mapping[int, str]) -> str:
     """What people call a destination port: "SSH (TCP port 22)"; of protocols without ports the protocol."""
-    spoken = PROTOCOLS.get(protocol, f"protocol {protocol}")
+    spoken = PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
     if not port:
         return spoken
     where = f"{spoken} port {port}"
