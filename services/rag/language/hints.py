@@ -57,7 +57,7 @@ _TOPICS = (
     (r"lateral\w*|admin\w* shares?|pivot\w*|pass the hash|worms?|gusanos?", r"lateral\w*|worm"),
     (r"ransom\w*|extor\w*|secuestro\w*", r"ransom\w*"),
     (r"normal\w*|ordinary|harmless|benign\w*|legit\w*|inofensiv\w*|sin peligro", r"benign|normal"),
-    (r"malicious|hostile|malicios\w*|attack\w*|ataque\w*|atacan\w*", r"malicious"),
+    (r"malicious|hostile|malicios\w*|attack\w*|ataque\w*|ataca\w*|ataco", r"malicious"),
 )
 _COMPILED = tuple((re.compile(rf"\b(?:{asked})\b"), re.compile(named)) for asked, named in _TOPICS)
 

@@ -70,15 +70,16 @@ SERVICES = {
 }
 """By the name shown: the destination ports, those of vocabulary.toml where it has them, and how people call it."""
 
+_BEGINS = r"(?:(?<![\w.-])|(?<=\bnon-))"  # what "non-" excludes is told then
 _SERVER = r"(?: (?:servers?|services?|ports?|traffic|hosts?))?"
 _SERVIDOR = r"(?:(?:el |los )?(?:servidor(?:es)?|servicio|trafico|puerto) (?:de |del )?)?"
 _NAMES = tuple(SERVICES)
 _SERVICE = re.compile(
-    rf"(?<![\w.-]){_SERVIDOR}(?:{'|'.join(f'(?P<s{i}>{SERVICES[name][1]})' for i, name in enumerate(_NAMES))})"
+    rf"{_BEGINS}{_SERVIDOR}(?:{'|'.join(f'(?P<s{i}>{SERVICES[name][1]})' for i, name in enumerate(_NAMES))})"
     rf"{_SERVER}(?![\w-]|\.\w|:/)"
 )
 _PROTOCOL = re.compile(
-    rf"(?<![\w.-])(?P<name>{'|'.join(PROTOCOLS)})(?: (?:protocol|traffic|packets|protocolo|paquetes))?(?![\w-])"
+    rf"{_BEGINS}(?P<name>{'|'.join(PROTOCOLS)})(?: (?:protocol|traffic|packets|protocolo|paquetes))?(?![\w-])"
 )
 _NUMBER = r"\d{1,5}(?![\w.:%/]*\d)"
 _RANGE = rf"{_NUMBER}(?: ?(?:-|to|through|a|hasta) ?{_NUMBER})?"

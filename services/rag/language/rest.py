@@ -16,8 +16,10 @@ _ASKING_WORDS = """
     con cual cuales cualquier dame de del donde el en es esta estas este estos evento eventos fue fueron ha haber han
     hay hubo la las lo los me muestra muestrame mostrar nuestra nuestro o para paso pasado pero por que quiero quien se
     son su sus todas todo todos trafico un una unas unos ver y busca buscar a al alerta alertas
+    hace hacen hizo hicieron haciendo cuantos cuantas
 """
 _ASKING = frozenset(_ASKING_WORDS.split())
+_HOW_MANY = ["how", "many"]
 # Alone they ask for everything that the filters let through.
 _EMPTY_WORDS = "activity actividad connection connections conexion conexiones data datos"
 _EMPTY = _ASKING | frozenset(_EMPTY_WORDS.split())
@@ -30,7 +32,7 @@ def rest_of(text: str, plain_text: str) -> str:
     if all(word in _EMPTY for word in plain_words):
         return ""
     first, last = 0, len(words)
-    while plain_words[first] in _ASKING:
+    while plain_words[first] in _ASKING or plain_words[max(first - 1, 0) : first + 1] == _HOW_MANY:
         first += 1
     while plain_words[last - 1] in _ASKING:
         last -= 1

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from services.rag.language.addresses import read_addresses
 from services.rag.language.detectors import read_detectors
+from services.rag.language.exclusion import (
+    blanked,
+    excluded_at,
+    excluding_clauses,
+    is_listed,
+    without_denied,
+)
 from services.rag.language.hints import hints_of, read_techniques
 from services.rag.language.moments import EARLIEST
 from services.rag.language.names import read_names
@@ -34,10 +41,7 @@ _READERS: tuple[Reader, ...] = (
     read_addresses, read_ports, read_thresholds, read_detectors, read_techniques, read_names, read_times, read_places,
     read_protocols, read_services,
 )  # fmt: skip
-_NOT = re.compile(
-    r"(?<!\w)(?:not|except|excluding|without|no|other than|apart from|but not|sin|excepto|salvo|menos|que no)"
-    r"(?: (?:from|to|on|in|at|over|by|the|via|de|desde|a|en|el|la|por)){0,3} ?$"
-)
+_EXCLUDES = "is no filter: filters choose, and exclude nothing"
 # What joins a phrase to the words before it, and means nothing without it.
 _JOINT = re.compile(
     r"(?:(?<!\w)(?:and|but|at|on|in|of|over|via|through|against|towards?|to|from|with|for|by|using|the|our|an?|"
@@ -69,17 +73,21 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     draft = Draft(whole, language_of(shown, whole), now, facts)
     for reader in _READERS:
         readings = list(reader(draft))
-        taken += [_doubt(whole, reading) for reading in readings]
+        taken += [_Taken(reading, reading.note, reading.start) for reading in readings]
         draft = draft.without(readings)
-    filters, used, notes = _together(shown, sorted(taken, key=lambda one: one.reading.start))
-    left = _left(whole, used)
+    in_order = _doubted(whole, sorted(taken, key=lambda one: one.reading.start))
+    filters, used, notes = _together(shown, in_order)
+    excluded = [(one.start, one.reading.stop) for one in in_order if one.doubt == _EXCLUDES]
+    left = blanked(_left(whole, used), excluded)
+    clauses = list(excluding_clauses(left))
+    left = blanked(left, clauses)
     return Understood(
         language=draft.language,
         parts=tuple(_part(shown, reading) for reading in used),
         filters=filters,
         rest=rest_of(shown, left),
-        hints=hints_of(left, (*facts.categories, *facts.classes)),
-        notes=notes,
+        hints=hints_of(without_denied(left), (*facts.categories, *facts.classes)),
+        notes=(*notes, *(f"'{shown[start:stop]}' {_EXCLUDES}." for start, stop in clauses)),
     )
 
 
@@ -92,11 +100,17 @@ class _Taken:
     start: int  # where the phrase of the doubt begins
 
 
-def _doubt(whole: str, reading: Reading) -> _Taken:
-    no = _NOT.search(whole, 0, reading.start) if reading.filters else None
-    if no:
-        return _Taken(reading, "is no filter: filters choose, and exclude nothing", no.start())
-    return _Taken(reading, reading.note, reading.start)
+def _doubted(whole: str, taken: Iterable[_Taken]) -> list[_Taken]:
+    """Readings in the order of the text; those that the text excludes are doubted."""
+    doubted: list[_Taken] = []
+    for one in taken:
+        reading = one.reading
+        start = excluded_at(whole, reading.start) if reading.filters else None
+        before = doubted[-1] if doubted else None
+        if start is None and before and before.doubt == _EXCLUDES:
+            start = reading.start if is_listed(whole[before.reading.stop : reading.start]) else None
+        doubted.append(one if start is None else _Taken(reading, _EXCLUDES, start))
+    return doubted
 
 
 def _together(shown: str, taken: Iterable[_Taken]) -> tuple[dict[str, Any], list[Reading], tuple[str, ...]]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from services.rag.language.understanding import Facts
 SET = read_question_set()
 NOW = SET.questions[0].now_ns
 FACTS = SET.facts
+YESTERDAY = {"since": "2026-11-19T00:00:00Z", "until": "2026-11-20T00:00:00Z"}
 # Every word of the set, and what stands at the borders of the rules.
 WORDS = (
     " ".join(question.text for question in SET.questions)
@@ -165,6 +167,51 @@ def test_what_cannot_be_a_filter_is_said(text: str, filters: set[str], notes: tu
     understood = understand(text, NOW, FACTS)
     assert set(understood.filters) == filters
     assert understood.notes == notes or len(understood.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("text", "filters", "rest", "phrase"),
+    [
+        ("udp traffic that isn't dns", {"protocol": ["udp"]}, "", "that isn't dns"),
+        ("tráfico udp que no sea dns", {"protocol": ["udp"]}, "", "que no sea dns"),
+        ("udp except dns and ntp", {"protocol": ["udp"]}, "", "except dns"),
+        ("non-tcp traffic", {}, "", "non-tcp traffic"),
+        ("malicious traffic except port scans", {}, "malicious", "except port scans"),
+        ("ataques que no sean escaneos, ayer", YESTERDAY, "ataques", "que no sean escaneos"),
+        ("malicious, not from 10.0.0.5", {}, "malicious", "not from 10.0.0.5"),
+    ],
+)
+def test_what_is_excluded_is_neither_a_filter_nor_looked_for(
+    text: str, filters: dict[str, Any], rest: str, phrase: str
+) -> None:
+    """To look for what somebody does not want would rank it first."""
+    understood = understand(text, NOW, FACTS)
+    assert (dict(understood.filters), understood.rest) == (filters, rest)
+    assert understood.notes[0] == f"'{phrase}' is no filter: filters choose, and exclude nothing."
+    assert not any("scan" in hint.casefold() for hint in understood.hints)
+
+
+@pytest.mark.parametrize(
+    "text", ["connected without sending data", "SYN no answer", "sin respuesta", "no data not answered"]
+)
+def test_what_did_not_happen_is_looked_for(text: str) -> None:
+    """Narratives tell what was left out, so such words are no exclusion."""
+    understood = understand(text, NOW, FACTS)
+    assert understood.rest == text
+    assert not understood.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("qué hizo 10.0.0.5 ayer", ""),
+        ("how many attacks were there yesterday?", "attacks"),
+        ("¿cuántos ataques hubo ayer?", "ataques"),
+    ],
+)
+def test_asking_words_are_not_looked_for(text: str, rest: str) -> None:
+    """Verbs and numbers that only ask meet no sentence by chance."""
+    assert understand(text, NOW, FACTS).rest == rest
 
 
 def test_two_phrases_of_one_filter_are_joined() -> None:
