@@ -16,6 +16,8 @@ from services.common.rpc import NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from google.protobuf.descriptor import Descriptor
+
     from services.common.days.view import SegmentView
     from services.rag.catalog import Snapshot
 
@@ -92,6 +94,20 @@ def whole_event(place: Place) -> dict[str, Any]:
     position = int(place.view.columns["position"][place.row])
     event = NetworkSecurityEvent.FromString(place.view.events.payload(position))
     try:
-        return dict(MessageToDict(event, preserving_proto_field_name=True))
+        return _in_order(MessageToDict(event, preserving_proto_field_name=True), event.DESCRIPTOR)
     except (ValueError, SerializeToJsonError):
         return {"text_format": text_format.MessageToString(event)}
+
+
+def _in_order(fields: dict[str, Any], kind: Descriptor) -> dict[str, Any]:
+    """The fields of a message with the keys of its maps sorted: protobuf has them in another order in each process."""
+    ordered = {}
+    for name, value in fields.items():
+        inner = kind.fields_by_name[name].message_type
+        if inner and inner.GetOptions().map_entry:
+            ordered[name] = dict(sorted(value.items()))
+        elif inner and isinstance(value, list):
+            ordered[name] = [_in_order(one, inner) if isinstance(one, dict) else one for one in value]
+        else:
+            ordered[name] = _in_order(value, inner) if inner and isinstance(value, dict) else value
+    return ordered
