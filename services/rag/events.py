@@ -16,8 +16,6 @@ from services.common.rpc import NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from google.protobuf.descriptor import Descriptor
-
     from services.common.days.view import SegmentView
     from services.rag.catalog import Snapshot
 
@@ -99,9 +97,12 @@ def whole_event(place: Place) -> dict[str, Any]:
         return {"text_format": text_format.MessageToString(event)}
 
 
-def _in_order(fields: dict[str, Any], kind: Descriptor) -> dict[str, Any]:
-    """The fields of a message with the keys of its maps sorted: protobuf has them in another order in each process."""
-    ordered = {}
+def _in_order(fields: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """The fields of a message with the keys of its maps sorted: protobuf has them in another order in each process.
+
+    `kind` is its descriptor, of which there are several classes.
+    """
+    ordered: dict[str, Any] = {}
     for name, value in fields.items():
         inner = kind.fields_by_name[name].message_type
         if inner and inner.GetOptions().map_entry:
