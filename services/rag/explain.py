@@ -95,7 +95,7 @@ class Explainer:
         named = None if others is None else [find_event(snapshot, other) for other in others]
         scope = Scope(snapshot, bounds, EVENT_INDICES)
         asked = self._ask(scope, place)
-        places = self._nearest(snapshot, event_id, bounds) if named is None else named
+        places = self._nearest(scope, event_id, bounds) if named is None else named
         change = what_if(scope, asked.subject, self.searcher.queries.models, (self.benign, asked.spread))
         spread = asked.spread
         return {
@@ -117,11 +117,12 @@ class Explainer:
         spread = self.spreads.of(scope.snapshot, place.view.day)
         return _Asked(Subject(place, measure([place])[0]), queries, near, spread)
 
-    def _nearest(self, snapshot: Snapshot, event_id: str, bounds: Bounds) -> list[Place]:
+    def _nearest(self, scope: Scope, event_id: str, bounds: Bounds) -> list[Place]:
         """The nearest event of each of the patterns that `similar` would give, in that order."""
-        groups = self.searcher.similar_patterns(snapshot, event_id, FUSED, bounds)["groups"]
-        views = {(segment.view.day, segment.view.name): segment.view for segment in snapshot.segments}
-        best = [group["examples"][0] for group in groups]
+        answer = self.searcher.similar_patterns(scope.snapshot, event_id, FUSED, bounds)
+        _note_lacks(scope, answer["receipt"])
+        views = {(segment.view.day, segment.view.name): segment.view for segment in scope.snapshot.segments}
+        best = [group["examples"][0] for group in answer["groups"]]
         return [Place(views[event["day"], event["segment"]], event["row"]) for event in best]
 
     def _compare(self, asked: _Asked, places: Sequence[Place]) -> list[dict[str, Any]]:
@@ -135,6 +136,15 @@ class Explainer:
             }
             for event, other, place in zip(events, features, places, strict=True)
         ]
+
+
+def _note_lacks(scope: Scope, receipt: Mapping[str, Any]) -> None:
+    """Say of a scope what the receipt of another question about the same days says is missing."""
+    scope.partial |= receipt["partial"]
+    for entry in receipt["missing"]:
+        scope.miss(**entry)
+    for reason in receipt["unrepeatable"]:
+        scope.doubt(reason)
 
 
 def _likeness(asked: _Asked, other: Place) -> dict[str, dict[str, Any]]:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from services.common.days.fusion import FusionWeights
-from services.common.errors import UsageError
+from services.common.errors import AppiaError, UsageError
 from services.common.events.feature_list import FEATURES
 from services.common.events.features import column_of, extract
-from services.common.rpc import Deadline, NotFound
+from services.common.rpc import Deadline, NotFound, RequestError
 from services.rag.deltas import MOST_DELTAS, Measured, compare
 from services.rag.explain import DEPTH, Explainer, Near
 from services.rag.feature_words import comparative, name_of, value_text
 from services.rag.protocol import OPERATIONS
+from services.rag.queries import Queries
 from services.rag.scope import Bounds
 from services.rag.searcher import Searcher
 from services.rag.spread import LEAST, SAMPLE, Spreads, sample_rows, settled_rows, signed_log, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
@@ -213,6 +217,47 @@ def test_an_open_day_is_sampled_anew_only_when_it_has_grown(world: Any, follow: 
 def _snapshot(catalog: Catalog) -> Snapshot:
     with catalog.lease() as snapshot:
         return snapshot
+
+
+@dataclass(frozen=True)
+class _Looks(Deadline):
+    """A deadline that is near from the n-th look at it."""
+
+    n: int = 0
+    looked: Iterator[int] = field(default_factory=count)
+
+    @property
+    def is_near(self) -> bool:
+        return next(self.looked) >= self.n
+
+
+class _NoModels:
+    """A store without models: events are compared by the vectors that they have."""
+
+    def rows(self, model_id: str) -> Any:
+        raise AppiaError(f"The model {model_id} is not here.")
+
+    texts = windows = rows
+
+
+def test_a_search_for_the_nearest_that_was_cut_short_is_told(catalog: Catalog) -> None:
+    """Whenever the time ends, others that may not be the nearest are not passed off as these."""
+    explainer = Explainer(Searcher(Queries(_NoModels()), FusionWeights()))
+    with catalog.lease() as snapshot:
+        event_id = snapshot.segments[0].view.events.fetch([0])[0]["event_id"]
+
+        def asked(deadline: Deadline) -> dict[str, Any]:
+            answer = explainer.explain(snapshot, event_id, None, Bounds(3, deadline=deadline))
+            answer["receipt"].pop("took_ms")
+            return answer
+
+        whole, partial = asked(SOON), 0
+        for looks in range(6, 40):
+            with suppress(RequestError):
+                answer = asked(_Looks(n=looks))
+                assert answer["receipt"]["partial"] or answer == whole, looks
+                partial += answer["receipt"]["partial"]
+    assert partial > 3
 
 
 def test_a_day_written_anew_has_another_spread(

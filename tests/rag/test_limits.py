@@ -16,6 +16,7 @@ from services.common.settings import load_settings
 from services.rag.arguments import parse_filters
 from services.rag.catalog import Catalog
 from services.rag.limits import refuse_future
+from services.rag.protocol import OPERATIONS, PING
 from services.rag.scope import NOT_SEARCHED
 from services.rag.settings import RagSettings
 
@@ -160,6 +161,53 @@ def test_nothing_at_all_is_a_refusal(world: Any, three_days: Any, looks: int) ->
     with pytest.raises(RequestError, match="time for this request is over") as refused:
         three_days["similar"](args, Looks(n=looks))
     assert refused.value.code == "deadline"
+
+
+EVERY_QUESTION: Mapping[str, dict[str, Any]] = {
+    "similar": {"k": 30, "event_id": ""},
+    "search": {"text": "many packets to a web server", "k": 30},
+    "hybrid": {"entity": "192.168.10.5", "text": "many packets", "k": 30},
+    "explain": {"event_id": ""},
+    "novel": {"days": 2, "percentile": 90, "index": "semantic"},
+    "timeline": {"host": "192.168.10.5"},
+    "campaigns": {"k": 30},
+    "get": {"event_id": ""},
+    "list": {"filters": {"protocol": "tcp"}, "limit": 200},
+    "feedback": {"filters": {"protocol": "tcp"}},
+    "days": {},
+    "stats": {},
+}
+
+
+@pytest.mark.parametrize("op", sorted(OPERATIONS.keys() - {PING}))
+def test_an_answer_is_whole_or_says_that_it_is_not(world: Any, three_days: Any, op: str) -> None:
+    """Whenever the time ends: a question is refused, or says that it was not finished, or is answered as ever."""
+    args = dict(EVERY_QUESTION[op])
+    if "event_id" in args:
+        args["event_id"] = next(iter(world.events))
+    whole = _plain(three_days[op](dict(args), SOON))
+    told = 0
+    for looks in range(40):
+        try:
+            answer = _plain(three_days[op](dict(args), Looks(n=looks)))
+        except RequestError as refused:
+            if refused.code != "deadline":
+                raise
+            continue
+        receipt = answer["receipt"]
+        assert receipt["partial"] is (not receipt["repeatable"])
+        if receipt["partial"]:
+            assert receipt["missing"] or any("time" in reason for reason in receipt["unrepeatable"])
+            told += 1
+        else:
+            assert answer == whole
+    assert told or op in {"get", "days", "stats", "feedback"}
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
+    answer["receipt"].pop("took_ms")
+    answer.pop("replica", None)
+    return answer
 
 
 @pytest.mark.parametrize(("seconds", "reserve_s"), [(0.001, 0.02), (1.0, 0.1), (10.0, 0.5), (600.0, 0.5)])
