@@ -46,7 +46,10 @@ def make(tmp_path: Path) -> Callable[[str], Glossary]:
         ("correos de fulanito-7", "mail fulanito-7"),
         ("¿quién nos escaneó desde fuera hoy?", "who scan inbound from outside"),
         ("¿Quién atacó la máquina?", "who attacked host"),
-        ("equipo interno hablando con muchos destinos nuevos", "host internal talking with many destination new"),
+        (
+            "equipo interno hablando con muchos destinos nuevos",
+            "host internal talking with many destination new",
+        ),
     ],
 )
 def test_spanish_is_understood(spanish: str, english: str) -> None:
