@@ -141,7 +141,8 @@ class _Search:
                 whole.append(hits)
                 vectors.append(places + start)
             else:
-                found.append(aim.hits(number, index.expand(some.numbers, some.distances, aim.k, aim.choice)))
+                nearest_rows = index.expand(some.numbers, some.distances, aim.k, aim.choice)
+                found.append(aim.hits(number, index, nearest_rows))
         return join([_few_of_each(join(whole), np.concatenate(vectors), self._depth.alike), *found])
 
     def _together(self) -> list[Near]:
@@ -170,8 +171,10 @@ class _Aim:
         times = cast("NDArray[np.int64]", part.view.columns["time_ns"])
         near = Nearness(times, wanted.moment_ns, ascending=part.view.sealed)
         more = int(apart is not None)  # the event itself may be among those found
-        k = wanted.k + more
-        alike = k if wanted.alike is None else min(wanted.alike + more, k)
+        k, alike = wanted.k + more, wanted.k + more
+        if wanted.alike is not None:
+            # One more of each vector is at most as many again.
+            k, alike = wanted.k * (1 + more) + more, min(wanted.alike + more, alike)
         return cls(k, Choice(near, part.chosen, alike), wanted, None if apart is None else apart.row)
 
     def about(self, number: int, postings: Postings, near: Near) -> tuple[Hits, NDArray[np.int64]]:
@@ -183,12 +186,15 @@ class _Aim:
         numbers = np.full(len(rows), number)
         return Hits(numbers, rows, self.choice.near.gaps(rows), near.distances[places]), places
 
-    def hits(self, number: int, found: Neighbours) -> Hits:
-        """What was found in the part with a number."""
+    def hits(self, number: int, index: VectorIndex, found: Neighbours) -> Hits:
+        """What was found in the part with a number, in its index."""
         gaps = self.choice.near.gaps(found.rows)
         hits = Hits(np.full(len(found.rows), number), found.rows, gaps, found.distances)
         if self.apart_from is not None:
             hits = hits.take(hits.rows != self.apart_from)
+            if self.wanted.alike is not None and index.codes is not None:
+                begins = np.diff(index.codes[hits.rows].astype(np.int64), prepend=-1) != 0
+                hits = _few_of_each(hits, begins.cumsum(), self.wanted.alike)
         return hits.first(self.wanted.k)
 
 
@@ -205,7 +211,7 @@ def nearest_in(part: Part, number: int, asked: tuple[VectorIndex, Vectors], want
     aim = _Aim.at(part, wanted)
     query = queries[vectors.spec.model_id]
     near = vectors.search(query, aim.k, aim.choice.near, part.chosen, aim.choice.alike)
-    return aim.hits(number, near)
+    return aim.hits(number, vectors, near)
 
 
 def rows_with(
@@ -216,7 +222,7 @@ def rows_with(
     aim = _Aim.at(part, wanted)
     distances = vectors.measure(queries[vectors.spec.model_id], np.asarray(vectors.vectors[items]))
     order = np.argsort(distances, kind="stable")
-    return aim.hits(number, vectors.expand(items[order], distances[order], aim.k, aim.choice))
+    return aim.hits(number, vectors, vectors.expand(items[order], distances[order], aim.k, aim.choice))
 
 
 def merge(models: Sequence[Found], k: int) -> Hits:

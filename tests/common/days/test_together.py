@@ -27,9 +27,8 @@ FORMS = ("plain", "lists", "own", "fp16")
 def _day(rng: np.random.Generator, metric: str, form: str, crowds: NDArray[np.float32]) -> VectorIndex:
     """Vectors about the same crowds as on other days, some of them exactly those of other days; rows share them."""
     items = int(rng.integers(1, 700))
-    vectors = crowds[rng.integers(0, len(crowds), items)]
-    vectors = vectors + (rng.random((items, 1)) < 0.7) * rng.normal(0, 0.05, vectors.shape)
-    vectors = np.unique(np.asarray(vectors, np.float32), axis=0)
+    apart = (rng.random((items, 1)) < 0.7) * rng.normal(0, 0.05, (items, DIM))
+    vectors = np.unique(crowds[rng.integers(0, len(crowds), items)] + apart.astype(np.float32), axis=0)
     if metric == "cosine":
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     spec = VectorSpec("attack", "attack@0", DIM, metric)
