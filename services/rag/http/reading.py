@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from services.common.rpc import MAX_DEADLINE_MS, MAX_REQUEST, RequestError
@@ -11,7 +13,7 @@ from services.rag.protocol import Kind
 from services.rag.schemas import FILTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 TIMEOUT = "timeout_s"
 DEFAULT_TIMEOUT_S, SLOW_TIMEOUT_S = 10.0, 120.0
 """Seconds that an answer is waited for where the request does not say; longer for the questions that are slow."""
+_PASSED_OVER, _PASSED_OVER_S = 32 << 20, 2.0  # bytes and seconds of a body that is too large
 _LEAST_TIMEOUT_S, _MOST_TIMEOUT_S = 0.05, MAX_DEADLINE_MS / 1000
 
 
@@ -31,14 +34,27 @@ async def read_body(request: Request) -> dict[str, Any]:
         RequestError: it is too large, or no such object.
     """
     raw = bytearray()
-    async for chunk in request.stream():
+    chunks = request.stream()
+    async for chunk in chunks:
         raw += chunk
         if len(raw) > MAX_REQUEST:
+            await _pass_over(chunks)
             raise RequestError("too_large", f"The body is over the limit of {MAX_REQUEST} bytes.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if raw and kind != "application/json":
         raise RequestError("media_type", "The header Content-Type must be application/json.")
     return _object(bytes(raw)) if raw.strip() else {}
+
+
+async def _pass_over(chunks: AsyncIterator[bytes]) -> None:
+    """Read what is left, and forget it: many clients see why a body is refused only when they have sent all of it."""
+    left = _PASSED_OVER
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PASSED_OVER_S):
+            async for chunk in chunks:
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 def _object(raw: bytes) -> dict[str, Any]:

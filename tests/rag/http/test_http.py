@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import socket
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,8 +141,17 @@ def test_other_mistakes_are_one_sentence_too(served: Any) -> None:
     assert served.get("/v1/stats", headers={"Host": "localhost:1234"}).status_code == 200
 
 
-def test_ten_megabytes_are_refused_early(served: Any) -> None:
-    """The body is not read to its end."""
+def test_ten_megabytes_are_refused_in_a_sentence(served: Any) -> None:
+    """A client that sends all before it reads gets the sentence too, not a connection that was reset."""
+    head = {"Content-Type": "application/json", "Connection": "close"}
+    with closing(HTTPConnection(served.url.removeprefix("http://"), timeout=20)) as raw:
+        raw.request("POST", "/v1/search", b"x" * (10 << 20), head)
+        answer = raw.getresponse()
+        assert (answer.status, b"65536 bytes" in answer.read()) == (413, True)
+
+
+def test_ten_megabytes_are_not_waited_for(served: Any) -> None:
+    """A body that does not come to its end is refused."""
     address, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((address, int(port)), timeout=20) as raw:
         head = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
