@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 KIND = "rag"
 _RETRY_S = 0.1
+_SHARE = 0.3
+"""Of the time in all, one replica has this at least: who allows a minute does so because the question takes longer."""
 # What another replica may answer better; any other refusal would be the same everywhere.
-_PASSING = ("unavailable", "internal", "busy")
+_PASSING = ("unavailable", "internal", "busy", "deadline")
 
 
 class Replicas(Protocol):
@@ -172,7 +174,8 @@ class Asking:
             connection = self._connections[entry.address] = RpcClient(self._context, entry.address)
         started = time.monotonic()
         question.next_try = started + question.patience.hedge_s
-        left_s = question.until - started
+        # What the replica is told is how long it is waited for: then an answer that is cut short comes in time.
+        left_s = min(question.until - started, question.patience.per_try_s)
         if left_s > 0:
             request_id = connection.send(question.op, question.args, left_s)
             question.tries.append(_Try(entry, connection, request_id, started))
@@ -216,5 +219,5 @@ def _patience_for(op: str, patience: Patience) -> Patience:
     """A question that may take many seconds is waited for, and not given to a second replica as well."""
     operation = OPERATIONS.get(op)
     if operation is None or not operation.slow:
-        return patience
+        return replace(patience, per_try_s=max(patience.per_try_s, _SHARE * patience.overall_s))
     return replace(patience, per_try_s=patience.overall_s, hedge_s=patience.overall_s)

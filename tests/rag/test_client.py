@@ -7,16 +7,19 @@ import os
 import random
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
 
 from services.common.errors import AppiaError
+from services.common.logs import make_logger
 from services.common.registry.files import FileRegistry
 from services.common.registry.known import KnownSet
-from services.common.rpc import Request, pack_request
+from services.common.rpc import Deadline, Request, pack_request
 from services.common.rpc_client import RpcRefused, RpcTimeout
+from services.common.rpc_server import RpcServer, RpcSettings
 from services.rag.client import KIND, Client, FixedReplicas, Patience
 
 if TYPE_CHECKING:
@@ -138,6 +141,39 @@ def test_a_replica_that_hangs_is_passed_by(world: Any, start_replica: Any, conte
             assert [client.stats()["rows"] for _ in range(20)] == [20] * 20
     finally:
         os.kill(replicas[0].process.pid, signal.SIGCONT)
+
+
+def test_an_answer_that_is_cut_short_comes_while_it_is_waited_for(context: Context) -> None:
+    """A replica is told how long it is waited for, not how long the question may take in all: it answers by then."""
+
+    def slow(_args: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+        while not deadline.is_near:
+            time.sleep(0.01)
+        return {"partial": True}
+
+    server = RpcServer(context, RpcSettings("tcp://127.0.0.1:*"), {"search": slow}, make_logger("test"))
+    server.start()
+    try:
+        patience = Patience(overall_s=4.0, per_try_s=0.5, hedge_s=0.1)
+        with Client(FixedReplicas([server.endpoint]), context, patience) as client:
+            began = time.monotonic()
+            assert client.search("port scan") == {"partial": True}
+            assert time.monotonic() - began < 2
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(("overall_s", "told_s"), [(2.0, 2.0), (10.0, 3.0), (60.0, 18.0)])
+def test_who_allows_more_time_is_answered_later(context: Context, overall_s: float, told_s: float) -> None:
+    """Of a minute one replica may take 18 s; 3 s, or all there are, where less is allowed."""
+    handlers = {"search": lambda _, deadline: {"left_s": deadline.at - time.monotonic()}}
+    server = RpcServer(context, RpcSettings("tcp://127.0.0.1:*"), handlers, make_logger("test"))
+    server.start()
+    try:
+        with Client(FixedReplicas([server.endpoint]), context, Patience(overall_s=overall_s)) as client:
+            assert told_s - 1 < client.search("port scan")["left_s"] <= told_s
+    finally:
+        server.stop()
 
 
 def test_a_stopping_replica_finishes_and_the_client_goes_on(
