@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ _COLUMNS = (
 )
 _SELECT = f"SELECT {_COLUMNS} FROM events JOIN narratives ON narratives.id = narrative WHERE row IN "  # noqa: S608
 _SQLITE_VARIABLES = 900
+_SEALED = "mode=ro&immutable=1"
 
 EventFields = dict[str, Any]
 
@@ -129,10 +131,8 @@ class MetadataReader:
 
     def __init__(self, path: Path, *, immutable: bool) -> None:
         """Open the database read-only; `immutable` for a sealed day (SQLite then takes no locks)."""
-        flags = "mode=ro&immutable=1" if immutable else "mode=ro"
-        self._db = sqlite3.connect(
-            f"file:{path}?{flags}", uri=True, check_same_thread=False, isolation_level=None
-        )
+        flags = _SEALED if immutable else "mode=ro"
+        self._db = sqlite3.connect(_uri(path, flags), uri=True, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA cache_size=-256")
 
@@ -176,6 +176,11 @@ class MetadataReader:
         self._db.close()
 
 
+def _uri(path: Path, flags: str) -> str:
+    """A database as SQLite takes it, in whatever folder: `?`, `#` and `%` would else begin something else."""
+    return f"file:{quote(str(path))}?{flags}"
+
+
 def present(row: Mapping[str, Any] | sqlite3.Row) -> EventFields:
     """The fields of an event as a user sees them: ISO time in UTC, names for numbers."""
     seconds, nanoseconds = divmod(row["time_ns"], 1_000_000_000)
@@ -189,5 +194,5 @@ def present(row: Mapping[str, Any] | sqlite3.Row) -> EventFields:
 
 def check_database(path: Path) -> Iterable[str]:
     """What SQLite's own check says against the database at `path`; empty when it is whole."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
+    with closing(sqlite3.connect(_uri(path, _SEALED), uri=True)) as db:
         return [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
