@@ -7,6 +7,7 @@ beyond a counter after a crash is cut off when the file is opened again, and wri
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,16 +64,22 @@ class SegmentLogReader:
     def __init__(self, names: OpenNames) -> None:
         """Open no file yet."""
         self._names = names
+        self._opening = threading.Lock()
         self._files: dict[int, LogReader] = {}
 
     def event(self, position: int) -> bytes | None:
         """The event at `position`; None when the log is damaged there."""
         number = position >> FILE_SHIFT
-        file = self._files.get(number)
-        if file is None:
-            file = self._files.setdefault(number, LogReader(self._names.log(number)))
+        file = self._files.get(number) or self._open(number)
         record = file.record(position & ((1 << FILE_SHIFT) - 1))
         return record.payload if record is not None and record.type == EVENT else None
+
+    def _open(self, number: int) -> LogReader:
+        """The file with a number; by one thread at a time, for one that nobody keeps would stay open."""
+        with self._opening:
+            if number not in self._files:
+                self._files[number] = LogReader(self._names.log(number))
+            return self._files[number]
 
     def close(self) -> None:
         """Close the files."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +64,37 @@ def test_an_open_segment_is_read_while_it_is_written(
     assert [view.events.payload(p) for p in view.columns["position"].tolist()] == payloads
     assert all(view.indices[name].rows == 300 for name in EVENT_INDICES)
     assert reader.view() is view
+
+
+def test_a_log_that_many_ask_for_at_once_is_opened_once(
+    state: StateNames,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
+    read_open: Callable[..., OpenSegmentReader],
+) -> None:
+    """Workers that answer side by side read by one file, which is closed with the segment: none stays open."""
+    payloads = make_payloads(8)
+    names = state.day(DAY).segment(1)
+    write_segment(names, payloads)
+    for _ in range(20):
+        reader, together = read_open(names), Barrier(8)
+        view = reader.view()
+
+        def read(row: int, view: SegmentView = view, together: Barrier = together) -> bytes:
+            together.wait(10)
+            return view.events.payload(int(view.columns["position"][row]))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(read, range(8))) == payloads
+        reader.close()
+        assert not [path for path in Path("/proc/self/fd").iterdir() if _leads_to(path, names.log(1))]
+
+
+def _leads_to(link: Path, path: Path) -> bool:
+    try:
+        return link.readlink() == path.resolve()
+    except FileNotFoundError:
+        return False
 
 
 def test_an_index_that_is_ahead_of_the_metadata_shows_no_more_than_these(
