@@ -91,9 +91,9 @@ def test_a_replica_answers_words(world: Any, start_replica: Any, models: Path) -
     endpoint = start_replica(world.state.root, models=str(models)).ready()["endpoint"]
     with zmq.Context() as context, Client(FixedReplicas([endpoint]), context) as client:
         narrative = client.get(events[0].event_id)["fields"]["narrative"]
-        answer = client.search(narrative, k=5)
-    assert answer["hits"][0]["narrative"] == narrative
-    assert answer["hits"][0]["score"] == pytest.approx(1.0, abs=1e-3)
+        answer = client.search(narrative, k=5, by="meaning", parse=False)
+    assert answer["groups"][0]["narrative"] == narrative
+    assert answer["groups"][0]["score"] == pytest.approx(1.0, abs=1e-3)
     assert answer["receipt"]["models"] == {"semantic": [semantic.model_id]}
 
 
