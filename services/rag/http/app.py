@@ -87,10 +87,11 @@ class Api:
         self, request: Request, args: Mapping[str, Any], page: dict[str, Any], limit: int | None
     ) -> AsyncIterator[str]:
         """Page after page, all as of the first."""
-        as_of, sent = page["receipt"]["as_of"], 0
+        as_of, sent, lacks = page["receipt"]["as_of"], 0, dict[str, Any]()
         while True:
             yield "".join(_line(event) for event in page["events"])
             sent += len(page["events"])
+            lacks = _lacks(lacks, page["receipt"])
             left = MAX_K if limit is None else limit - sent
             if page["next"] is None or left < 1:
                 break
@@ -101,7 +102,20 @@ class Api:
                 # The status line has gone long ago: the last line says that the list is not whole.
                 yield _line({"problem": json.loads(bytes(problem_of(error).body))})
                 return
-        yield _line({"receipt": page["receipt"], "next": page["next"], "events": sent})
+        yield _line({"receipt": {**page["receipt"], **lacks}, "next": page["next"], "events": sent})
+
+
+def _lacks(before: Mapping[str, Any], receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pages so far say that they lack: each thing once."""
+    several = {
+        name: [*before.get(name, ()), *(one for one in receipt[name] if one not in before.get(name, ()))]
+        for name in ("missing", "unrepeatable")
+    }
+    return {
+        **several,
+        "partial": before.get("partial", False) or receipt["partial"],
+        "repeatable": before.get("repeatable", True) and receipt["repeatable"],
+    }
 
 
 def _line(document: Mapping[str, Any]) -> str:
