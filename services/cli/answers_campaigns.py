@@ -22,10 +22,11 @@ def show_campaigns(answer: Mapping[str, Any]) -> None:
         print_prose(_none(answer))
     if answer["found"] > len(campaigns):
         print_prose(f"shown are {len(campaigns)} of {counted(answer['found'], 'campaign')}")
-    print_prose(
-        f"{counted(answer['events'], 'event')} looked at, in {counted(answer['patterns'], 'pattern')}; "
-        f"{answer['alone']:,} of these linked to nothing"
+    looked_at = f"{counted(answer['events'], 'event')} looked at, in {counted(answer['patterns'], 'pattern')}"
+    alone = (
+        f"{answer['alone']:,} of these linked to nothing" if answer["alone"] else "each is linked to another"
     )
+    print_prose(f"{looked_at}; {alone}" if answer["patterns"] else looked_at)
 
 
 def _show_one(number: int, campaign: Mapping[str, Any]) -> None:

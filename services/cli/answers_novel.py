@@ -35,7 +35,9 @@ def show_novel(answer: Mapping[str, Any]) -> None:
         for number, group in enumerate(groups, 1):
             print_prose(f"{number}: {group['narrative']}", *_before(group))
     else:
-        print_prose("Nothing was as unlike everything before.")
+        print_prose(
+            "Nothing was as unlike everything before." if answer["judged"] else "No event passes the filters."
+        )
     if answer["patterns"] > len(groups):
         print_prose(f"shown are {len(groups)} of {counted(answer['patterns'], 'pattern')}")
     print_prose(*(_measure(judged, answer["percentile"]) for judged in answer["judged"]))

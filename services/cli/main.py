@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,9 @@ def make_app() -> typer.Typer:
     return app
 
 
+_EXTRA = re.compile(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)")
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; says what was wrong in one line on standard error."""
     try:
@@ -113,6 +117,9 @@ def _wrong_use(wrong: typer.TyperException) -> int:
         return 2
     command = context.command_path if context is not None else "appia"
     sentence = " ".join(wrong.format_message().split()).replace("Value error, ", "")
+    extra = _EXTRA.fullmatch(sentence)
+    if extra and context is not None and "text" in context.params:
+        sentence = f"Put the text in quotes: '{extra[1]}' came as words of their own"
     say(f"{sentence.rstrip('.')}: see `{command} --help`.")
     return wrong.exit_code
 

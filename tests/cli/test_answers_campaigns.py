@@ -66,3 +66,10 @@ def test_no_campaign_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """In all, and of an event."""
     assert shown(capsys, campaigns=[], found=0)[0] == "No campaign was found."
     assert shown(capsys, campaigns=[], found=0, event={})[0] == "The event is linked to nothing else."
+
+
+def test_what_is_linked_to_nothing_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """In words a person would say."""
+    assert shown(capsys, alone=0)[-1] == "1,300 events looked at, in 9 patterns; each is linked to another"
+    assert shown(capsys, alone=2)[-1] == "1,300 events looked at, in 9 patterns; 2 of these linked to nothing"
+    assert shown(capsys, events=0, patterns=0, alone=0)[-1] == "0 events looked at, in 0 patterns"

@@ -82,6 +82,8 @@ def test_a_first_day_and_nothing_new_are_said(capsys: pytest.CaptureFixture[str]
     told = capsys.readouterr().out
     assert told.startswith("Nothing was as unlike everything before.\n")
     assert "no distance is unusual enough" in told
+    show_novel(ANSWER | {"groups": [], "patterns": 0, "judged": []})
+    assert capsys.readouterr().out == "No event passes the filters.\n"
 
 
 def test_hostile_fields_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,11 @@ WRONG_USE = [
     ("search scan --min-score high", "Invalid value for '--min-score'"),
     ("search scan --to 2026-13-01 --endpoint tcp://127.0.0.1:1", "'2026-13-01' is not a day"),
     ("search scan --registry redis://here --state x", "The registry 'redis://here' is not known"),
+    (
+        "search port scan from outside",
+        "Put the text in quotes: 'scan from outside' came as words of their own",
+    ),
+    ("ask who scanned us?", "Put the text in quotes: 'scanned us?' came as words of their own"),
     ("ask", "Missing argument 'TEXT'"),
     ("ask scan", "which state directory?"),
     ("similar", "Missing argument 'EVENT_ID|IP[@DAY]'"),
