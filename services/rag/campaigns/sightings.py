@@ -1,7 +1,8 @@
 """Sightings: the events that matter of one day that are the same in words and come from one host.
 
 They are what campaigns are linked from. A flood with forged senders must not make a sighting of each: where a narrative
-of a day has more than `MOST_SOURCES` sources it is told apart by destination, and where these are as many not at all.
+of a day has more than `MOST_SOURCES` sources only those that have much of it are sightings of their own; the rest is
+told apart by destination, and where these are as many not at all.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ def _keys(table: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         table["day"].astype(np.int64) << _DAY_BITS | table["narrative"], return_inverse=True
     )
     few_src, few_dst = (_has_few(patterns, table[side]) for side in ("src", "dst"))
+    few_src |= _is_much(patterns, table["src"])
     host = np.where(few_src, table["src"], np.where(few_dst, table["dst"], 0)).astype(np.int64)
     return patterns.astype(np.int64) << _HOST_BITS | host << 1 | few_src, few_src
 
@@ -177,6 +179,12 @@ def _has_few(patterns: NDArray[np.int64], hosts: NDArray[np.int64]) -> NDArray[n
     pairs = np.unique(patterns << _DAY_BITS | hosts)
     counts = np.bincount(pairs >> _DAY_BITS, minlength=int(patterns.max(initial=-1)) + 1)
     return np.asarray(counts[patterns] <= MOST_SOURCES)
+
+
+def _is_much(patterns: NDArray[np.int64], hosts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each event whether its host has so much of its pattern that at most `MOST_SOURCES` hosts can."""
+    _, pairs, events = np.unique(patterns << _DAY_BITS | hosts, return_inverse=True, return_counts=True)
+    return np.asarray(events[pairs] * MOST_SOURCES >= np.bincount(patterns)[patterns])
 
 
 def _grouped(

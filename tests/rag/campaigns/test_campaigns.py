@@ -270,6 +270,18 @@ def test_forged_senders_are_one_pattern(world: Any, replica: Any) -> None:
     assert found["alone"] == 6
 
 
+def test_forged_senders_do_not_hide_who_sends_most(world: Any, replica: Any) -> None:
+    """Whoever has a sixty-fourth of the events of a flood stays a source, and what else it did is linked to that."""
+    plan = Plan(world)
+    flood = [plan.flow(DAYS[0], ATTACKER, WEB, "flood", size=40) for _ in range(20)]
+    forged = [plan.flow(DAYS[0], f"198.18.{number}.1", WEB, "flood", size=40) for number in range(200)]
+    world.write(DAYS[0], [*flood, *forged, plan.flow(DAYS[0], ATTACKER, "10.0.2.7", "probe")])
+    found = ask(replica(world))
+    assert (found["patterns"], found["alone"]) == (3, 1)
+    (campaign,) = found["campaigns"]
+    assert (sources(campaign), campaign["count"]) == ({ATTACKER}, 21)
+
+
 def test_very_many_patterns_are_bounded(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more patterns than are linked the newest stay, and the receipt names the days of the others."""
     whole = known.ask()
