@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from services.rag.arguments import MAX_TEXT, MAX_VALUES
@@ -35,13 +36,13 @@ _SPANISH = {"maliciosas?": "malicious", "maliciosos?": "malicious", "benign[oa]s
 def read_names(draft: Draft) -> Iterator[Reading]:
     """Names that follow a word for what they are. A name alone is none."""
     known = {
-        "class": draft.facts.classes,
-        "category": draft.facts.categories,
-        "tags": draft.facts.tags,
-        "node": draft.facts.nodes,
+        "class": _Names(draft.facts.classes),
+        "category": _Names(draft.facts.categories),
+        "tags": _Names(draft.facts.tags, exact=True),
+        "node": _Names(draft.facts.nodes, exact=True),
     }
     # People do not tell final classes from threat categories.
-    fallback = {"class": {"category": draft.facts.categories}, "category": {"class": draft.facts.classes}}
+    fallback = {"class": {"category": known["category"]}, "category": {"class": known["class"]}}
     left = draft
     for key, names in known.items():
         found = [
@@ -54,7 +55,7 @@ def read_names(draft: Draft) -> Iterator[Reading]:
     yield from _nodes(left)
 
 
-def _named(text: str, lead: re.Match[str], known: Mapping[str, Sequence[str]]) -> Reading | None:
+def _named(text: str, lead: re.Match[str], known: Mapping[str, _Names]) -> Reading | None:
     """The longest run of words after the lead that names something in one of the fields, the first that has it."""
     words: list[re.Match[str]] = []
     stop = lead.end()
@@ -63,22 +64,54 @@ def _named(text: str, lead: re.Match[str], known: Mapping[str, Sequence[str]]) -
         stop = word.end()
     for count in range(len(words), 0, -1):
         for key, names in known.items():
-            chosen = _matching([word[1] for word in words[:count]], names, exact=key in {"tags", "node"})
+            chosen = names.said_by([word[1] for word in words[:count]])
             if chosen:
                 sentence = f"{_SHOWN[key]} {' or '.join(chosen)}"
                 return Reading(lead.start(), words[count - 1].end(), {key: chosen}, sentence)
     return None
 
 
-def _matching(words: Sequence[str], names: Iterable[str], *, exact: bool) -> list[str]:
-    """The names that the words say: as they are; where none does, those that have each of the words."""
-    usable = [name for name in names if 0 < len(name) <= MAX_TEXT and "*" not in name]
-    joined = "".join(_PARTS.findall(" ".join(words)))
-    same = [name for name in usable if joined and "".join(name_words(name)) == joined]
-    if same or exact:
-        return same[:MAX_VALUES]
-    wanted = [_english(part) for word in words for part in _PARTS.findall(word)]
-    return [name for name in usable if wanted and set(wanted) <= set(name_words(name))][:MAX_VALUES]
+class _Names:
+    """The names of one field by their words: there may be thousands, and a question may speak of names again and again.
+
+    An `exact` one has to be said with all its words.
+    """
+
+    def __init__(self, names: Iterable[str], *, exact: bool = False) -> None:
+        self._names = names
+        self._exact = exact
+
+    def said_by(self, words: Sequence[str]) -> list[str]:
+        """The names that the words say: as they are; where none does, those that have each of the words."""
+        same = self._by_all.get("".join(_PARTS.findall(" ".join(words))), [])
+        if same or self._exact:
+            return same[:MAX_VALUES]
+        wanted = {_english(part) for word in words for part in _PARTS.findall(word)}
+        having = [self._by_word.get(word, {}) for word in wanted]
+        fewest = min(having, key=len, default={})
+        return [name for name in fewest if all(name in some for some in having)][:MAX_VALUES]
+
+    @cached_property
+    def _words(self) -> Mapping[str, Sequence[str]]:
+        return {
+            name: name_words(name) for name in self._names if 0 < len(name) <= MAX_TEXT and "*" not in name
+        }
+
+    @cached_property
+    def _by_all(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, words in self._words.items():
+            if words:
+                found.setdefault("".join(words), []).append(name)
+        return found
+
+    @cached_property
+    def _by_word(self) -> Mapping[str, dict[str, None]]:
+        found: dict[str, dict[str, None]] = {}
+        for name, words in self._words.items():
+            for word in words:
+                found.setdefault(word, {})[name] = None
+        return found
 
 
 def _english(word: str) -> str:
@@ -95,7 +128,9 @@ def _nodes(draft: Draft) -> Iterator[Reading]:
     for name in draft.facts.nodes:
         if not re.search(r"[\d_.-]", name) or len(name) < 3 or len(name) > MAX_TEXT or "*" in name:
             continue
-        pattern = rf"\b{_NODE_LEAD} {re.escape(plain(name))}(?![\w-])"
-        match = re.search(pattern, draft.plain)
+        spoken = plain(name)
+        if spoken not in draft.plain:
+            continue
+        match = re.search(rf"\b{_NODE_LEAD} {re.escape(spoken)}(?![\w-])", draft.plain)
         if match:
             yield Reading(*match.span(), {"node": [name]}, f"sensor {name}")

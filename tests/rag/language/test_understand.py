@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.questions import read_question_set
 from services.rag.arguments import parse_filters
+from services.rag.language import names
 from services.rag.language.understand import MAX_CHARACTERS, understand
 from services.rag.language.understanding import Facts
 
@@ -236,3 +237,13 @@ def test_what_was_understood_is_plain() -> None:
         "rest": "port scans",
         "notes": [],
     }
+
+
+def test_many_names_are_read_once_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that speaks of names again and again, over thousands of them, costs no more than one look at each."""
+    looked: list[str] = []
+    monkeypatch.setattr(names, "name_words", lambda name: looked.append(name) or name.split("-"))
+    many = tuple(f"kind-{number}" for number in range(2000))
+    found = understand("class kind 7 at a time " * 40, NOW, Facts(classes=many, categories=many))
+    assert found.filters == {"class": ["kind-7"]}
+    assert len(looked) <= 2 * len(many)
