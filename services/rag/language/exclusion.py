@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from services.rag.language.text import TAKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _TO_BE = r"(?:is|are|was|were|es|son|sea|sean|fue|fueron)"
 _CLEARLY = (
@@ -22,9 +22,10 @@ _NOT = (
 )
 _BEFORE = re.compile(rf"(?<!\w)(?:{_CLEARLY}|{_NOT}){_PLACED}[ -]?$")
 _NEXT = re.compile(rf"(?: ?,)?(?: (?:and|or|nor|y|e|o|u|ni))?{_PLACED} ?")
-# To the end of the clause. Without such a clear word it may be what narratives tell: "without sending data".
-_CLAUSE = re.compile(rf"(?<!\w)(?:{_CLEARLY})(?!\w)[^,.;:?!(){TAKEN}]*[^\s,.;:?!(){TAKEN}]")
-_DENIED = re.compile(r"(?<!\w)(?:not|no|non|isn['\u2019]t|aren['\u2019]t)[ -](?:an? )?\w+")
+# To the end of the clause.
+_CLAUSE = re.compile(
+    rf"(?<!\w)(?:(?P<clearly>{_CLEARLY})|{_NOT})(?!\w)(?P<what>[^,.;:?!(){TAKEN}]*[^\s,.;:?!(){TAKEN}])"
+)
 
 
 def excluded_at(text: str, start: int) -> int | None:
@@ -38,14 +39,15 @@ def is_listed(between: str) -> bool:
     return _NEXT.fullmatch(between) is not None
 
 
-def excluding_clauses(text: str) -> Iterator[tuple[int, int]]:
-    """The clauses that say what is not wanted, from their first character to behind the last one."""
-    return (match.span() for match in _CLAUSE.finditer(text))
+def excluding_clauses(text: str, names_a_kind: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    """The clauses that say what is not wanted, from their first character to behind the last one.
 
-
-def without_denied(text: str) -> str:
-    """The text without words that are denied: "not malicious" does not speak of what is malicious."""
-    return _DENIED.sub(" ", text)
+    Narratives tell what did not happen ("without sending data"), so after "not" and the like only a kind of events is
+    excluded.
+    """
+    for match in _CLAUSE.finditer(text):
+        if match["clearly"] or names_a_kind(match["what"]):
+            yield match.span()
 
 
 def blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -69,6 +69,11 @@ def read_techniques(draft: Draft) -> Iterator[Reading]:
         yield Reading(*match.span(), {"technique": [technique]}, f"ATT&CK technique {technique}")
 
 
+def names_a_kind(plain_text: str) -> bool:
+    """Whether a text speaks of a kind of behaviour, such as scans."""
+    return any(asked.search(plain_text) for asked, _ in _COMPILED)
+
+
 def hints_of(plain_text: str, names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names that a text speaks of most: by their words, and by what people call their topics.
 

@@ -15,9 +15,8 @@ from services.rag.language.exclusion import (
     excluded_at,
     excluding_clauses,
     is_listed,
-    without_denied,
 )
-from services.rag.language.hints import hints_of, read_techniques
+from services.rag.language.hints import hints_of, names_a_kind, read_techniques
 from services.rag.language.moments import EARLIEST
 from services.rag.language.names import read_names
 from services.rag.language.places import read_places
@@ -79,14 +78,15 @@ def understand(text: str, now_ns: int, facts: Facts) -> Understood:
     filters, used, notes = _together(shown, in_order)
     excluded = [(one.start, one.reading.stop) for one in in_order if one.doubt == _EXCLUDES]
     left = blanked(_left(whole, used), excluded)
-    clauses = list(excluding_clauses(left))
+    names = (*facts.categories, *facts.classes)
+    clauses = list(excluding_clauses(left, names_a_kind))
     left = blanked(left, clauses)
     return Understood(
         language=draft.language,
         parts=tuple(_part(shown, reading) for reading in used),
         filters=filters,
         rest=rest_of(shown, left),
-        hints=hints_of(without_denied(left), (*facts.categories, *facts.classes)),
+        hints=hints_of(left, names),
         notes=(*notes, *(f"'{shown[start:stop]}' {_EXCLUDES}." for start, stop in clauses)),
     )
 

@@ -179,6 +179,8 @@ def test_what_cannot_be_a_filter_is_said(text: str, filters: set[str], notes: tu
         ("non-tcp traffic", {}, "", "non-tcp traffic"),
         ("malicious traffic except port scans", {}, "malicious", "except port scans"),
         ("ataques que no sean escaneos, ayer", YESTERDAY, "ataques", "que no sean escaneos"),
+        ("attacks that are not port scans", {}, "attacks", "that are not port scans"),
+        ("ataques que no son escaneos", {}, "ataques", "que no son escaneos"),
         ("malicious, not from 10.0.0.5", {}, "malicious", "not from 10.0.0.5"),
     ],
 )
