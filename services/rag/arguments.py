@@ -34,7 +34,7 @@ _TECHNIQUE = re.compile(r"[Tt][0-9]{4}(\.[0-9]{3})?")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _MINUTE_NS = 60 * 10**9
-_MAX_PORT = 65_535
+MAX_PORT = 65_535
 _FIELDS = {"since": "since_ns", "until": "until_ns", "class": "klass"}
 
 Value = TypeVar("Value")
@@ -147,7 +147,7 @@ def _ports(key: str, value: object) -> PortRange:
         if isinstance(value, (int, str)) and not isinstance(value, bool)
         else None
     )
-    if match is None or max(int(port) for port in match.groups() if port) > _MAX_PORT:
+    if match is None or max(int(port) for port in match.groups() if port) > MAX_PORT:
         raise UsageError(
             f"The filter {key!r} must be a port up to 65535 or a range such as 1000-2000, not {_shown(value)}."
         )

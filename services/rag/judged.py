@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+JUDGED = ("class", "category", "label", "overall")
+"""The columns that decide."""
 SUSPICIOUS_SCORE = 0.5
 """An overall threat score from which an event matters that nobody gave a class."""
 
@@ -24,7 +26,7 @@ def mattering(columns: Mapping[str, NDArray[Any]], texts: Sequence[str]) -> NDAr
     or label that says something else than harmless, or an overall score of `SUSPICIOUS_SCORE` or more.
 
     Args:
-        columns: `class`, `category`, `label` and `overall` of `columns.ROW` by name, each (rows,).
+        columns: those of `columns.ROW` that `JUDGED` names, each (rows,).
         texts: the table that they refer to; only the texts that occur are looked at.
     """
     named, alarming = _texts_that(columns, texts)

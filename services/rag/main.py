@@ -29,6 +29,7 @@ from services.common.registry.port import Entry
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.answers import Tools, answers_with
+from services.rag.asking import KIND
 from services.rag.campaigns.finder import Campaigns
 from services.rag.catalog import Catalog
 from services.rag.enrichment import Enricher
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.common.registry.port import Info
-
-KIND = "rag"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.rag.judged import mattering
+from services.rag.judged import JUDGED, mattering
 from services.rag.numbering import host_numbers, text_numbers
 from services.rag.scope import EVERY_INDEX
 
@@ -32,7 +32,6 @@ MOST_EVENTS = 4_000_000
 """Events that are looked at, 48 bytes each; the days before are left out, and the receipt says so."""
 
 _NAMES = ("category", "label", "class")  # what an event is called, by the first of these that says something
-_JUDGED = ("class", "category", "label", "overall")
 EVENT = np.dtype(
     [
         ("part", "<i4"),  # number of the part of the scope
@@ -129,7 +128,7 @@ def _rows(part: Part, seed: Place | None, *, everything: bool) -> NDArray[np.int
     view = part.view
     rows = np.arange(view.rows, dtype=np.int64) if part.rows is None else part.rows
     if not everything:
-        rows = rows[mattering({name: view.columns[name][rows] for name in _JUDGED}, view.texts)]
+        rows = rows[mattering({name: view.columns[name][rows] for name in JUDGED}, view.texts)]
     if seed is None or seed.view is not view:
         return rows
     alike = np.ones(view.rows, bool)

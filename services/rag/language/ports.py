@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from services.rag.arguments import PROTOCOLS
+from services.rag.arguments import MAX_PORT, PROTOCOLS
 from services.rag.language.text import Reading
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from services.rag.language.text import Draft
 
-MAX_PORT = 65_535
 _WEB = (80, 443, 8000, 8008, 8080, 8081, 8443, 8888)
 # "web" alone stands before attacks, pages and much else.
 _WEB_WORDS = (

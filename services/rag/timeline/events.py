@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.selection import Selection
-from services.rag.judged import mattering
+from services.rag.judged import JUDGED, mattering
 from services.rag.numbering import host_numbers, text_numbers
 from services.rag.scope import EVERY_INDEX, Part
 
@@ -38,7 +38,6 @@ EVENT = np.dtype(
         ("narrative", "<i4"),  # number in `HostEvents.texts`
     ]
 )
-_JUDGED = ("class", "category", "label", "overall")
 _COPIED = {
     "time_ns": "time_ns",
     "dst_port": "port",
@@ -114,5 +113,5 @@ def _table(
     table["peer"] = host_numbers(view.addresses, peers, numbers[0])
     for name in ("class", "narrative"):
         table[name] = text_numbers(view, name, rows, numbers[1])
-    table["matters"] = mattering({name: view.columns[name][rows] for name in _JUDGED}, view.texts)
+    table["matters"] = mattering({name: view.columns[name][rows] for name in JUDGED}, view.texts)
     return table
