@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -89,6 +90,8 @@ class EtcdServer:
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The signal is taken when the process next runs: until then it may still answer.
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def empty(self) -> None:
         shutil.rmtree(self.folder)
