@@ -211,6 +211,13 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: AppiaError) -> Response:
         return problem_of(error, request.url.path)
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, _error: Exception) -> Response:
+        # What it was is for the log only, which the server writes.
+        return problem(
+            "internal", "The service failed to answer; what it printed has the reason.", request.url.path
+        )
+
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:

@@ -1,10 +1,13 @@
-"""A list of many pages tells at its end what any of them lacks."""
+"""What the application itself does with answers, without a replica."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from services.rag.http.app import make_app
 
@@ -38,20 +41,41 @@ class _Pages:
         """Nothing to close."""
 
 
-def test_the_receipt_at_the_end_is_that_of_all_pages() -> None:
+class _Broken:
+    """A client with a fault in its program."""
+
+    async def ask(self, *_: object) -> dict[str, Any]:
+        raise ZeroDivisionError("secret")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_the_receipt_at_the_end_of_a_list_is_that_of_all_pages() -> None:
     """A page that was cut short is not made up for by later ones that were not."""
-    assert _streamed()[-1] == {"receipt": CUT, "next": None, "events": 2}
+    lines = _get(_Pages())[0].splitlines()
+    assert json.loads(lines[-1]) == {"receipt": CUT, "next": None, "events": 2}
 
 
-def _streamed() -> list[dict[str, Any]]:
-    client: Any = _Pages()
-    body = bytearray()
+def test_a_fault_is_a_problem_too() -> None:
+    """What nobody foresaw is answered in the form of all errors, and without what went wrong inside."""
+    body, status = _get(_Broken(), ZeroDivisionError)
+    assert (status, json.loads(body)["code"]) == (500, "internal")
+    assert "secret" not in body
+
+
+def _get(client: Any, fault: type[Exception] | None = None) -> tuple[str, int]:
+    """The body and status of a list; `fault` is what the application then raises for the log of its server."""
+    body, status = bytearray(), 0
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
+        nonlocal status
+        status = message.get("status", status)
         body.extend(message.get("body", b""))
 
-    asyncio.run(make_app(client)(SCOPE, receive, send))
-    return [json.loads(line) for line in body.decode().splitlines()]
+    with nullcontext() if fault is None else pytest.raises(fault):
+        asyncio.run(make_app(client)(SCOPE, receive, send))
+    return body.decode(), status
