@@ -144,18 +144,17 @@ HELLO = (
 )
 
 
-def replies_to(words: list[str], *lines: bytes) -> dict[Any, Any]:
-    """What a server writes for lines on its standard input, by their ids; it ends when they end."""
+def replies_to(words: list[str], *lines: bytes) -> list[dict[str, Any]]:
+    """What a server writes for lines on its standard input; it ends when they end."""
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.writelines(line + b"\n" for line in (*HELLO, *lines))
         process.stdin.flush()
-        replies: dict[Any, Any] = {}
+        replies: list[dict[str, Any]] = []
         for line in process.stdout:
-            reply = json.loads(line)  # whatever else it wrote would not be JSON
-            replies[reply["id"]] = reply
+            replies.append(json.loads(line))  # whatever else it wrote would not be JSON
             if len(replies) == len(lines) + 1:
                 process.stdin.close()
         return replies
@@ -164,7 +163,7 @@ def replies_to(words: list[str], *lines: bytes) -> dict[Any, Any]:
 def test_mistakes_are_one_sentence(replica_at: str, assistant: Any) -> None:
     """Whatever is wrong with a question, the tool says so in the replica's sentence, and serves on."""
     lines = [call(number, op, args) for number, (op, args, _) in enumerate(WRONG, 1)]
-    replies = replies_to([str(APPIA), *assistant(replica_at).words], *lines)
+    replies = {reply["id"]: reply for reply in replies_to([str(APPIA), *assistant(replica_at).words], *lines)}
     for number, (_, _, said) in enumerate(WRONG, 1):
         result = replies[number]["result"]
         (block,) = result["content"]
@@ -175,13 +174,14 @@ def test_mistakes_are_one_sentence(replica_at: str, assistant: Any) -> None:
 
 def test_lines_that_are_no_messages_are_answered_too(replica_at: str, assistant: Any) -> None:
     """What is no JSON, no message or no Unicode gets an error without an id, and the next line is served."""
-    words = [str(APPIA), *assistant(replica_at).words]
-    for line in (b"garbage", b"[]", b'{"id": 3}', b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 20_000):
-        replies = replies_to(words, line)
-        assert replies[None]["error"]["code"] == -32700
-        assert "Unicode" in replies[None]["error"]["message"]
-    after = replies_to(words, b"garbage", call(5, "stats", {}))
-    assert after[5]["result"]["structuredContent"]["rows"] == 100
+    wrong = (b"garbage", b"[]", b'{"id": 3}', b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 20_000)
+    lines = [line for bad in wrong for line in (bad, call(5, "stats", {}))]
+    replies = replies_to([str(APPIA), *assistant(replica_at).words], *lines)
+    errors = [reply["error"] for reply in replies if reply["id"] is None]
+    assert [error["code"] for error in errors] == [-32700] * len(wrong)
+    assert all("Unicode" in error["message"] for error in errors)
+    served = [reply["result"]["structuredContent"]["rows"] for reply in replies if reply["id"] == 5]
+    assert served == [100] * len(wrong)
 
 
 def test_an_unknown_tool_is_an_error_of_the_protocol(replica_at: str, assistant: Any) -> None:
