@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from services.common.days.entity_index import embed_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.common.days.entity_index import EntityIndex
     from services.common.days.view import SegmentView
@@ -53,7 +53,8 @@ class MadeHosts:
 class _Kept:
     made: MadeHosts
     model_id: str
-    rows: tuple[tuple[str, int], ...]  # name and rows of each segment
+    content: tuple[str, ...]  # identity of each segment
+    rows: Mapping[str, int]  # of each segment by its name
     fresh_until: float
 
 
@@ -76,23 +77,22 @@ class HostsOnDemand:
             AppiaError: there is no model for it.
         """
         embedder = self._models.active_profiles()
-        rows = tuple((view.name, view.rows) for view in views)
+        content, rows = tuple(view.identity for view in views), {view.name: view.rows for view in views}
         with self._lock:
             kept = self._kept.get((views[0].day, exact))
             same = kept is not None and kept.model_id == embedder.model_id
-            if kept is not None and same and (kept.rows == rows if exact else self._is_fresh(kept, rows)):
+            if kept and same and (kept.content == content or (not exact and self._is_fresh(kept, rows))):
                 return kept.made
             started = self._monotonic()
             made = MadeHosts(embed_hosts(views, embedder), sum(view.rows for view in views))
             ended = self._monotonic()
             fresh_until = ended + (ended - started) / _SHARE
-            self._keep((views[0].day, exact), _Kept(made, embedder.model_id, rows, fresh_until))
+            self._keep((views[0].day, exact), _Kept(made, embedder.model_id, content, rows, fresh_until))
             return made
 
-    def _is_fresh(self, kept: _Kept, rows: tuple[tuple[str, int], ...]) -> bool:
-        grown = dict(rows)
-        same_segments = all(grown.get(name, -1) >= count for name, count in kept.rows)
-        return rows == kept.rows or (same_segments and self._monotonic() < kept.fresh_until)
+    def _is_fresh(self, kept: _Kept, rows: Mapping[str, int]) -> bool:
+        grown = all(rows.get(name, -1) >= count for name, count in kept.rows.items())
+        return grown and self._monotonic() < kept.fresh_until
 
     def _keep(self, key: tuple[str, bool], kept: _Kept) -> None:
         self._kept[key] = kept

@@ -269,6 +269,27 @@ def test_who_asks_meanwhile_waits_for_one_making(world: Any, follow: Any, small_
     assert hits == [hits[0]] * 4
 
 
+def test_an_open_day_written_anew_has_its_own_hosts(
+    world: Any, make_world: Any, follow: Any, small_entities: Any, tmp_path: Path
+) -> None:
+    """As many events in a segment of the same name are not the same events, and their hosts not the same hosts."""
+    again = make_world(tmp_path / "again")
+    again.rng = np.random.default_rng(2)
+    hosts = HostsOnDemand(
+        small_entities(world).models, lambda: 0.0
+    )  # making takes no time, and is not put off
+    for one in (world, again):
+        one.fill(OPEN, 60, sealed=False)
+    for exact in (False, True):
+        with follow(world).lease() as before, follow(again).lease() as after:
+            first, second, third = (
+                hosts.of([segment.view for segment in snapshot.segments], exact=exact)
+                for snapshot in (before, after, after)
+            )
+        assert first is not second
+        assert second is third
+
+
 @dataclass(frozen=True)
 class _Only:
     """`HostModels` that have one model."""
