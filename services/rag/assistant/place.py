@@ -50,14 +50,15 @@ def parse_place(url: str, *, allow_plain: bool = False) -> Place:
         port = parts.port
     except ValueError:
         raise UsageError(_no_url(url)) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or port == 0 or not _is_host(host):
         raise UsageError(_no_url(url))
     if parts.username is not None or parts.password is not None:
         raise UsageError("The URL of the endpoint has a password in it: put a key into a file instead.")
     if parts.query or parts.fragment:
         raise UsageError("The URL of the endpoint has a query ('?' or '#'): it ends with its path.")
     default = 443 if parts.scheme == "https" else 80
-    place = Place(parts.scheme, parts.hostname, port or default, _chat_path(parts.path), allow_plain)
+    place = Place(parts.scheme, host, port or default, _chat_path(parts.path), allow_plain)
     _refuse_far(place)
     return place
 
@@ -85,6 +86,14 @@ def _refuse_far(place: Place) -> None:
         return
     if not place.may_be_at(place.host):
         raise UsageError(far(place, place.host))
+
+
+def _is_host(name: str) -> bool:
+    """Whether a name can be looked up: one with an empty or an overlong part cannot."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _chat_path(path: str) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.names import day_of, day_start_ns
+from services.common.days.names import NS_PER_DAY, day_of, day_start_ns
 from services.common.errors import UsageError
 from services.rag.arguments import parse_time
 from services.rag.assistant.addresses import addresses_in
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST_DAYS = 366
-_NS_PER_DAY = 86_400_000_000_000
 _NOVEL = re.compile(
     r"""\b(?:
     (?:what|anything|something|everything)(?:'s|\s(?:is|was|has\sbeen|happened|that\s(?:is|was)))?
@@ -73,5 +72,5 @@ def _days(filters: Mapping[str, Any], receipt: Mapping[str, Any]) -> int:
             last = min(last, parse_time("until", filters["until"]) - 1)
     except UsageError:
         return 1
-    days = (day_start_ns(day_of(last)) - day_start_ns(day_of(since))) // _NS_PER_DAY + 1
+    days = (day_start_ns(day_of(last)) - day_start_ns(day_of(since))) // NS_PER_DAY + 1
     return min(max(days, 1), MOST_DAYS)

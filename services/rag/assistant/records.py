@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.events.known_names import PROTOCOL_NAMES
 from services.rag.assistant.hostile import clean
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ WORDS = 400
 EXAMPLES = 3
 CHANGES = 10
 """Changes of a host that are told, the last ones."""
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _example(event: Mapping[str, Any]) -> Example:
         "time": _moment(event["time"]),
         "from": _side(event["src_ip"], event["src_port"]),
         "to": _side(event["dst_ip"], event["dst_port"]),
-        "protocol": _PROTOCOLS.get(event["protocol"], str(event["protocol"])),
+        "protocol": str(PROTOCOL_NAMES.get(event["protocol"], event["protocol"])).lower(),
         "class": clean(event["class"], FIELD),
         "category": clean(event["category"], FIELD),
         "sensor_label": clean(event["label"], FIELD),

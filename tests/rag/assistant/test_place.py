@@ -44,6 +44,8 @@ WRONG = [
     ("ftp://127.0.0.1", "must be a URL such as"),
     ("file:///etc/passwd", "must be a URL such as"),
     ("http://", "must be a URL such as"),
+    ("http://a..b", "must be a URL such as"),
+    (f"http://{'a' * 64}.example", "must be a URL such as"),
     ("http:///v1", "must be a URL such as"),
     ("http://127.0.0.1:0", "must be a URL such as"),
     ("http://127.0.0.1:65536", "must be a URL such as"),
