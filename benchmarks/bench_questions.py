@@ -64,6 +64,7 @@ def _kinds(report: Report, state: Path, count: int) -> dict[str, list[Asked]]:
         "similar, fused": _similar(one),
         "similar, fused, flat": _similar(one, flat=True),
         "similar, attack": _similar(one, index="attack"),
+        "similar, attack, flat": _similar(one, index="attack", flat=True),
         "similar, fused, filtered to 1 %": _similar(one, filtered=True),
         "similar, fused, filtered to 0.1 %": _similar(tenth, filtered=True),
         "similar, attack, filtered to 1 %": _similar(one, filtered=True, index="attack"),
@@ -139,7 +140,7 @@ def _side_by_side(report: Report, state: Path, kinds: Mapping[str, Sequence[Aske
             endpoints = [
                 stack.enter_context(replica(state, number)).endpoint for number in range(1, count + 1)
             ]
-            for kind in ("similar, fused", "similar, attack", "search"):
+            for kind in ("similar, fused", "similar, attack", "similar, attack, flat", "search"):
                 for clients in CLIENTS:
                     load = ask_side_by_side(endpoints, clients, kinds[kind], seconds)
                     figure = {"per_s": round(load.per_s), **percentiles(load.times_ms)}
