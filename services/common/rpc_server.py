@@ -2,7 +2,8 @@
 
     ROUTER --> io thread --> queue (`waiting_limit`) --> workers --> inproc --> io thread --> ROUTER
 
-So a slow request delays no other. When the queue is full a request is answered "busy" at once.
+Operations that are known to be slow have a queue and workers of their own, so they delay no other. When a queue is
+full a request is answered "busy" at once.
 """
 
 from __future__ import annotations
@@ -53,7 +54,17 @@ class RpcSettings:
     bind: str
     workers: int = 4
     waiting_limit: int = 256
+    slow: frozenset[str] = frozenset()  # operations with workers of their own
+    slow_workers: int = 1
     allow_plain: bool = False
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """Requests that wait, and the threads that answer them."""
+
+    jobs: queue.Queue[_Job | None]
+    workers: list[threading.Thread]
 
 
 @dataclass(frozen=True)
@@ -85,20 +96,31 @@ class RpcServer:
         self._handlers = handlers
         self._log = log
         self._prepare = prepare
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(settings.waiting_limit)
+        self._slow = settings.slow
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
         self._socket = listen(context, zmq.ROUTER, settings.bind, _SOCKET_OPTIONS)
         self._replies = context.socket(zmq.PULL)
         self._replies.bind(self._inside)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._io = threading.Thread(target=self._serve, name="rpc-io")
-        self._workers = [
-            threading.Thread(target=self._work, name=f"rpc-{i}") for i in range(settings.workers)
+        self._quick_lane = self._lane("rpc", settings.workers, settings.waiting_limit)
+        slow_workers = settings.slow_workers if settings.slow else 0
+        self._slow_lane = self._lane("rpc-slow", slow_workers, settings.waiting_limit)
+
+    def _lane(self, name: str, workers: int, limit: int) -> _Lane:
+        jobs: queue.Queue[_Job | None] = queue.Queue(limit)
+        threads = [
+            threading.Thread(target=self._work, args=(jobs,), name=f"{name}-{i}") for i in range(workers)
         ]
+        return _Lane(jobs, threads)
+
+    @property
+    def _lanes(self) -> tuple[_Lane, ...]:
+        return self._quick_lane, self._slow_lane
 
     def start(self) -> None:
         """Begin to answer; does not block."""
-        for thread in (self._io, *self._workers):
+        for thread in (self._io, *(worker for lane in self._lanes for worker in lane.workers)):
             thread.start()
 
     def stop(self) -> None:
@@ -136,19 +158,21 @@ class RpcServer:
         return True
 
     def _drain(self) -> None:
-        for _ in self._workers:
-            self._put_stop()
-        while any(worker.is_alive() for worker in self._workers) or self._replies.poll(0):
+        for lane in self._lanes:
+            for _ in lane.workers:
+                self._put_stop(lane.jobs)
+        workers = [worker for lane in self._lanes for worker in lane.workers]
+        while any(worker.is_alive() for worker in workers) or self._replies.poll(0):
             if self._replies.poll(10):
                 self._forward()
         self._replies.close(linger=0)
         self._socket.close(linger=_SEND_PATIENCE_MS)
 
-    def _put_stop(self) -> None:
+    def _put_stop(self, jobs: queue.Queue[_Job | None]) -> None:
         """Queue the order to end behind the requests taken; replies go on while the queue is full."""
         while True:
             try:
-                self._jobs.put(None, timeout=0.01)
+                jobs.put(None, timeout=0.01)
             except queue.Full:
                 if self._replies.poll(0):
                     self._forward()
@@ -160,24 +184,25 @@ class RpcServer:
         try:
             _check_parts(parts)
             request = unpack_request(raw)
-            self._jobs.put_nowait(_Job(envelope, request, Deadline.after(request.deadline_ms / 1000)))
+            lane = self._slow_lane if request.op in self._slow else self._quick_lane
+            lane.jobs.put_nowait(_Job(envelope, request, Deadline.after(request.deadline_ms / 1000)))
         except RequestError as error:
             reply = pack_error(request_id_of(raw), error.code, str(error))
         except queue.Full:
             reply = pack_error(
                 request.id,
                 "busy",
-                f"The service is busy: {self._jobs.maxsize} requests are waiting already; ask again in a moment.",
+                f"The service is busy: {lane.jobs.maxsize} requests are waiting already; ask again in a moment.",
             )
         else:
             return
         self._socket.send_multipart([*envelope[: _MAX_PARTS - 1], reply])
 
-    def _work(self) -> None:
+    def _work(self, jobs: queue.Queue[_Job | None]) -> None:
         self._prepare()
         with self._context.socket(zmq.PUSH) as replies:
             replies.connect(self._inside)
-            while (job := self._jobs.get()) is not None:
+            while (job := jobs.get()) is not None:
                 replies.send_multipart([*job.envelope, self._answer(job)])
             replies.close(linger=-1)
 

@@ -41,6 +41,7 @@ from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
 from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
+from services.rag.protocol import OPERATIONS
 from services.rag.queries import Queries
 from services.rag.searcher import Searcher
 from services.rag.sentences import SentenceBook
@@ -114,7 +115,14 @@ def _search_with_one_thread() -> None:
 
 
 def _rpc_settings(settings: RagSettings) -> RpcSettings:
-    return RpcSettings(settings.bind, settings.workers, settings.waiting, allow_plain=settings.allow_plain)
+    return RpcSettings(
+        settings.bind,
+        settings.workers,
+        settings.waiting,
+        slow=frozenset(name for name, operation in OPERATIONS.items() if operation.slow),
+        slow_workers=settings.slow_workers,
+        allow_plain=settings.allow_plain,
+    )
 
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:

@@ -36,7 +36,18 @@ class RagSettings(ServiceSettings):
         le=MAX_TTL_S,
         description="seconds (3 to 3600) that its entry outlives it",
     )
-    workers: int = Field(4, ge=1, le=64, description="requests answered at the same time, 1 to 64")
+    workers: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="requests answered at the same time, 1 to 64; more replicas do more than more of these",
+    )
+    slow_workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="requests that take many seconds (`novel`, `campaigns`) answered beside them, 1 to 64",
+    )
     waiting: int = Field(
         256, ge=1, le=10_000, description="requests that wait, 1 to 10000; a further one is answered `busy`"
     )

@@ -412,3 +412,26 @@ def test_a_text_that_is_not_utf8_is_refused_by_its_id(context: Context, server: 
         reply = _raw(context, server.endpoint, raw)
         assert reply["id"] == 9
         assert reply["error"] == {"code": "usage", "message": "A text in the request is not valid UTF-8."}
+
+
+def test_slow_operations_have_workers_of_their_own(context: Context, service: Service) -> None:
+    """With more slow requests than may be answered, quick ones are; all slow ones are answered in the end."""
+    settings = RpcSettings("tcp://127.0.0.1:*", workers=1, slow=frozenset({"hold"}), slow_workers=1)
+    made = RpcServer(context, settings, service.handlers(), make_logger("test"))
+    made.start()
+    try:
+        with context.socket(zmq.DEALER) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.connect(made.endpoint)
+            for i in range(3):
+                socket.send(pack_request(Request(i, "hold")))
+            assert service.entered.acquire(timeout=5)
+            for i in range(3, 6):
+                socket.send(pack_request(Request(i, "echo")))
+                assert socket.poll(5000)
+                assert msgpack.unpackb(socket.recv())["id"] == i
+            service.release.set()
+            answered = [msgpack.unpackb(socket.recv())["id"] for _ in range(3) if socket.poll(5000)]
+            assert answered == [0, 1, 2]
+    finally:
+        made.stop()
