@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +41,7 @@ from services.rag.searcher import Searcher
 from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -421,3 +422,45 @@ def start_replica(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def world_class() -> type[World]:
     """For fixtures that last longer than a test."""
     return World
+
+
+@dataclass(frozen=True)
+class CommandServer:
+    """A command that listens over HTTP, in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def end(self) -> int:
+        """Ask it to end, and give its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., CommandServer]]:
+    """Starts `appia WORDS` on a free port of loopback, over the replicas at some endpoints."""
+    started: list[CommandServer] = []
+
+    def start(words: Sequence[str], endpoints: Sequence[str]) -> CommandServer:
+        whom = [word for endpoint in endpoints for word in ("--endpoint", endpoint)]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("APPIA_")}
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "appia"), *words, "--json", *whom],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        started.append(CommandServer(process, json.loads(process.stdout.readline())["url"]))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.end()
+        for stream in (server.process.stdout, server.process.stderr):
+            if stream is not None:
+                stream.close()

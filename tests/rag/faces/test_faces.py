@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 import pytest
@@ -24,9 +22,6 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from services.common.rpc_client import RpcClient, RpcRefused
 from services.rag.client import Client, FixedReplicas
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 APPIA = Path(sys.executable).parent / "appia"
 OLD, OPEN = "2026-01-20", "2026-01-22"
@@ -137,18 +132,12 @@ class Faces:
 
 
 @pytest.fixture
-def faces(world: Any, start_replica: Any) -> Iterator[Faces]:
+def faces(world: Any, start_replica: Any, start_server: Any) -> Faces:
     """A replica with a sealed and an open day, and an HTTP server before it."""
     world.fill(OLD, 30, sealed=True)
     world.fill(OPEN, 20, sealed=False)
     endpoint = start_replica(world.state.root).ready()["endpoint"]
-    words = [str(APPIA), "http", "--port", "0", "--json", "--endpoint", endpoint]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Faces(endpoint, json.loads(process.stdout.readline())["url"])
-        finally:
-            process.send_signal(signal.SIGTERM)
+    return Faces(endpoint, start_server(["http", "--port", "0"], [endpoint]).url)
 
 
 def test_a_mistake_is_the_same_sentence_everywhere(faces: Faces) -> None:

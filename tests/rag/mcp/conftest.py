@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +14,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 APPIA = Path(sys.executable).parent / "appia"
 DAY, OPEN = "2026-01-20", "2026-01-22"
@@ -68,41 +64,7 @@ def replica_at(world: Any, start_replica: Any) -> str:
     return str(start_replica(world.state.root).ready()["endpoint"])
 
 
-@dataclass(frozen=True)
-class Server:
-    """`appia mcp --http` that runs."""
-
-    process: subprocess.Popen[str]
-    url: str
-
-    def end(self) -> int:
-        """Ask it to end, and give its exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
-        return self.process.returncode
-
-
 @pytest.fixture
-def serve_mcp() -> Iterator[Callable[..., Server]]:
+def serve_mcp(start_server: Any) -> Callable[..., Any]:
     """Starts servers over the replicas at some endpoints, on free ports of loopback."""
-    started: list[Server] = []
-
-    def start(*endpoints: str) -> Server:
-        words = [str(APPIA), "mcp", "--http", "0", "--json"]
-        for endpoint in endpoints:
-            words += ["--endpoint", endpoint]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("APPIA_")}
-        process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        assert process.stdout is not None
-        started.append(Server(process, json.loads(process.stdout.readline())["url"]))
-        return started[-1]
-
-    yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.end()
-        for stream in (server.process.stdout, server.process.stderr):
-            if stream is not None:
-                stream.close()
+    return lambda *endpoints: start_server(["mcp", "--http", "0"], endpoints)
