@@ -7,17 +7,15 @@ every run gives the same.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.common import RESULTS, SAMPLE, WEEK, WORK, BenchError, Report
+from benchmarks.common import SAMPLE, WEEK, WORK, BenchError, Report, given_data
 from benchmarks.exact import opened
 from benchmarks.questions import QUESTION_SET, read_question_set
 from benchmarks.stack import Feeding, client_of, endpoints, running_stack, wait_visible
@@ -35,7 +33,9 @@ from services.rag.text_ranking import By, TextWeights
 from services.rag.text_search import TextSearch
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from benchmarks.questions import Asked
     from services.rag.catalog import Snapshot
@@ -66,13 +66,7 @@ WAYS = (
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--models", type=Path, metavar="DIR", help="model store; the user's by default")
-    parser.add_argument("--sample-only", action="store_true", help="no other data than the project's own")
-    parser.add_argument("--out", type=Path, default=RESULTS / "search-quality.json", metavar="FILE")
-    options = parser.parse_args()
+    options = given_data("search-quality", __doc__ or "")
     try:
         _run(options)
     except (BenchError, AppiaError) as error:

@@ -5,13 +5,11 @@ Data sets that are not in `../shared/data` are left out, and the result says so.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common import RESULTS, BenchError, Report
+from benchmarks.common import BenchError, Report, given_data
 from benchmarks.narratives import DATA_SETS, embed_all, exact_texts, read_questions, tell
 from services.cli.store_folder import model_store_folder
 from services.common.embedding.onnx import OnnxSettings, OnnxTexts
@@ -22,6 +20,8 @@ from services.feed.readers.port import LabelMode
 from services.training.sentence_model import agreement, nearest
 
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,13 +34,7 @@ COMPARED = 400
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--models", type=Path, metavar="DIR", help="model store; the user's by default")
-    parser.add_argument("--sample-only", action="store_true", help="no other data than the project's own")
-    parser.add_argument("--out", type=Path, default=RESULTS / "semantic.json", metavar="FILE")
-    options = parser.parse_args()
+    options = given_data("semantic", __doc__ or "")
     try:
         _run(options)
     except (BenchError, AppiaError) as error:

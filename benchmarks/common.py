@@ -95,6 +95,17 @@ def options(name: str, description: str, events: int) -> argparse.ArgumentParser
     return parser
 
 
+def given_data(name: str, description: str) -> argparse.Namespace:
+    """The options of a benchmark over the data sets that are there: `models`, `sample_only` and `out`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--models", type=Path, metavar="DIR", help="model store; the user's by default")
+    parser.add_argument("--sample-only", action="store_true", help="no other data than the project's own")
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", metavar="FILE")
+    return parser.parse_args()
+
+
 def traffic_file(given: Path | None) -> Path:
     """The file that was given, else the week of shared data, else the project's own sample.
 
