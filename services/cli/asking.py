@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -12,11 +11,12 @@ from services.cli.filters import in_options
 from services.cli.options import required_state
 from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
-from services.common.errors import AppiaError, UsageError
+from services.common.errors import UsageError
 from services.common.registry.connect import open_registry
 from services.common.registry.known import KnownSet
 from services.common.rpc_client import RpcRefused
 from services.rag.client import KIND, Client, FixedReplicas, Patience
+from services.rag.connect import Where
 from services.rag.protocol import OPERATIONS
 
 if TYPE_CHECKING:
@@ -65,11 +65,8 @@ def replicas_for(asking: Whom) -> Replicas:
     if asking.endpoint:
         return FixedReplicas(asking.endpoint)
     if asking.registry is not None:
-        state = required_state(asking.state) if asking.registry == "file" else asking.state or Path()
-        known = KnownSet(open_registry(asking.registry, state), KIND)
-        if not known.refresh():
-            raise AppiaError(known.last_error or f"the registry {asking.registry} does not answer")
-        return known
+        state = required_state(asking.state) if asking.registry == "file" else asking.state
+        return Where(state, asking.registry).replicas()
     state = required_state(asking.state)
     running = read_running(state)
     known = KnownSet(open_registry(running.registry, state), KIND)

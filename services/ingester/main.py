@@ -48,7 +48,7 @@ from services.ingester.settings import IngesterSettings
 from services.ingester.watch import FolderWatch, WatchTools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -230,13 +230,10 @@ def _build(
         log.warning("feedback", what=fault)
     parts: list[Ingester] = []
     handlers = {
-        "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
         "status": lambda _args, _deadline: parts[0].status(),
-        "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
-        "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
         "feedback": lambda args, _deadline: feedback.take(args),
         "indices": lambda args, _deadline: describe_indices(state, settings.models, args),
-        **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
+        **_job_handlers(sealing),
     }
     control = RpcServer(context, RpcSettings(settings.control, workers=2), handlers, log)
     entry = Entry(
@@ -247,6 +244,16 @@ def _build(
         Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, log)
     )
     return parts[0]
+
+
+def _job_handlers(sealing: SealingJobs) -> Mapping[str, Handler]:
+    """The control operations that need nothing but the jobs of sealing."""
+    return {
+        "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
+        "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
+        "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
+        **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
+    }
 
 
 def _index_handler(sealing: SealingJobs, kind: str) -> Handler:

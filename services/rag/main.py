@@ -39,6 +39,7 @@ from services.rag.geoip import GeoFile
 from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
+from services.rag.novelty.finder import Novelty
 from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
 from services.rag.protocol import OPERATIONS
@@ -51,7 +52,7 @@ from services.rag.text_search import TextSearch
 from services.rag.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -127,20 +128,19 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
 
 def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
     surroundings = Surroundings(parse_networks(settings.internal_networks))
-    tools = _tools(settings, surroundings)
-    return Operations(
-        catalog, answers_with(tools), tools.replica, surroundings, _enricher(settings, surroundings)
+    services = load_vocabulary().services
+    tools = _tools(settings, surroundings, services)
+    enricher = Enricher(
+        surroundings.internal, services, _geo_file(settings.geoip_city), _geo_file(settings.geoip_asn)
     )
+    return Operations(catalog, answers_with(tools), tools.replica, surroundings, enricher)
 
 
-def _enricher(settings: RagSettings, surroundings: Surroundings) -> Enricher:
-    city, asn = (
-        None if path is None else GeoFile(path) for path in (settings.geoip_city, settings.geoip_asn)
-    )
-    return Enricher(surroundings.internal, load_vocabulary().services, city, asn)
+def _geo_file(path: Path | None) -> GeoFile | None:
+    return None if path is None else GeoFile(path)
 
 
-def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
+def _tools(settings: RagSettings, surroundings: Surroundings, services: Mapping[int, str]) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
@@ -159,7 +159,8 @@ def _tools(settings: RagSettings, surroundings: Surroundings) -> Tools:
         entities=Entities(models, HostsOnDemand(models)),
         explainer=Explainer(searcher),
         replica=Replica.of_this_process(settings.name, version("appia")),
-        timeline=Timeline(load_vocabulary().services),
+        novelty=Novelty(patterns=patterns),
+        timeline=Timeline(services),
         campaigns=Campaigns(surroundings.internal),
     )
 

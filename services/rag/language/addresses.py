@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
+from services.rag.arguments import MAX_PORT
 from services.rag.language.text import Reading
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _ONE = re.compile(
 _JOINT = re.compile(r" ?,? ?(?:and|or|y|o|,)? ?")
 _SIDES = {"src": "from", "dst": "to", "host": "from or to"}
 _PORTS = {"src": "src_port", "dst": "dst_port", "host": "port"}
-_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_addresses(draft: Draft) -> Iterator[Reading]:
     for match in _ONE.finditer(left := draft.without(found).plain):
         network = _network(match["ip"] or match["of"])
         port = int(match["port"]) if match["port"] else None
-        if network is None or (port or 0) > _MAX_PORT:
+        if network is None or (port or 0) > MAX_PORT:
             continue
         named = "src" if match["src"] else "dst" if match["dst"] or match["arrow"] else None
         between = left[ones[-1].stop : match.start()] if ones else "?"
