@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.common.errors import AppiaError, UsageError
+from services.common.secret_files import SECRET_MODE, read_secret_file
 from services.common.wire.files import create_durably, sync_folder
 from services.common.wire.refusals import FrameRefused, Reason
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SEED_BYTES = 32
 SALT_BYTES = 16
-SECRET_MODE = 0o400
 HEX_DIGITS = b"0123456789abcdefABCDEF"
 RING_FORMAT = 1
 RING_EXAMPLE = '{"format": 1, "primary": KEY_ID, "revoked": []}'
@@ -65,14 +64,7 @@ def read_seed(path: Path) -> bytes:
         AppiaError: no such file, not a plain file, a mode other than 0400, an owner who is neither this
             user nor root, or other content. The content is never quoted.
     """
-    try:
-        with path.open("rb") as file:
-            _check_secret(path, os.fstat(file.fileno()))
-            content = file.read(2 * SEED_BYTES + 16)
-    except OSError as error:
-        raise AppiaError(
-            f"The key file {path} could not be read ({error.strerror}): check its name and owner."
-        ) from error
+    content = read_secret_file(path, 2 * SEED_BYTES + 16)
     text = content.strip()
     in_hex = all(byte in HEX_DIGITS for byte in text)
     # 32 hex characters are half a seed, not 32 raw bytes.
@@ -84,22 +76,6 @@ def read_seed(path: Path) -> bytes:
         f"The key file {path} does not hold a seed: {SEED_BYTES} raw bytes or {2 * SEED_BYTES} hex "
         f"characters are expected; make one with `appia keys new`."
     )
-
-
-def _check_secret(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise AppiaError(f"The key file {path} is not a plain file: give the path of a seed file.")
-    mode = stat.S_IMODE(status.st_mode)
-    if mode != SECRET_MODE:
-        raise AppiaError(
-            f"The key file {path} has mode {mode:04o} and must have 0400, so that nobody else reads or "
-            f"changes it: run `chmod 0400 {path}`, and make a new key if others could have read this one."
-        )
-    if status.st_uid not in (os.geteuid(), 0):
-        raise AppiaError(
-            f"The key file {path} belongs to user {status.st_uid}, not to this user ({os.geteuid()}) "
-            f"or root: run `chown {os.geteuid()} {path}` if it is meant to be used here."
-        )
 
 
 @dataclass(frozen=True, slots=True)

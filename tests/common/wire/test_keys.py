@@ -51,7 +51,7 @@ def test_a_seed_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", SEED[:31], SEED + b"x", SEED.hex().encode()[:32], b"g" * 64, b"a" * 500]
+    "content", [b"", SEED[:31], SEED + b"x", SEED.hex().encode()[:32], b"g" * 64, b"a" * 80]
 )
 def test_a_file_that_holds_no_seed_is_refused_without_quoting_it(tmp_path: Path, content: bytes) -> None:
     """Wrong lengths and characters are refused, half a hex seed too, and no content is shown."""
