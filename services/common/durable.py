@@ -1,33 +1,136 @@
 """Every write, sync, rename and unlink of the product.
 
-One module holds them so that a test can put another `Disk` in its place and fail or lose the n-th operation. The rules
-are those of https://www.sqlite.org/atomiccommit.html: data is synced before the name that points at it, and a rename
-or a new file counts only after its folder is synced.
+Two layers: `SystemCalls` is the port, one method for each system call that changes files; `Disk` is made of nothing
+else and knows the rules. A test puts other `SystemCalls` in their place, to fail, lose, tear or record any of them.
+
+The rules are those of https://www.sqlite.org/atomiccommit.html: data is synced before the name that points at it, and
+a rename or a new file counts only after its folder is synced.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import struct
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Self
 
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import TracebackType
 
 _ROWS = struct.Struct("<QQI")
 _GOING = ".going"
+_STAGED = ".staged"
+
+
+class SystemCalls:
+    """The calls that change files, as the system has them. Blocking; raise `OSError` as the system gives it."""
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
+        """The call open (2); gives the file descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def close(self, fd: int) -> None:
+        """The call close (2)."""
+        os.close(fd)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """The call write (2); gives how many bytes were taken, which may be fewer."""
+        return os.write(fd, data)
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """The call pwrite (2); gives how many bytes were taken, which may be fewer."""
+        return os.pwrite(fd, data, offset)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """The call ftruncate (2)."""
+        os.ftruncate(fd, size)
+
+    def sync(self, fd: int) -> None:
+        """The call fsync (2), of a file or a folder."""
+        os.fsync(fd)
+
+    def sync_data(self, fd: int) -> None:
+        """The call fdatasync (2)."""
+        os.fdatasync(fd)
+
+    def rename(self, old: Path | str, new: Path | str) -> None:
+        """The call rename (2): replaces a file that is there."""
+        os.replace(old, new)  # noqa: PTH105 - named like the system call
+
+    def unlink(self, path: Path | str) -> None:
+        """The call unlink (2)."""
+        os.unlink(path)  # noqa: PTH108 - named like the system call
+
+    def mkdir(self, path: Path | str, mode: int) -> None:
+        """The call mkdir (2)."""
+        os.mkdir(path, mode)  # noqa: PTH102 - named like the system call
+
+    def rmdir(self, path: Path | str) -> None:
+        """The call rmdir (2)."""
+        os.rmdir(path)  # noqa: PTH106 - named like the system call
+
+    def chmod(self, path: Path | str, mode: int) -> None:
+        """The call chmod (2)."""
+        os.chmod(path, mode)  # noqa: PTH101 - named like the system call
+
+    def written_by_library(self, path: Path | str) -> None:
+        """Say that a library (SQLite) has written the file itself. Nothing is done; who records calls reads it now."""
+
+
+SYSTEM = SystemCalls()
+"""The real ones; they hold no state."""
+
+
+def write_all(calls: SystemCalls, fd: int, data: bytes | memoryview) -> int:
+    """Write all of `data`, however often it takes; gives the number of bytes."""
+    view = memoryview(data).cast("B")
+    size = len(view)
+    while view:
+        view = view[calls.write(fd, view) :]
+    return size
+
+
+class NewFile:
+    """A file that is being made, for one writer. It is durable after `sync` of the file and then of its folder."""
+
+    def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
+        """Create `path` with permission bits `mode`; what was there is cut to nothing."""
+        self._calls = calls
+        self._fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Append any contiguous buffer whole; gives its size in bytes."""
+        return write_all(self._calls, self._fd, data)
+
+    def sync(self) -> None:
+        """Block until the content is on disk (`fsync`)."""
+        self._calls.sync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; it is not synced by that."""
+        self._calls.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class AppendFile:
     """A file that only grows. Not safe for several threads."""
 
-    def __init__(self, path: Path, mode: int) -> None:
+    def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
         """Open `path` for appending, creating it with permission bits `mode`."""
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+        self._calls = calls
+        self._fd = calls.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
         self.size = os.fstat(self._fd).st_size
 
     def write(self, data: bytes | memoryview) -> int:
@@ -35,46 +138,47 @@ class AppendFile:
         start = self.size
         view = memoryview(data)
         while view:
-            done = os.write(self._fd, view)
+            done = self._calls.write(self._fd, view)
             self.size += done
             view = view[done:]
         return start
 
     def truncate(self, size: int) -> None:
         """Cut the file back to `size` bytes."""
-        os.ftruncate(self._fd, size)
+        self._calls.truncate(self._fd, size)
         self.size = size
 
     def sync(self) -> None:
         """Block until the data is on disk (`fdatasync`). An error here means the data may be lost for good."""
-        os.fdatasync(self._fd)
+        self._calls.sync_data(self._fd)
 
     def close(self) -> None:
         """Close the file; what was not synced may still be lost in a power cut."""
-        os.close(self._fd)
+        self._calls.close(self._fd)
 
 
 class PatchFile:
     """Replaces bytes inside a file that is there. Who maps the file sees each byte as it was or as it is now."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, calls: SystemCalls, path: Path) -> None:
         """Open `path` for writing."""
-        self._fd = os.open(path, os.O_WRONLY)
+        self._calls = calls
+        self._fd = calls.open(path, os.O_WRONLY)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put `data` at `offset`. Not durable before `sync`."""
         view = memoryview(data)
         while view:
-            done = os.pwrite(self._fd, view, offset)
+            done = self._calls.pwrite(self._fd, view, offset)
             offset, view = offset + done, view[done:]
 
     def sync(self) -> None:
         """Block until the data is on disk (`fdatasync`)."""
-        os.fdatasync(self._fd)
+        self._calls.sync_data(self._fd)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        self._calls.close(self._fd)
 
 
 class CountFile:
@@ -83,17 +187,18 @@ class CountFile:
     On disk: `u64 rows | u64 items | u32 crc32 of the first 16 bytes`, little endian, written by one `pwrite`.
     """
 
-    def __init__(self, path: Path, mode: int) -> None:
+    def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
         """Open or create the file at `path`."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, mode)
+        self._calls = calls
+        self._fd = calls.open(path, os.O_WRONLY | os.O_CREAT, mode)
 
     def write(self, rows: int, items: int) -> None:
         """Publish both counters. What they count must be synced before."""
-        os.pwrite(self._fd, pack_counts(rows, items), 0)
+        self._calls.pwrite(self._fd, pack_counts(rows, items), 0)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        self._calls.close(self._fd)
 
 
 def pack_counts(rows: int, items: int) -> bytes:
@@ -125,51 +230,64 @@ def read_counts(path: Path) -> tuple[int, int]:
 
 
 def _crc(head: bytes) -> int:
-    import zlib  # noqa: PLC0415 - only needed here, and zlib.crc32 needs no seed
-
     return zlib.crc32(head)
 
 
 class Disk:
-    """The real disk. Blocking; raises `OSError` as the system gives it."""
+    """What the product does with files, by the rules. Blocking; raises `OSError` as the system gives it."""
 
     FILE_MODE = 0o640
     SEALED_MODE = 0o444
+    FOLDER_MODE = 0o750
 
-    def make_folder(self, path: Path, mode: int = 0o750) -> None:
-        """Create `path` and its parents, and sync the folder that holds it."""
-        if not path.is_dir():
-            path.mkdir(mode=mode, parents=True, exist_ok=True)
-            self.sync_folder(path.parent)
+    def __init__(self, calls: SystemCalls = SYSTEM) -> None:
+        """Work through `calls`, the real ones by default."""
+        self.calls = calls
 
-    def append_to(self, path: Path) -> AppendFile:
+    def make_folder(self, path: Path, mode: int = FOLDER_MODE) -> None:
+        """Create `path` and its parents, and sync each folder that got a new name."""
+        if path.is_dir():
+            return
+        self.make_folder(path.parent, mode)
+        try:
+            self.calls.mkdir(path, mode)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+        self.sync_folder(path.parent)
+
+    def append_to(self, path: Path, mode: int = FILE_MODE) -> AppendFile:
         """Open a growing file; a new one is made durable as a name at once."""
         new = not path.exists()
-        file = AppendFile(path, self.FILE_MODE)
+        file = AppendFile(self.calls, path, mode)
         if new:
             self.sync_folder(path.parent)
         return file
 
+    def new_file(self, path: Path, mode: int = FILE_MODE) -> NewFile:
+        """Make a file inside a folder that is not published yet; `publish` makes it durable."""
+        return NewFile(self.calls, path, mode)
+
+    def put(self, path: Path, data: bytes | memoryview, mode: int = FILE_MODE) -> None:
+        """Make a file with this content inside a folder that is not published yet; `publish` makes it durable."""
+        with self.new_file(path, mode) as file:
+            file.write(data)
+
     def patch(self, path: Path) -> PatchFile:
         """Open a file to replace bytes inside it."""
-        return PatchFile(path)
+        return PatchFile(self.calls, path)
 
     def counts(self, path: Path) -> CountFile:
         """Open a file of committed counters."""
-        return CountFile(path, self.FILE_MODE)
+        return CountFile(self.calls, path, self.FILE_MODE)
 
     def write_file(self, path: Path, data: bytes, mode: int = FILE_MODE) -> None:
         """Put `data` at `path` so that a reader or a crash finds the old content or the new, never a part."""
-        staged = path.with_name(f".{path.name}.{os.getpid()}.staged")
-        fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        staged.replace(path)
+        staged = path.with_name(f".{path.name}.{os.getpid()}{_STAGED}")
+        with self.new_file(staged, mode) as file:
+            file.write(data)
+            file.sync()
+        self.calls.rename(staged, path)
         self.sync_folder(path.parent)
 
     def publish(self, staged: Path, final: Path) -> None:
@@ -177,10 +295,15 @@ class Disk:
         for folder, _, names in os.walk(staged, topdown=False):
             for name in names:
                 self.sync_file(os.path.join(folder, name))  # noqa: PTH118 - os.walk gives strings
-                os.chmod(os.path.join(folder, name), self.SEALED_MODE)  # noqa: PTH101, PTH118 - the same
+                self.calls.chmod(os.path.join(folder, name), self.SEALED_MODE)  # noqa: PTH118 - the same
             self.sync_folder(folder)
-        staged.rename(final)
+        self.calls.rename(staged, final)
         self.sync_folder(final.parent)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file or folder, which is synced, its final name; durable when this returns."""
+        self.calls.rename(old, new)
+        self.sync_folder(new.parent)
 
     def sync_file(self, path: Path | str) -> None:
         """Block until the content of `path` is on disk."""
@@ -188,11 +311,11 @@ class Disk:
 
     def sync_folder(self, path: Path | str) -> None:
         """Block until the names in the folder `path` are on disk."""
-        fd = os.open(path, os.O_RDONLY)
+        fd = self.calls.open(path, os.O_RDONLY)
         try:
-            os.fsync(fd)
+            self.calls.sync(fd)
         finally:
-            os.close(fd)
+            self.calls.close(fd)
 
     def remove(self, path: Path) -> None:
         """Delete a file or a folder with all it holds; nothing happens where it is gone already.
@@ -200,16 +323,40 @@ class Disk:
         A folder vanishes by one rename, so that nobody who follows it ever sees a part of it. What a crash leaves of it
         then is named `.NAME.going` and is for `clear_going`.
         """
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             going = path.with_name(f".{path.name}{_GOING}")
             if going.exists():
-                shutil.rmtree(going)
-            path.rename(going)
-            shutil.rmtree(going)
-        else:
-            path.unlink(missing_ok=True)
+                self._remove_tree(going)
+            self.calls.rename(path, going)
+            self._remove_tree(going)
+        elif os.path.lexists(path):
+            self.calls.unlink(path)
 
     def clear_going(self, folder: Path) -> None:
         """Delete what a crash left of folders in `folder` that were being removed."""
         for left in folder.glob(f".*{_GOING}"):
-            shutil.rmtree(left)
+            self._remove_tree(left)
+
+    def clear_staged(self, folder: Path) -> None:
+        """Delete what a crash left of files in `folder` that were being replaced. For the one writer of `folder`."""
+        for left in folder.glob(f".*{_STAGED}"):
+            self.calls.unlink(left)
+
+    def _remove_tree(self, top: Path) -> None:
+        for path, is_folder in _deepest_first(top):
+            if is_folder:
+                self.calls.rmdir(path)
+            else:
+                self.calls.unlink(path)
+
+
+def _deepest_first(top: Path) -> Iterator[tuple[str, bool]]:
+    """Everything below a folder and the folder itself, and whether it is a folder; links are not followed."""
+    for folder, folders, names in os.walk(top, topdown=False):
+        for name in names:
+            yield os.path.join(folder, name), False  # noqa: PTH118 - os.walk gives strings
+        for name in folders:
+            path = os.path.join(folder, name)  # noqa: PTH118 - the same
+            if os.path.islink(path):  # noqa: PTH114 - the same
+                yield path, False
+        yield folder, True

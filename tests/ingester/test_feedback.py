@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.durable import AppendFile, Disk
+from services.common.durable import Disk, SystemCalls
 from services.common.errors import AppiaError, UsageError
 from services.common.feedback.follower import read_feedback
 from services.common.rpc import NotFound
@@ -107,29 +107,22 @@ def test_several_at_a_time_take_turns(state: StateNames, open_desk: Any) -> None
     )
 
 
-class FailingDisk(Disk):
+class FailingCalls(SystemCalls):
     """Fails a step of one write: "write" after half of the bytes, or "sync"."""
 
     def __init__(self) -> None:
         self.fails = ""
 
-    def append_to(self, path: Path) -> AppendFile:
-        disk = self
-        super().append_to(path).close()
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        if self.fails == "write":
+            super().write(fd, memoryview(data)[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return super().write(fd, data)
 
-        class File(AppendFile):
-            def write(self, data: bytes | memoryview) -> int:
-                if disk.fails == "write":
-                    super().write(memoryview(data)[: len(data) // 2])
-                    raise OSError(28, "No space left on device")
-                return super().write(data)
-
-            def sync(self) -> None:
-                if disk.fails == "sync":
-                    raise OSError(5, "Input/output error")
-                super().sync()
-
-        return File(path, self.FILE_MODE)
+    def sync_data(self, fd: int) -> None:
+        if self.fails == "sync":
+            raise OSError(5, "Input/output error")
+        super().sync_data(fd)
 
 
 @pytest.mark.parametrize(("step", "why"), [("write", "No space left"), ("sync", "Input/output error")])
@@ -138,15 +131,15 @@ def test_a_disk_that_fails_acknowledges_nothing(
     state: StateNames, open_desk: Any, step: str, why: str, *, is_first: bool
 ) -> None:
     """What could not be written is refused and is not there; once the disk works it is taken, and nothing is lost."""
-    disk = FailingDisk()
-    desk = open_desk(disk)
+    calls = FailingCalls()
+    desk = open_desk(Disk(calls))
     if not is_first:
         desk.take(_said(1, note="before"))
-    disk.fails = step
+    calls.fails = step
     with pytest.raises(AppiaError, match=f"{why}.*is not kept"):
         desk.take(_said(2, note="lost?"))
     assert read_feedback(state).count == (0 if is_first else 1)
-    disk.fails = ""
+    calls.fails = ""
     assert desk.take(_said(2, note="lost?"))["new"]
     notes = [one.note for _, one in read_feedback(state).newest_first()]
     assert notes == ["lost?"] + ([] if is_first else ["before"])
