@@ -1,0 +1,51 @@
+"""What a right can be about: operations, groups of them, and indices.
+
+The services name their operations themselves; tests hold these lists against theirs. An operation that is not listed
+here is nobody's right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUESTIONS = (
+    "similar",
+    "search",
+    "hybrid",
+    "explain",
+    "novel",
+    "timeline",
+    "campaigns",
+    "get",
+    "list",
+    "feedback",
+    "days",
+    "stats",
+)
+"""What a replica is asked. `feedback` lists remarks; giving one is `ingester.feedback`."""
+
+INGESTER = "ingester."
+"""Before the name of every operation of the ingester's control socket."""
+
+REMARK = f"{INGESTER}feedback"
+LOOKS = tuple(f"{INGESTER}{name}" for name in ("status", "seal_status", "indices"))
+CHANGES = tuple(f"{INGESTER}{name}" for name in ("seal", "reindex", "activate", "rollback"))
+
+PING = "ping"
+"""Every key that is known may ask this, of every service."""
+
+OPERATIONS = (*QUESTIONS, REMARK, *LOOKS, *CHANGES)
+
+ALL = "all"
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "questions": QUESTIONS,
+    "remarks": (REMARK,),
+    "control": (*LOOKS, *CHANGES),
+    ALL: OPERATIONS,
+}
+"""Names that stand for several operations."""
+
+INDICES = ("attack", "semantic", "temporal", "entity")
