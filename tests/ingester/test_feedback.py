@@ -15,7 +15,6 @@ from services.ingester.feedback import MOST_OF_AN_EVENT, FeedbackDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from services.common.days.names import StateNames
 
