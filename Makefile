@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test train-tools lint bench models lock proto clean
+.PHONY: help demo test torture train-tools lint bench models lock proto clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -15,6 +15,10 @@ test: ## build the models, then run every test (PYTEST='-k words' for some)
 	@make/venv.sh dev
 	$(VENV)/bin/appia models build
 	$(VENV)/bin/python -m pytest $(PYTEST)
+
+torture: ## break it for hours: crashes, power cuts, damage, hostile input (HOURS=2 SUITES='power-cut' SEED=n)
+	@make/venv.sh dev
+	PYTHONPATH=tests $(VENV)/bin/python -m torture $(SUITES) --hours $(or $(HOURS),2) $(if $(SEED),--seed $(SEED))
 
 train-tools: ## install what training and exporting models need (torch); their tests run from then on
 	@make/venv.sh train
