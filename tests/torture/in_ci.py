@@ -17,7 +17,7 @@ SEED = int(os.environ.get("APPIA_TORTURE_SEED", "20261120"))
 
 
 def hold(suite: Suite, folder: Path) -> Outcome:
-    """Do the rounds of every change, and fail with the broken promises. Gives the outcome for what else is to be shown."""
+    """Do the rounds of every change; fail with the broken promises, else give what they came to."""
     outcome = suite.run(Budget(SEED, folder, suite.ci_rounds))
     print(f"{suite.name}: {outcome.rounds} {suite.unit}, seed {SEED}, {outcome.facts}")
     told = "\n".join(f"round {fault.round}: {fault.sentence}" for fault in outcome.faults[:10])
