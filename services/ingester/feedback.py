@@ -9,6 +9,7 @@ from services.common.days.log import FEEDBACK, LogWriter
 from services.common.errors import AppiaError, UsageError
 from services.common.feedback.follower import FeedbackFollower
 from services.common.feedback.remark import read_remark
+from services.common.rest.storage_keys import NO_KEYS
 from services.common.rpc import NotFound
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.durable import Disk
     from services.common.feedback.remark import Remark
+    from services.common.rest.log_keys import LogKeys
 
 MOST_OF_AN_EVENT = 1000
 
@@ -27,7 +29,9 @@ class FeedbackDesk:
     Whether the event exists is not asked here: replicas know that, and who sends feedback asks one before.
     """
 
-    def __init__(self, state: StateNames, disk: Disk, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, state: StateNames, disk: Disk, clock: Callable[[], int], keys: LogKeys = NO_KEYS
+    ) -> None:
         """Read what there is; `clock` gives nanoseconds since 1970. Nothing is written before the first remark.
 
         `faults` says what could not be read; it stays as it is.
@@ -35,8 +39,9 @@ class FeedbackDesk:
         self._state = state
         self._disk = disk
         self._clock = clock
+        self._keys = keys
         self._lock = threading.Lock()
-        follower = FeedbackFollower(state)
+        follower = FeedbackFollower(state, keys)
         follower.poll()
         self.faults = follower.faults
         self._book = follower.book
@@ -103,7 +108,7 @@ class FeedbackDesk:
     def _open(self) -> LogWriter:
         self._disk.make_folder(self._state.feedback)
         number = max(self._state.feedback_logs(), default=0) + 1
-        return LogWriter(self._disk, self._state.feedback_log(number))
+        return LogWriter(self._disk, self._state.feedback_log(number), self._keys)
 
     def close(self) -> None:
         """Close the file; no `take` may be running."""

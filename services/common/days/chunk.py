@@ -12,6 +12,7 @@ from services.common.days.identity import IDENTITY
 from services.common.days.log import LogReader
 from services.common.days.manifest import check_artifacts, read_manifest
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.days.manifest import Manifest
+    from services.common.rest.log_keys import LogKeys
 
 EVENTS, COLUMNS, ADDRESSES, SYMBOLS = "events.log", "columns.bin", "addresses.bin", "symbols.bin"
 TAGS_FILE = "tags.bin"
@@ -48,8 +50,8 @@ class Chunk:
         return np.memmap(path, IDENTITY, "r") if path.stat().st_size else np.empty(0, IDENTITY)
 
 
-def open_chunk(folder: Path) -> Chunk:
-    """Check and map the chunk in `folder`.
+def open_chunk(folder: Path, keys: LogKeys = NO_KEYS) -> Chunk:
+    """Check and map the chunk in `folder`; `keys` are asked when an event of an encrypted log is read.
 
     Raises:
         AppiaError: a file is missing or was changed.
@@ -65,4 +67,6 @@ def open_chunk(folder: Path) -> Chunk:
     tags = map_tags(folder / TAGS_FILE, manifest.rows) if has_tags else None
     if tags is not None:
         columns[TAGS] = tags
-    return Chunk(folder, manifest, columns, raw.reshape(-1, ADDRESS_BYTES), texts, LogReader(folder / EVENTS))
+    return Chunk(
+        folder, manifest, columns, raw.reshape(-1, ADDRESS_BYTES), texts, LogReader(folder / EVENTS, keys)
+    )

@@ -1,11 +1,12 @@
 """The log format: records that can be checked one by one, and recovery after a crash. See docs/formats.md.
 
-    file   := header record*
+    file   := header (key block)? record*
     header := "APPIALOG" | u32 version | u32 zero | u64 file_id | u32 crc32c of the 24 bytes before | u32 zero
     record := u32 length | u32 crc32c | u8 type | u64 lsn | payload[length]
 
 All little endian. A record's crc32c covers file_id, lsn, length, type and payload, so that a record of another file or
-at another place never passes.
+at another place never passes. In version 2 each payload is sealed with a key of the file's own, which stands behind the
+header (`rest/log_keys.py`). The checksum is of what lies on disk: a tail is found and cut without the key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import secrets
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import google_crc32c
@@ -22,6 +23,14 @@ import lz4.block
 import numpy as np
 
 from services.common.errors import AppiaError
+from services.common.rest.log_keys import (
+    BLOCK_BYTES,
+    KEY_BYTES,
+    KeyBlockDamaged,
+    RecordCipher,
+    key_id_of,
+)
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.durable import AppendFile, Disk
+    from services.common.rest.log_keys import LogKeys
 
 EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK = 1, 2, 3, 4, 5
 EVENTS_A_BLOCK = 32
@@ -40,27 +50,23 @@ MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
 _REMEMBERED = 1 << 18
 """Bytes of a block that is kept by each reader of a sealed log, for the next event of the same block."""
 _MAGIC = b"APPIALOG"
-_VERSION = 1
+_PLAIN, _ENCRYPTED = 1, 2
+"""Versions of the format."""
 _HEADER = struct.Struct("<8sIIQII")
 _RECORD = struct.Struct("<IIBQ")
 _SEED = struct.Struct("<QQIB")
 _BLOCK = struct.Struct("<II")
-HEADER_BYTES = _HEADER.size
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record as read: where it begins, its kind, its number and its bytes."""
+    """One record as read: where it begins, its kind, its number, its bytes, and where the next one begins."""
 
     offset: int
     type: int
     lsn: int
     payload: bytes
-
-    @property
-    def end(self) -> int:
-        """Where the next record begins."""
-        return self.offset + _RECORD.size + len(self.payload)
+    end: int
 
 
 @dataclass(frozen=True)
@@ -77,18 +83,43 @@ def _checksum(file_id: int, kind: int, lsn: int, payload: bytes) -> int:
     return int(google_crc32c.extend(seed, payload))
 
 
+def _pack_header(version: int, file_id: int) -> bytes:
+    head = _HEADER.pack(_MAGIC, version, 0, file_id, 0, 0)[:24]
+    return head + struct.pack("<II", google_crc32c.value(head), 0)
+
+
+def was_begun(path: Path) -> bool:
+    """Whether all that stands before the first record is on disk.
+
+    Where it is not, a crash came before anything in the file was synced, so the file never held what was acknowledged.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size + BLOCK_BYTES)
+    block = head[_HEADER.size :]
+    if len(head) < _HEADER.size or not any(head[: _HEADER.size]):
+        return False
+    return _HEADER.unpack_from(head)[1] != _ENCRYPTED or (len(block) == BLOCK_BYTES and any(block))
+
+
 class LogWriter:
     """Appends records to one new log file. Not safe for several threads."""
 
-    def __init__(self, disk: Disk, path: Path) -> None:
-        """Create the log file `path`; it must not exist."""
+    def __init__(self, disk: Disk, path: Path, keys: LogKeys = NO_KEYS) -> None:
+        """Create the log file `path`, which must not exist; encrypted where `keys` have a key for new files."""
         if path.exists():
             raise AppiaError(f"{path} exists already: a log file is never written twice")
         self.path = path
-        self._file_id = secrets.randbits(64)
+        self.file_id = secrets.randbits(64)
+        self._cipher: RecordCipher | None = None
+        wrapping = keys.for_new_files()
+        header = _pack_header(_PLAIN if wrapping is None else _ENCRYPTED, self.file_id)
+        block = b""
+        if wrapping is not None:
+            file_key = secrets.token_bytes(KEY_BYTES)
+            block = wrapping.wrap(header, file_key)
+            self._cipher = RecordCipher(file_key, self.file_id)
         self._file: AppendFile = disk.append_to(path)
-        head = _HEADER.pack(_MAGIC, _VERSION, 0, self._file_id, 0, 0)[:24]
-        self._file.write(head + struct.pack("<II", google_crc32c.value(head), 0))
+        self._file.write(header + block)
 
     @property
     def size(self) -> int:
@@ -102,10 +133,11 @@ class LogWriter:
         at = self._file.size
         for i, payload in enumerate(payloads):
             lsn = first_lsn + i
-            crc = _checksum(self._file_id, kind, lsn, payload)
-            parts += (_RECORD.pack(len(payload), crc, kind, lsn), payload)
+            stored = payload if self._cipher is None else self._cipher.seal(kind, lsn, payload)
+            crc = _checksum(self.file_id, kind, lsn, stored)
+            parts += (_RECORD.pack(len(stored), crc, kind, lsn), stored)
             offsets[i] = at
-            at += _RECORD.size + len(payload)
+            at += _RECORD.size + len(stored)
         self._file.write(b"".join(parts))
         return offsets
 
@@ -168,39 +200,58 @@ def unpack_block(payload: bytes) -> list[bytes]:
 
 
 class LogReader:
-    """Reads one log file by offset. Safe for several threads (reads by `pread`)."""
+    """Reads one log file by offset. Safe for several threads (reads by `pread`).
 
-    def __init__(self, path: Path) -> None:
-        """Open `path`.
+    An encrypted file can be opened, and its records be found and checked (`scan_stored`), without a key.
+    """
+
+    def __init__(self, path: Path, keys: LogKeys = NO_KEYS) -> None:
+        """Open `path`; `keys` are asked when the first record of an encrypted file is wanted.
 
         Raises:
-            AppiaError: it is no log, or of a newer release.
+            AppiaError: it is no log, of a newer release, or not encrypted although that is required.
         """
         self.path = path
+        self._keys = keys
+        self._cipher: RecordCipher | None = None
         self._last_block: tuple[int, list[bytes]] = -1, []
         self._fd = os.open(path, os.O_RDONLY)
         try:
-            self._file_id = self._read_header()
+            self._header = self._read_head(0, _HEADER.size)
+            version, self.file_id = self._check_header()
+            self.encrypted = version == _ENCRYPTED
+            self._block = self._read_head(_HEADER.size, BLOCK_BYTES) if self.encrypted else b""
         except AppiaError:
             self.close()
             raise
+        self.start = _HEADER.size + len(self._block)
 
-    def _read_header(self) -> int:
-        raw = os.pread(self._fd, _HEADER.size, 0)
-        if len(raw) < _HEADER.size:
+    def _read_head(self, offset: int, size: int) -> bytes:
+        raw = os.pread(self._fd, size, offset)
+        if len(raw) < size:
             raise AppiaError(
-                f"{self.path} is too short to be a log ({len(raw)} bytes): it was cut before its header was written"
+                f"{self.path} is too short to be a log ({offset + len(raw)} bytes): "
+                "it was cut before its header was written"
             )
-        magic, version, _, file_id, crc, _ = _HEADER.unpack(raw)
-        if magic != _MAGIC or crc != google_crc32c.value(raw[:24]):
+        return raw
+
+    def _check_header(self) -> tuple[int, int]:
+        """Version and file id."""
+        magic, version, _, file_id, crc, _ = _HEADER.unpack(self._header)
+        if magic != _MAGIC or crc != google_crc32c.value(self._header[:24]):
             raise AppiaError(
                 f"{self.path} does not begin with the header of a log: it is damaged or another file"
             )
-        if version > _VERSION:
+        if version > _ENCRYPTED:
             raise AppiaError(
-                f"{self.path} has log version {version}, this release reads up to {_VERSION}: install a newer appia"
+                f"{self.path} has log version {version}, this release reads up to {_ENCRYPTED}: install a newer appia"
             )
-        return int(file_id)
+        if version != _ENCRYPTED and not self._keys.allows_plain:
+            raise AppiaError(
+                f"{self.path} is not encrypted, and require_encryption is set: "
+                "take that setting out to read what was written before there was a storage key"
+            )
+        return int(version), int(file_id)
 
     @property
     def size(self) -> int:
@@ -208,7 +259,16 @@ class LogReader:
         return os.fstat(self._fd).st_size
 
     def record(self, offset: int) -> Record | None:
-        """The record that begins at `offset`; None when no valid one does."""
+        """The record that begins at `offset`; None when no valid one does.
+
+        Raises:
+            AppiaError: the file is encrypted, and its key not at hand.
+        """
+        stored = self._stored(offset)
+        return None if stored is None else self._opened(stored)
+
+    def _stored(self, offset: int) -> Record | None:
+        """A record with its payload as it lies on disk; None where the checksum does not fit."""
         head = os.pread(self._fd, _RECORD.size + 1400, offset)
         if len(head) < _RECORD.size:
             return None
@@ -218,9 +278,33 @@ class LogReader:
         payload = head[_RECORD.size : _RECORD.size + length]
         if len(payload) < length:
             payload += os.pread(self._fd, length - len(payload), offset + len(head))
-        if len(payload) < length or _checksum(self._file_id, kind, lsn, payload) != crc:
+        if len(payload) < length or _checksum(self.file_id, kind, lsn, payload) != crc:
             return None
-        return Record(offset, kind, lsn, payload)
+        return Record(offset, kind, lsn, payload, offset + _RECORD.size + length)
+
+    def _opened(self, stored: Record) -> Record | None:
+        """The record with its data; None where somebody changed it and made the checksum fit."""
+        if not self.encrypted:
+            return stored
+        data = self._file_cipher().open(stored.type, stored.lsn, stored.payload)
+        return None if data is None else replace(stored, payload=data)
+
+    def _file_cipher(self) -> RecordCipher:
+        if self._cipher is None:  # two threads may both make one, which does no harm
+            try:
+                wrapping = self._keys.find(key_id_of(self._header, self._block), self.path)
+            except KeyBlockDamaged:
+                raise AppiaError(
+                    f"{self.path} is encrypted, and the block with its key is damaged: nothing in it can be read; "
+                    "restore the file from a backup"
+                ) from None
+            file_key = wrapping.unwrap(self._header, self._block)
+            if file_key is None:
+                raise AppiaError(
+                    f"the key in {self.path} was changed, or is of another file: restore it from a backup"
+                )
+            self._cipher = RecordCipher(file_key, self.file_id)
+        return self._cipher
 
     def event(self, position: int) -> bytes:
         """One event of a sealed log by its position (`offset << 8 | place in the block`).
@@ -257,11 +341,25 @@ class LogReader:
             raise AppiaError(f"{self.path} has no valid block at {offset}: it is damaged, run `appia verify`")
         return unpack_block(record.payload)
 
-    def scan(self, start: int = _HEADER.size) -> Iterator[Record | Damage]:
-        """All records from offset `start`, and the damage between them."""
-        at, end, last_lsn = start, self.size, -1
+    def scan(self, start: int | None = None) -> Iterator[Record | Damage]:
+        """All records from offset `start` (None: the first), and the damage between them.
+
+        A record that was changed so that its checksum fits, but not its seal, is damage too, and never a tail.
+
+        Raises:
+            AppiaError: the file is encrypted, and its key not at hand.
+        """
+        for found in self.scan_stored(start):
+            if isinstance(found, Damage):
+                yield found
+            else:
+                yield self._opened(found) or Damage(found.offset, found.end, tail=False)
+
+    def scan_stored(self, start: int | None = None) -> Iterator[Record | Damage]:
+        """As `scan`, with the payloads as they lie on disk; needs no key."""
+        at, end, last_lsn = self.start if start is None else start, self.size, -1
         while at < end:
-            record = self.record(at)
+            record = self._stored(at)
             if record is None:
                 good = self._next_good(at + 1, end, last_lsn)
                 yield Damage(at, end if good is None else good, tail=good is None)
@@ -284,7 +382,7 @@ class LogReader:
                 if (
                     plausible
                     and base + i + _RECORD.size + length <= end
-                    and self.record(base + i) is not None
+                    and self._stored(base + i) is not None
                 ):
                     return base + i
         return None

@@ -13,6 +13,7 @@ from services.common.days.store import SegmentEvents
 from services.common.days.vector_files import map_vectors
 from services.common.days.view import SegmentView
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from services.common.days.names import GenerationNames
     from services.common.days.vectors import VectorIndex
+    from services.common.rest.log_keys import LogKeys
 
 
 NOT_BUILT = "not built yet"
@@ -48,20 +50,27 @@ def open_entity_index(folder: Path) -> EntityIndex:
 class SealedReader:
     """One generation of a day, opened once. Views may be used by any thread."""
 
-    def __init__(self, day: str, names: GenerationNames, versions: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        day: str,
+        names: GenerationNames,
+        versions: Mapping[str, int] | None = None,
+        keys: LogKeys = NO_KEYS,
+    ) -> None:
         """Check and map the chunk.
 
         Args:
             day: which the generation is of.
             names: of the generation.
             versions: of each index the one to show, and no other index; by default those that are published.
+            keys: of logs that are encrypted.
 
         Raises:
             AppiaError: the chunk cannot be used.
         """
         self.day = day
         self.names = names
-        self.chunk = open_chunk(names.chunk)
+        self.chunk = open_chunk(names.chunk, keys)
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
         self._wanted = versions
         self._versions: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,16 @@ from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.vector_files import describe_form
 from services.common.days.versions import versions_of
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from services.common.days.log import Record
     from services.common.days.manifest import Manifest
     from services.common.days.names import DayNames, GenerationNames, OpenNames
+    from services.common.rest.log_keys import LogKeys
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,11 @@ class DayCheck:
     vectors: Mapping[str, str] = field(default_factory=dict)  # index -> in which form its vectors are kept
 
 
-def verify_day(names: DayNames) -> DayCheck:
+def verify_day(names: DayNames, keys: LogKeys = NO_KEYS) -> DayCheck:
     """Check all of a day that is served, and the versions of its indices that could be.
 
-    Reads every byte of it; changes nothing; raises nothing for damage.
+    Reads every byte of it; changes nothing; raises nothing for damage. Records of encrypted logs are checked by their
+    checksum, and with `keys` by their seal too.
     """
     faults: list[str] = []
     vectors: dict[str, str] = {}
@@ -59,7 +64,7 @@ def verify_day(names: DayNames) -> DayCheck:
                     vectors[index] = describe_form(checked[0][0])
         for number in names.segments():
             if number > through:
-                events, logs, found = _check_segment(names.segment(number))
+                events, logs, found = _check_segment(names.segment(number), keys)
                 rows, files = rows + events, files + logs
                 faults += found
     except AppiaError as error:
@@ -102,17 +107,21 @@ def _check_version(generation: GenerationNames, chunk: Manifest, folder: Path) -
     return manifest, faults
 
 
-def _check_segment(names: OpenNames) -> tuple[int, int, list[str]]:
+def _check_segment(names: OpenNames, keys: LogKeys) -> tuple[int, int, list[str]]:
     events, faults = 0, []
     logs = names.logs()
     for number in logs:
-        reader = LogReader(names.log(number))
-        for record in reader.scan():
-            if not isinstance(record, Damage):
-                events += record.type == EVENT
-            elif not (record.tail and number == logs[-1]):
-                faults.append(
-                    f"{names.log(number)}: bytes {record.start} to {record.end} hold no valid record"
-                )
-        reader.close()
+        with closing(LogReader(names.log(number), keys)) as reader:
+            for record in _scan(reader, keys):
+                if not isinstance(record, Damage):
+                    events += record.type == EVENT
+                elif not (record.tail and number == logs[-1]):
+                    faults.append(
+                        f"{names.log(number)}: bytes {record.start} to {record.end} hold no valid record"
+                    )
     return events, len(logs), faults
+
+
+def _scan(reader: LogReader, keys: LogKeys) -> Iterator[Record | Damage]:
+    """Every record; with its seal where there are keys, and else by its checksum, which needs none."""
+    return reader.scan_stored() if reader.encrypted and keys is NO_KEYS else reader.scan()

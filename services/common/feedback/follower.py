@@ -9,14 +9,16 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from services.common.days.log import FEEDBACK, HEADER_BYTES, Damage, LogReader
+from services.common.days.log import FEEDBACK, Damage, LogReader, was_begun
 from services.common.errors import AppiaError
 from services.common.feedback.book import Book, Page
 from services.common.feedback.remark import Remark
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from services.common.days.log import Record
     from services.common.days.names import StateNames
+    from services.common.rest.log_keys import LogKeys
 
 
 class FeedbackFollower:
@@ -25,9 +27,10 @@ class FeedbackFollower:
     `faults` says in one sentence each what could not be read; everything else is read nevertheless.
     """
 
-    def __init__(self, state: StateNames) -> None:
+    def __init__(self, state: StateNames, keys: LogKeys = NO_KEYS) -> None:
         """Read nothing yet."""
         self._state = state
+        self._keys = keys
         self._read_to: dict[int, int] = {}  # of each file, where the next record begins
         self._sizes: dict[int, int] = {}  # of each file when it was last read, bytes
         self._finished: set[int] = set()
@@ -58,11 +61,11 @@ class FeedbackFollower:
         path = self._state.feedback_log(number)
         try:
             size = path.stat().st_size
-            if size == self._sizes.get(number) or size < HEADER_BYTES:
+            if size == self._sizes.get(number) or not was_begun(path):
                 return
             self._sizes[number] = size
-            with closing(LogReader(path)) as log:
-                for found in log.scan(self._read_to.get(number, HEADER_BYTES)):
+            with closing(LogReader(path, self._keys)) as log:
+                for found in log.scan(self._read_to.get(number)):
                     if isinstance(found, Damage) and found.tail:
                         return  # it is being written, or was cut off there; looked at again when the file grows
                     self._read_to[number] = found.end
@@ -88,13 +91,13 @@ class FeedbackFollower:
             self.faults = (*self.faults, sentence)
 
 
-def read_feedback(state: StateNames) -> Page:
+def read_feedback(state: StateNames, keys: LogKeys = NO_KEYS) -> Page:
     """All remarks there are now. Blocks for the reading, about 10 microseconds a remark.
 
     Raises:
         AppiaError: something cannot be read; what it is to be used for must not go on without it.
     """
-    follower = FeedbackFollower(state)
+    follower = FeedbackFollower(state, keys)
     follower.poll()
     if follower.faults:
         raise AppiaError(

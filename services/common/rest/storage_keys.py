@@ -1,0 +1,204 @@
+"""Files of storage keys, which wrap the keys of encrypted logs.
+
+    <keys>/rest/storage.keys    64 hex characters a line, the newest key last; mode 0400
+
+The newest key is for files that are begun, the others are for reading. One file holds them all, so that it can be
+handed to a service as one systemd credential, and so that a rotation is one rename.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+from services.common.errors import AppiaError
+from services.common.rest.log_keys import KEY_BYTES, WrappingKey
+from services.common.secret_files import SECRET_MODE, create_secret_file, read_secret_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from services.common.durable import Disk
+    from services.common.rest.log_keys import LogKeys
+
+MOST_KEYS = 64
+_LINE = 2 * KEY_BYTES + 1
+_HEX = frozenset("0123456789abcdef")
+_FOLDER_MODE = 0o700
+
+_Stamp = tuple[int, int, int]
+
+
+def storage_keys_file(keys: Path) -> Path:
+    """Where the storage keys lie in a folder of keys."""
+    return keys / "rest" / "storage.keys"
+
+
+def read_storage_keys(path: Path) -> list[WrappingKey]:
+    """The keys in a file, the newest last. Blocks on the disk only.
+
+    Raises:
+        AppiaError: it cannot be read, has another mode or owner than a secret may have, or holds something else.
+            The content is never quoted.
+    """
+    lines = read_secret_file(path, MOST_KEYS * _LINE).decode("ascii", "replace").split()
+    if not lines or not all(len(line) == 2 * KEY_BYTES and _HEX.issuperset(line) for line in lines):
+        raise AppiaError(
+            f"{path} holds no storage keys: it should have {2 * KEY_BYTES} hex characters in small letters a line; "
+            "make one with `appia keys storage new`."
+        )
+    keys = [WrappingKey(bytes.fromhex(line)) for line in lines]
+    if len({key.key_id for key in keys}) != len(keys):
+        raise AppiaError(f"{path} holds a storage key twice: take one of the two lines out.")
+    return keys
+
+
+def new_storage_keys(disk: Disk, path: Path) -> WrappingKey:
+    """Make a file with one random key; its folder is made with mode 0700 where it is missing.
+
+    Raises:
+        UsageError: the file is there already; it is never overwritten.
+        AppiaError: it cannot be written.
+    """
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        disk.make_folder(path.parent, _FOLDER_MODE)
+    except OSError as error:
+        raise AppiaError(
+            f"The folder {path.parent} could not be made ({error.strerror}): see to its owner."
+        ) from None
+    create_secret_file(disk, path, f"{key.hex()}\n".encode())
+    return WrappingKey(key)
+
+
+def rotate_storage_keys(disk: Disk, path: Path) -> WrappingKey:
+    """Put a new random key behind those in a file, in one step; gives it. One caller at a time.
+
+    Raises:
+        AppiaError: the file cannot be read or written, or is full.
+    """
+    known = read_storage_keys(path)
+    if len(known) >= MOST_KEYS:
+        raise AppiaError(
+            f"{path} has {MOST_KEYS} keys and takes no more: take out the first lines, of which no file is left."
+        )
+    key = secrets.token_bytes(KEY_BYTES)
+    lines = read_secret_file(path, MOST_KEYS * _LINE).decode("ascii").split()
+    try:
+        disk.write_file(path, "".join(f"{line}\n" for line in [*lines, key.hex()]).encode(), SECRET_MODE)
+    except OSError as error:
+        raise AppiaError(
+            f"{path} could not be written ({error.strerror}): see to its owner and disk."
+        ) from None
+    return WrappingKey(key)
+
+
+class PlainLogs:
+    """The `LogKeys` of who has no storage key: new files are plain, encrypted ones cannot be read."""
+
+    allows_plain = True
+
+    def for_new_files(self) -> None:
+        """None: files are written as they are."""
+
+    def find(self, key_id: int, path: Path) -> WrappingKey:
+        """Raises AppiaError: there is no key."""
+        raise AppiaError(_encrypted(path, key_id))
+
+
+NO_KEYS = PlainLogs()
+"""The one there is; it holds no state."""
+
+
+class StorageKeys:
+    """The `LogKeys` of a file of storage keys, which is followed: a new key counts for the next file that is begun.
+
+    A file that became unreadable meanwhile is reported, and the last good keys stay. Safe for several threads.
+    """
+
+    def __init__(
+        self, path: Path, report: Callable[[str], None], *, require_encryption: bool = False
+    ) -> None:
+        """Read the keys.
+
+        Args:
+            path: file of storage keys.
+            report: takes one sentence when the file can no longer be read.
+            require_encryption: refuse to read logs that are not encrypted.
+
+        Raises:
+            AppiaError: the file cannot be used.
+        """
+        self.allows_plain = not require_encryption
+        self._path = path
+        self._report = report
+        self._lock = threading.Lock()
+        self._stamp = _stamp_of(path)
+        self._keys: Sequence[WrappingKey] = read_storage_keys(path)
+
+    def for_new_files(self) -> WrappingKey:
+        """The newest key."""
+        self._follow()
+        return self._keys[-1]
+
+    def find(self, key_id: int, path: Path) -> WrappingKey:
+        """The key with an id.
+
+        Raises:
+            AppiaError: the file of keys has none for the log at `path`.
+        """
+        found = self._known(key_id)
+        if found is None:
+            self._follow()
+            found = self._known(key_id)
+        if found is None:
+            raise AppiaError(f"{_encrypted(path, key_id)} {self._path} has other keys.")
+        return found
+
+    def _known(self, key_id: int) -> WrappingKey | None:
+        return next((key for key in self._keys if key.key_id == key_id), None)
+
+    def _follow(self) -> None:
+        with self._lock:
+            stamp = _stamp_of(self._path)
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            try:
+                self._keys = read_storage_keys(self._path)
+            except AppiaError as error:
+                self._report(f"the storage keys read before stay in use: {error}")
+
+
+def open_log_keys(
+    path: Path | None, report: Callable[[str], None], *, require_encryption: bool = False
+) -> LogKeys:
+    """The keys that a service's settings name: those in the file `path`, or none.
+
+    Raises:
+        AppiaError: the file cannot be used, or encryption is required and no file named.
+    """
+    if path is not None:
+        return StorageKeys(path, report, require_encryption=require_encryption)
+    if require_encryption:
+        raise AppiaError(
+            "require_encryption is true and storage_key names no file: name it, or take the former out."
+        )
+    return NO_KEYS
+
+
+def _encrypted(path: Path, key_id: int) -> str:
+    return (
+        f"{path} is encrypted with the storage key {key_id:016x}: name the file that holds it as storage key."
+    )
+
+
+def _stamp_of(path: Path) -> _Stamp:
+    """Changes whenever the file is replaced or written."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
