@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - read when a command is made
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,8 +51,17 @@ class Whom:
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where replicas register: file (in DIR), or etcd://HOST:PORT/PREFIX.",
+            help="Where replicas register: file (in DIR), or etcds://HOST:PORT/PREFIX.",
             show_default="that of the stack of --state",
+        ),
+    ] = None
+    registry_keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="APPIA_REGISTRY_KEYS",
+            help="Folder of what etcd asks for: ca.pem, login and others.",
+            show_default="keys/registry of the stack of --state",
         ),
     ] = None
     endpoint: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -13,6 +14,7 @@ from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
 from services.common.errors import UsageError
 from services.common.registry.connect import open_registry
+from services.common.registry.keys import registry_keys_in
 from services.common.registry.known import KnownSet
 from services.common.rpc_client import RpcRefused
 from services.rag.client import KIND, Client, FixedReplicas, Patience
@@ -66,9 +68,10 @@ def replicas_for(asking: Whom) -> Replicas:
         return FixedReplicas(asking.endpoint)
     if asking.registry is not None:
         state = required_state(asking.state) if asking.registry == "file" else asking.state
-        return Where(state, asking.registry).replicas()
+        return Where(state, asking.registry, registry_keys=asking.registry_keys).replicas()
     state = required_state(asking.state)
     running = read_running(state)
-    known = KnownSet(open_registry(running.registry, state), KIND)
+    keys = asking.registry_keys or registry_keys_in(Path(running.keys))
+    known = KnownSet(open_registry(running.registry, state, keys), KIND)
     # Questions are answered while the registry is away: the replicas of this machine are known without it.
     return known if known.refresh() else FixedReplicas([replica.endpoint for replica in running.replicas])

@@ -13,6 +13,7 @@ from services.cli.running import IngesterAt, ReplicaAt, Running
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
+from services.common.registry.keys import registry_keys_in
 from services.common.settings import load_settings
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
 from services.ingester.settings import IngesterSettings
@@ -126,7 +127,7 @@ def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
         "v1_pull": endpoint(LOOPBACK, v1_port),
         "control": endpoint(LOOPBACK, ports.port("control", LOOPBACK)),
         "watch": [str(names.inbox)],
-        "registry": options.registry,
+        **_registry(options),
     }
     return {**values, **options.overrides["ingester"]}
 
@@ -136,9 +137,14 @@ def _replica(options: StackOptions, name: str, listen: str) -> dict[str, Any]:
         "state": str(options.names.root),
         "name": name,
         "bind": listen,
-        "registry": options.registry,
+        **_registry(options),
     }
     return {**values, **options.overrides["rag"]}
+
+
+def _registry(options: StackOptions) -> dict[str, str]:
+    folder = registry_keys_in(options.names.keys)
+    return {"registry": options.registry} | ({} if folder is None else {"registry_keys": str(folder)})
 
 
 def endpoint(address: str, port: int) -> str:

@@ -37,7 +37,7 @@ class Places:
     """Options of `up` about where services listen and register."""
 
     registry: Annotated[
-        str, typer.Option(metavar="URL", help="Where services register: file, or etcd://HOST:PORT/PREFIX.")
+        str, typer.Option(metavar="URL", help="Where services register: file, or etcds://HOST:PORT/PREFIX.")
     ] = "file"
     listen: Annotated[
         str,
@@ -97,11 +97,12 @@ def up(
     from services.cli.run_settings import read_overrides  # noqa: PLC0415 - as above
     from services.cli.stack import StackOptions  # noqa: PLC0415 - other commands start quicker without it
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
+    from services.common.registry.connect import check_registry_url  # noqa: PLC0415 - as above
 
     options = StackOptions(
         names=StateNames(_checked_state(required_state(state))),
         replicas=replicas,
-        registry=_checked_registry(places.registry),
+        registry=check_registry_url(places.registry),
         listen=_checked_address(places.listen),
         intake_port=places.intake_port,
         v1_port=places.v1_port,
@@ -206,16 +207,6 @@ def _checked_state(state: Path) -> Path:
     except UnicodeEncodeError:
         raise UsageError("the name of the state directory is not UTF-8: choose another one") from None
     return root
-
-
-def _checked_registry(url: str) -> str:
-    from services.common.registry.etcd_url import SCHEME, parse_etcd_url  # noqa: PLC0415 - as above
-
-    if url.startswith(SCHEME):
-        parse_etcd_url(url)
-    elif url != "file":
-        raise UsageError(f"the registry {url!r} is not known: give file, or etcd://HOST:PORT[/PREFIX]")
-    return url
 
 
 def _checked_address(text: str) -> str:

@@ -51,7 +51,10 @@ class IngesterSettings(ServiceSettings):
     artifact_channel: str = Field(RAG_ARTIFACTS, description="channel name of event_*.pb.enc files")
     watch: list[Path] = Field([], description="folders watched for event_*.pb, event_*.pb.enc and *.jsonl")
     registry: str = Field(
-        "file", description="where services register: `file`, or `etcd://HOST:PORT[,HOST:PORT][/PREFIX]`"
+        "file", description="where services register: `file`, or `etcds://HOST:PORT[,HOST:PORT][/PREFIX]`"
+    )
+    registry_keys: Path | None = Field(
+        None, description="folder of what etcd asks for: `ca.pem`, `login` and others, see docs/registry.md"
     )
     name: str = Field("ingester", description="name in the registry")
     seal_after_quiet_s: float = Field(
@@ -92,6 +95,15 @@ class IngesterSettings(ServiceSettings):
     )
     queue_bytes: int = Field(
         2 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
+    )
+    storage_key: Path | None = Field(
+        None,
+        description="file of storage keys, made by `appia keys storage new`: logs, sealed events, the dead letter and "
+        "feedback are encrypted; none where not set",
+    )
+    require_encryption: bool = Field(
+        default=False,
+        description="true refuses to read logs that are not encrypted; needs `storage_key`",
     )
     dead_letter_bytes: int = Field(256 * MIB, ge=MIB, description="most that the dead letter keeps, bytes")
     disk_stop_percent: float = Field(

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 class Where:
     """Where replicas are found: at `endpoints` (tcp://HOST:PORT), else in the registry.
 
-    The registry is `file`, in the state directory, or `etcd://HOST:PORT[/PREFIX]`, which needs none.
+    The registry is `file`, in the state directory, or `etcds://HOST:PORT[/PREFIX]`, which needs none, but the folder
+    `registry_keys` with what etcd asks for.
     """
 
     state: Path | None = None
     registry: str = "file"
     endpoints: tuple[str, ...] = ()
+    registry_keys: Path | None = None
 
     def replicas(self) -> Replicas:
         """Who may be asked; blocks for the registry.
@@ -44,7 +46,7 @@ class Where:
             return FixedReplicas(self.endpoints)
         if self.registry == "file" and self.state is None:
             raise UsageError("Where are the replicas? Give a state directory, an etcd registry or endpoints.")
-        known = KnownSet(open_registry(self.registry, self.state or Path()), KIND)
+        known = KnownSet(open_registry(self.registry, self.state or Path(), self.registry_keys), KIND)
         if not known.refresh():
             raise AppiaError(known.last_error or f"The registry {self.registry} does not answer.")
         return known

@@ -86,7 +86,7 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     _allow_many_files()
     state = StateNames(settings.state)
     catalog = Catalog(state, log)
-    registry = open_registry(settings.registry, settings.state)
+    registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         handlers = _operations(settings, catalog).handlers()
         server = RpcServer(context, _rpc_settings(settings), handlers, log, _search_with_one_thread)

@@ -29,7 +29,10 @@ class RagSettings(ServiceSettings):
     allow_plain: bool = Field(
         default=False, description="true to listen elsewhere than on loopback, in plain text"
     )
-    registry: str = Field("file", description="`file`, or `etcd://HOST:PORT[,HOST:PORT][/PREFIX]`")
+    registry: str = Field("file", description="`file`, or `etcds://HOST:PORT[,HOST:PORT][/PREFIX]`")
+    registry_keys: Path | None = Field(
+        None, description="folder of what etcd asks for: `ca.pem`, `login` and others, see docs/registry.md"
+    )
     lease_s: float = Field(
         DEFAULT_TTL_S,
         ge=MIN_TTL_S,

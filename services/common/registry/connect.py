@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.errors import UsageError
-from services.common.registry.etcd_url import SCHEME, parse_etcd_url
+from services.common.registry.etcd_url import is_etcd_url, parse_etcd_url
 from services.common.registry.files import FileRegistry
+from services.common.registry.keys import read_registry_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,24 +17,39 @@ if TYPE_CHECKING:
 FOLDER = "registry"
 
 
-def open_registry(url: str, state_dir: Path) -> Registry:
-    """Open the registry named by `url`; does not block and does not ask whether it answers.
+def open_registry(url: str, state_dir: Path, keys: Path | None = None) -> Registry:
+    """Open the registry named by `url`; does not ask whether it answers. Blocks on the disk for the keys only.
 
     Args:
-        url: "file" for the folder `<state_dir>/registry`, or "etcd://HOST:PORT[,HOST:PORT][/PREFIX]".
+        url: "file" for the folder `<state_dir>/registry`, or "etcds://HOST:PORT[,HOST:PORT][/PREFIX]" ("etcd://" on
+            loopback).
         state_dir: The state directory of this machine.
+        keys: The folder of what etcd asks for (see `RegistryKeys`); None where it asks for nothing.
 
     Raises:
-        UsageError: `url` is neither.
+        UsageError: `url` is neither, or the folder is incomplete.
+        AppiaError: a secret in the folder cannot be used.
     """
     if url == "file":
         return FileRegistry(state_dir / FOLDER)
-    if url.startswith(SCHEME):
-        settings = parse_etcd_url(url)
-        # Who uses the file registry pays neither the time nor the memory of an HTTP client.
-        from services.common.registry.etcd import EtcdRegistry  # noqa: PLC0415 - see above
+    check_registry_url(url)
+    # Who uses the file registry pays neither the time nor the memory of an HTTP client.
+    from services.common.registry.etcd import EtcdRegistry  # noqa: PLC0415 - see above
 
-        return EtcdRegistry(settings)
-    raise UsageError(
-        f"The registry {url!r} is not known; use 'file' or 'etcd://HOST:PORT[,HOST:PORT][/PREFIX]'."
-    )
+    return EtcdRegistry(parse_etcd_url(url), read_registry_keys(keys))
+
+
+def check_registry_url(url: str) -> str:
+    """Give back a registry URL that can be opened.
+
+    Raises:
+        UsageError: it names no registry.
+    """
+    if is_etcd_url(url):
+        parse_etcd_url(url)
+    elif url != "file":
+        raise UsageError(
+            f"The registry {url!r} is not known; use 'file', 'etcds://HOST:PORT[,HOST:PORT][/PREFIX]', or "
+            "'etcd://' on loopback."
+        )
+    return url

@@ -1,20 +1,20 @@
 """A registry in etcd (3.4 or later), over its HTTP gateway, with real leases.
 
-One key per entry, `<prefix>/<kind>/<name>`; docs/registry.md describes the value. The client library is
-etcd3gw: docs/decisions/0001-etcd-client.md says why.
+One key per entry, `<prefix>/<kind>/<name>`; docs/registry.md describes the value. With a sealing key the value is
+sealed (`services/common/sealed.py`), for it tells clients where to connect.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import requests
-from etcd3gw.client import Etcd3Client
-from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 from etcd3gw.lease import Lease
-from urllib3 import Timeout
 
 from services.common.registry import record
+from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.port import (
     MAX_TTL_S,
     Entry,
@@ -25,27 +25,35 @@ from services.common.registry.port import (
     check_label,
     check_ttl,
 )
+from services.common.sealed import NotOpened, SeenRevisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from services.common.registry.etcd_url import EtcdSettings
+    from services.common.registry.keys import RegistryKeys
+    from services.common.sealed import Seals
 
 # etcd looks for leases that have run out twice a second and then writes their end to its log.
 EXPIRY_LAG_S = 1.0
 
-_API_PATH = "/v3/"  # etcd 3.4 and later; naming it saves a request for the version
-_GONE = -1  # the remaining seconds that etcd3gw reports for a lease which no longer is
-
-_Answer = TypeVar("_Answer")
-
 
 class EtcdRegistry:
-    """The Registry port over etcd; talks to etcd only when called, and makes a connection for each call."""
+    """The Registry port over etcd; talks to etcd only when called, and makes a connection for each call.
 
-    def __init__(self, settings: EtcdSettings) -> None:
+    Args:
+        settings: Where etcd is.
+        keys: How it is reached, and the keys that entries are sealed with.
+        clock_ns: Nanoseconds since the epoch: newer states of an entry have higher revisions by it.
+    """
+
+    def __init__(
+        self, settings: EtcdSettings, keys: RegistryKeys, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._settings = settings
-        self._etcd = _Endpoints(settings)
+        self._etcd = EtcdClient(settings, keys)
+        self._envelope = _Envelope(keys.seals, clock_ns)
+        self._faults: tuple[str, ...] = ()
         self._closed = False
 
     def register(self, entry: Entry, ttl_s: float) -> Registration:
@@ -53,7 +61,7 @@ class EtcdRegistry:
         check_ttl(ttl_s)
         self._refuse_when_closed()
         key = f"{self._settings.prefix}/{entry.kind}/{entry.name}"
-        registration = _EtcdRegistration(self._etcd, key, entry, ttl_s)
+        registration = _EtcdRegistration(self._etcd, self._envelope, _Place(key, entry, ttl_s))
         registration.put(entry.info)
         return registration
 
@@ -65,8 +73,21 @@ class EtcdRegistry:
         rows = self._etcd.ask(
             lambda client: client.get_prefix(folder, sort_order="ascend", sort_target="key")
         )
-        found = (_listed(kind, _text(row["key"]).removeprefix(folder), value, row) for value, row in rows)
-        return [entry for entry in found if entry is not None]
+        found, faults = [], []
+        for value, row in rows:
+            key = _text(row["key"])
+            try:
+                entry = _listed(kind, key.removeprefix(folder), self._envelope.opened(key, value), row)
+            except NotOpened as error:
+                faults.append(str(error))
+            else:
+                found += [] if entry is None else [entry]
+        self._faults = tuple(faults)
+        return found
+
+    def faults(self) -> tuple[str, ...]:
+        """See Registry."""
+        return self._faults
 
     def close(self) -> None:
         """See Registry."""
@@ -77,12 +98,52 @@ class EtcdRegistry:
             raise RegistryUnavailable("The registry in etcd was closed by this process.")
 
 
+class _Envelope:
+    """Seals the values of entries where there is a key, and opens them; safe for several threads."""
+
+    def __init__(self, seals: Seals | None, clock_ns: Callable[[], int]) -> None:
+        self._seals = seals
+        self._clock_ns = clock_ns
+        self._newest = 0
+        self._seen = SeenRevisions()
+        self._lock = threading.Lock()
+
+    def closed(self, key: str, plain: bytes) -> bytes:
+        """The value to put under `key`."""
+        if self._seals is None:
+            return plain
+        with self._lock:
+            self._newest = max(self._newest + 1, self._clock_ns())
+            return self._seals.seal(key, self._newest, plain)
+
+    def opened(self, key: str, value: bytes) -> bytes:
+        """What the value found under `key` says.
+
+        Raises:
+            NotOpened: it is not sealed as it should be, or older than one seen before.
+        """
+        if self._seals is None:
+            return value
+        opened = self._seals.open(key, value)
+        with self._lock:
+            self._seen.check(key, opened.revision)
+        return opened.plain
+
+
+@dataclass(frozen=True)
+class _Place:
+    key: str
+    entry: Entry
+    ttl_s: float
+
+
 class _EtcdRegistration:
-    def __init__(self, etcd: _Endpoints, key: str, entry: Entry, ttl_s: float) -> None:
+    def __init__(self, etcd: EtcdClient, envelope: _Envelope, place: _Place) -> None:
         self._etcd = etcd
-        self._key = key
-        self._entry = entry
-        self._ttl_s = ttl_s
+        self._envelope = envelope
+        self._key = place.key
+        self._entry = place.entry
+        self._ttl_s = place.ttl_s
         self._lease_id: int | None = None
         self._published: bytes | None = None
         self._withdrawn = False
@@ -108,7 +169,7 @@ class _EtcdRegistration:
         lease_id = self._lease_id
         if lease_id is not None and self._renew():
             # Only keys that still hang on this lease go with it: not the key of whoever took the name.
-            self._etcd.ask(lambda client: Lease(lease_id, client).revoke())
+            self._etcd.revoke(lease_id)
         self._withdrawn = True
 
     def put(self, info: Info) -> None:
@@ -116,75 +177,19 @@ class _EtcdRegistration:
         value = self._value(info)
         if self._lease_id is None:
             granted_s = int(self._ttl_s - EXPIRY_LAG_S)
-            self._lease_id = self._etcd.ask(lambda client: client.lease(granted_s).id)
-        lease_id = self._lease_id
-        self._etcd.ask(lambda client: client.put(self._key, value, Lease(lease_id, client)))
+            self._lease_id = self._etcd.grant(granted_s)
+        lease_id, sealed = self._lease_id, self._envelope.closed(self._key, value)
+        self._etcd.ask(lambda client: client.put(self._key, sealed, Lease(lease_id, client)))
         self._published = value
 
     def _value(self, info: Info) -> bytes:
         return record.encode({"address": self._entry.address, "ttl_s": self._ttl_s}, info)
 
     def _renew(self) -> bool:
-        lease_id = self._lease_id
-        if lease_id is None:
-            return False
-        return self._etcd.ask(lambda client: Lease(lease_id, client).refresh()) != _GONE
+        return self._lease_id is not None and self._etcd.renew(self._lease_id)
 
     def _holder(self) -> int | None:
         return self._etcd.ask(lambda client: _lease_of(client.get(self._key, metadata=True)))
-
-
-class _Endpoints:
-    """Asks the members of one etcd cluster, beginning with the one that answered last."""
-
-    def __init__(self, settings: EtcdSettings) -> None:
-        self._endpoints = settings.endpoints
-        self._share_s = settings.timeout_s / len(settings.endpoints)
-        self._preferred = 0
-
-    def ask(self, call: Callable[[Etcd3Client], _Answer]) -> _Answer:
-        """Make one request; each endpoint gets an equal share of the time.
-
-        Raises:
-            RegistryUnavailable: None of them gave a sound answer.
-        """
-        first, count = self._preferred, len(self._endpoints)
-        failures = []
-        for index in ((first + offset) % count for offset in range(count)):
-            try:
-                answer = self._ask_one(index, call)
-            except (Etcd3Exception, requests.RequestException) as error:
-                failures.append(self._failure(index, error))
-            except (KeyError, TypeError, ValueError, AttributeError):
-                failures.append(f"{self._name(index)} gave an answer that is not etcd's")
-            else:
-                self._preferred = index
-                return answer
-        raise RegistryUnavailable(
-            f"No etcd answered: {'; '.join(failures)}. Check that it runs and can be reached."
-        )
-
-    def _ask_one(self, index: int, call: Callable[[Etcd3Client], _Answer]) -> _Answer:
-        host, port = self._endpoints[index]
-        with requests.Session() as session:
-            # A proxy named in the environment must not stand between a service and its registry.
-            session.trust_env = False
-            # requests takes urllib3's Timeout, which bounds connecting and waiting together.
-            timeout = cast("Any", Timeout(total=self._share_s))
-            return call(Etcd3Client(host, port, timeout=timeout, api_path=_API_PATH, session=session))
-
-    def _failure(self, index: int, error: Exception) -> str:
-        name = self._name(index)
-        if isinstance(error, ConnectionTimeoutError):
-            return f"{name} did not answer within {self._share_s:.2g} s"
-        if isinstance(error, ConnectionFailedError):
-            return f"{name} could not be connected to"
-        said = getattr(error, "detail_text", None) or error
-        return f"{name} said {str(said)[:120]!r}"
-
-    def _name(self, index: int) -> str:
-        host, port = self._endpoints[index]
-        return f"{host}:{port}"
 
 
 def _listed(kind: str, name: str, value: bytes, row: Mapping[str, Any]) -> Entry | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.durable import REAL, Disk
 from services.common.registry import record
 from services.common.registry.port import (
     MAX_TTL_S,
@@ -40,11 +42,13 @@ class FileRegistry:
     Args:
         root: The folder, normally `<state>/registry`.
         clock: Seconds since the epoch, the same clock for all services of the machine.
+        disk: What entries are written with.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time, disk: Disk = REAL) -> None:
         self._root = root
         self._clock = clock
+        self._disk = disk
         self._closed = False
 
     def register(self, entry: Entry, ttl_s: float) -> Registration:
@@ -53,12 +57,13 @@ class FileRegistry:
         self._refuse_when_closed()
         folder = self._root / entry.kind
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._disk.make_folder(folder)
             for leftover in folder.glob(f".{entry.name}{_SUFFIX}.*"):
-                leftover.unlink(missing_ok=True)
+                self._disk.remove(leftover)
         except OSError as error:
             raise _unavailable(folder, error) from error
-        registration = _FileRegistration(folder / f"{entry.name}{_SUFFIX}", entry, ttl_s, self._clock)
+        place = _Place(folder / f"{entry.name}{_SUFFIX}", entry, ttl_s)
+        registration = _FileRegistration(self._disk, self._clock, place)
         registration.write(entry.info)
         return registration
 
@@ -79,6 +84,10 @@ class FileRegistry:
             raise _unavailable(folder, error) from error
         return found
 
+    def faults(self) -> tuple[str, ...]:
+        """See Registry; the entries in a folder are not sealed: who may write there may change everything."""
+        return ()
+
     def close(self) -> None:
         """See Registry."""
         self._closed = True
@@ -88,12 +97,20 @@ class FileRegistry:
             raise RegistryUnavailable(f"The registry in {self._root} was closed by this process.")
 
 
+@dataclass(frozen=True)
+class _Place:
+    path: Path
+    entry: Entry
+    ttl_s: float
+
+
 class _FileRegistration:
-    def __init__(self, path: Path, entry: Entry, ttl_s: float, clock: Callable[[], float]) -> None:
-        self._path = path
-        self._entry = entry
-        self._ttl_s = ttl_s
+    def __init__(self, disk: Disk, clock: Callable[[], float], place: _Place) -> None:
+        self._disk = disk
         self._clock = clock
+        self._path = place.path
+        self._entry = place.entry
+        self._ttl_s = place.ttl_s
         self._token = secrets.token_hex(8)
         self._mark = this_process()
         self._withdrawn = False
@@ -120,7 +137,7 @@ class _FileRegistration:
         fields = self._read()
         if fields is not None and fields.get("token") == self._token:
             try:
-                self._path.unlink(missing_ok=True)
+                self._disk.remove(self._path)
             except OSError as error:
                 raise _unavailable(self._path, error) from error
         self._withdrawn = True
@@ -141,9 +158,9 @@ class _FileRegistration:
         data = record.encode(fields, info)
         staged = self._path.with_name(f".{self._path.name}.{self._token}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_bytes(data)
-            os.replace(staged, self._path)  # noqa: PTH105 - named like the system call that promises atomicity
+            self._disk.make_folder(self._path.parent)
+            self._disk.put(staged, data)
+            self._disk.calls.rename(staged, self._path)
         except OSError as error:
             raise _unavailable(self._path, error) from error
 

@@ -89,6 +89,10 @@ class KnownSet:
             self._take(fresh, self._clock())
         return True
 
+    def faults(self) -> tuple[str, ...]:
+        """Why entries were left out of the last listing that are not sealed as they should be."""
+        return self._registry.faults()
+
     def report_dead(self, entry: Entry) -> None:
         """Leave `entry` out for one lease, because the caller could not reach it.
 

@@ -116,6 +116,9 @@ class Registry(Protocol):
             UsageError: `kind` is not a valid kind.
         """
 
+    def faults(self) -> tuple[str, ...]:
+        """Why entries were left out of the last listing that are not sealed as they should be; never blocks."""
+
     def close(self) -> None:
         """Refuse further calls; entries not withdrawn go away with their lease. Does not block or raise."""
 

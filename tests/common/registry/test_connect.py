@@ -27,8 +27,9 @@ def test_file_opens_the_folder_below_the_state_directory(tmp_path: Path) -> None
     [
         ("etcd://127.0.0.1:2379/appia", EtcdSettings((("127.0.0.1", 2379),), "appia")),
         ("etcd://127.0.0.1:2379", EtcdSettings((("127.0.0.1", 2379),), "appia")),
-        ("etcd://a:1,b-2.c:65535/x/y", EtcdSettings((("a", 1), ("b-2.c", 65535)), "x/y")),
-        ("etcd://[::1]:2379,[fe80::1]:1/p", EtcdSettings((("::1", 2379), ("fe80::1", 1)), "p")),
+        ("etcd://localhost:2379,127.3.2.1:1", EtcdSettings((("localhost", 2379), ("127.3.2.1", 1)), "appia")),
+        ("etcds://a:1,b-2.c:65535/x/y", EtcdSettings((("a", 1), ("b-2.c", 65535)), "x/y", tls=True)),
+        ("etcds://[::1]:2379,[fe80::1]:1/p", EtcdSettings((("::1", 2379), ("fe80::1", 1)), "p", tls=True)),
     ],
 )
 def test_an_etcd_url_names_hosts_ports_and_prefix(url: str, settings: EtcdSettings) -> None:
@@ -38,10 +39,12 @@ def test_an_etcd_url_names_hosts_ports_and_prefix(url: str, settings: EtcdSettin
 @pytest.mark.parametrize(
     ("url", "fact"),
     [
-        ("", "'file' or 'etcd://"),
-        ("files", "'file' or 'etcd://"),
-        ("http://127.0.0.1:2379/appia", "'file' or 'etcd://"),
-        ("etcd:/127.0.0.1:2379/appia", "'file' or 'etcd://"),
+        ("", "'file', 'etcds://"),
+        ("files", "'file', 'etcds://"),
+        ("http://127.0.0.1:2379/appia", "'file', 'etcds://"),
+        ("etcd:/127.0.0.1:2379/appia", "'file', 'etcds://"),
+        ("etcd://10.0.0.7:2379/appia", "plain text"),
+        ("etcd://127.0.0.1:1,etcd.example:1/appia", "plain text"),
         ("etcd://127.0.0.1:2379/", "prefix"),
         ("etcd://127.0.0.1:2379/a//b", "prefix"),
         ("etcd://127.0.0.1:2379/a/", "prefix"),
@@ -49,9 +52,9 @@ def test_an_etcd_url_names_hosts_ports_and_prefix(url: str, settings: EtcdSettin
         ("etcd:///appia", "HOST:PORT"),
         ("etcd://127.0.0.1/appia", "HOST:PORT"),
         ("etcd://:2379/appia", "HOST:PORT"),
-        ("etcd://a:1,/appia", "HOST:PORT"),
-        ("etcd://a:0/appia", "1 to 65535"),
-        ("etcd://a:65536/appia", "1 to 65535"),
+        ("etcds://a:1,/appia", "HOST:PORT"),
+        ("etcds://a:0/appia", "1 to 65535"),
+        ("etcds://a:65536/appia", "1 to 65535"),
         ("etcd://::1:2379/appia", "HOST:PORT"),
     ],
 )

@@ -18,6 +18,7 @@ from services.common.registry.connect import open_registry
 from services.common.registry.etcd import EtcdRegistry
 from services.common.registry.etcd_url import EtcdSettings
 from services.common.registry.heartbeat import Heartbeat
+from services.common.registry.keys import RegistryKeys
 from services.common.registry.known import KnownSet
 from services.common.registry.port import Entry, Registry, RegistryUnavailable
 
@@ -122,7 +123,9 @@ def test_clients_keep_what_they_knew_while_etcd_is_away_and_while_it_is_empty(
 
 
 def test_a_frozen_etcd_blocks_no_call_much_longer_than_the_timeout(own_etcd: Any) -> None:
-    registry = EtcdRegistry(EtcdSettings((("127.0.0.1", own_etcd.port),), "appia", timeout_s=0.5))
+    registry = EtcdRegistry(
+        EtcdSettings((("127.0.0.1", own_etcd.port),), "appia", timeout_s=0.5), RegistryKeys()
+    )
     registration = registry.register(Entry("rag", "one", "tcp://x:1"), TTL_S)
     own_etcd.freeze()
     for call in (lambda: registry.entries("rag"), lambda: registration.heartbeat({}), registration.withdraw):
