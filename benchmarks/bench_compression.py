@@ -27,6 +27,7 @@ from services.common.days.names import EVENT_INDICES
 from services.common.days.policies import Compression
 from services.common.days.vector_files import ROWS, map_vectors, write_vectors
 from services.common.days.vectors import VectorIndex
+from services.common.durable import REAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def _measure(days: list[Day], policy: Compression, given: Any) -> Sum:
             folder = Path(name)
             started = time.perf_counter()
             rows = np.arange(len(day.vectors), dtype=np.uint32)
-            facts = write_vectors(folder, Embedded(day.vectors, rows), day.spec, policy)
+            facts = write_vectors(REAL, folder, Embedded(day.vectors, rows), day.spec, policy)
             total.seconds += time.perf_counter() - started
             total.bytes += sum(path.stat().st_size for path in folder.iterdir() if path.name != ROWS)
             _ask(total, day, _open(folder, day, facts), given.questions)

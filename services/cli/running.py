@@ -14,10 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.names import StateNames, check_layout
+from services.common.durable import REAL
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from services.common.durable import Disk
 
 LOCK_FILE = "up.lock"
 LOCK_TRIES = 10
@@ -62,13 +65,13 @@ class Running:
 class StackLock:
     """The right to run the stack of one state directory; held until `release` or the end of the process."""
 
-    def __init__(self, names: StateNames) -> None:
+    def __init__(self, names: StateNames, disk: Disk = REAL) -> None:
         """Take the lock.
 
         Raises:
             AppiaError: a stack runs on this state directory.
         """
-        self._fd = os.open(names.run / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o640)
+        self._fd = disk.lock_file(names.run / LOCK_FILE)
         if not _lock(self._fd):
             holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
@@ -76,8 +79,8 @@ class StackLock:
                 f"{names.root} has a running stack already (process {holder or 'unknown'}): use it, "
                 "or stop that process first"
             )
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        disk.calls.truncate(self._fd, 0)
+        disk.calls.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go of the lock; a second call is not allowed."""

@@ -87,7 +87,7 @@ SYSTEM = SystemCalls()
 
 def write_all(calls: SystemCalls, fd: int, data: bytes | memoryview) -> int:
     """Write all of `data`, however often it takes; gives the number of bytes."""
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
     size = len(view)
     while view:
         view = view[calls.write(fd, view) :]
@@ -103,7 +103,7 @@ class NewFile:
         self._fd = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append any contiguous buffer whole; gives its size in bytes."""
+        """Append bytes whole; gives how many."""
         return write_all(self._calls, self._fd, data)
 
     def sync(self) -> None:
@@ -160,10 +160,10 @@ class AppendFile:
 class PatchFile:
     """Replaces bytes inside a file that is there. Who maps the file sees each byte as it was or as it is now."""
 
-    def __init__(self, calls: SystemCalls, path: Path) -> None:
-        """Open `path` for writing."""
+    def __init__(self, calls: SystemCalls, path: Path, flags: int = 0) -> None:
+        """Open `path` for writing; `flags` may say to create it (`os.O_CREAT`)."""
         self._calls = calls
-        self._fd = calls.open(path, os.O_WRONLY)
+        self._fd = calls.open(path, os.O_WRONLY | flags)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put `data` at `offset`. Not durable before `sync`."""
@@ -171,6 +171,10 @@ class PatchFile:
         while view:
             done = self._calls.pwrite(self._fd, view, offset)
             offset, view = offset + done, view[done:]
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to `size` bytes."""
+        self._calls.truncate(self._fd, size)
 
     def sync(self) -> None:
         """Block until the data is on disk (`fdatasync`)."""
@@ -277,6 +281,21 @@ class Disk:
         """Open a file to replace bytes inside it."""
         return PatchFile(self.calls, path)
 
+    def patch_or_create(self, path: Path) -> PatchFile:
+        """As `patch`; where there is no file, an empty one is made durable as a name."""
+        new = not path.exists()
+        file = PatchFile(self.calls, path, os.O_CREAT)
+        if new:
+            self.sync_folder(path.parent)
+        return file
+
+    def lock_file(self, path: Path) -> int:
+        """Open a file to lock it by flock(2), made where there is none; gives a descriptor for `os.close`.
+
+        It holds nothing that has to survive.
+        """
+        return self.calls.open(path, os.O_RDWR | os.O_CREAT, self.FILE_MODE)
+
     def counts(self, path: Path) -> CountFile:
         """Open a file of committed counters."""
         return CountFile(self.calls, path, self.FILE_MODE)
@@ -348,6 +367,10 @@ class Disk:
                 self.calls.rmdir(path)
             else:
                 self.calls.unlink(path)
+
+
+REAL = Disk()
+"""The real disk; it holds no state."""
 
 
 def _deepest_first(top: Path) -> Iterator[tuple[str, bool]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import Disk
+from services.common.durable import SYSTEM, Disk, SystemCalls
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
@@ -77,18 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(settings: IngesterSettings) -> None:
-    """Run until a signal asks to stop, or something fails that must not be gone on from.
+def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM) -> None:
+    """Run until a signal asks to stop, or something fails that must not be gone on from. Files change by `calls`.
 
     Raises:
         AppiaError: what an operator has to see to.
     """
     _bound_arenas()
     log = make_logger(KIND)
-    state, disk = StateNames(settings.state), Disk()
+    state, disk = StateNames(settings.state), Disk(calls)
     claim_layout(state, disk)
     disk.make_folder(state.run)
-    lock = _lock(state)
+    lock = _lock(state, disk)
     try:
         _raise_file_limit()
         with zmq.Context() as context:
@@ -195,7 +195,7 @@ def _build(
         log.warning(event, **facts)
 
     ring = read_key_ring(settings.keys)
-    embedders, cache = ingester_embedders(state, settings.models, settings.model_threads)
+    embedders, cache = ingester_embedders(state, settings.models, settings.model_threads, disk)
     dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns)
     recovered = Recovery(disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence)).recover(
         state
@@ -239,7 +239,8 @@ def _build(
     entry = Entry(
         KIND, settings.name, receiver.v2_endpoint, {"pid": os.getpid(), "control": control.endpoint}
     )
-    heartbeat = Heartbeat(open_registry(settings.registry, state.root), entry, lambda: entry.info)
+    registry = open_registry(settings.registry, state.root, settings.registry_keys)
+    heartbeat = Heartbeat(registry, entry, lambda: entry.info)
     parts.append(
         Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, log)
     )
@@ -276,9 +277,9 @@ def _announce(ingester: Ingester) -> None:
     sys.stdout.flush()
 
 
-def _lock(state: StateNames) -> int:
+def _lock(state: StateNames, disk: Disk) -> int:
     """Become the one writer of the state directory, until the process ends."""
-    handle = os.open(state.lock, os.O_RDWR | os.O_CREAT, 0o640)
+    handle = disk.lock_file(state.lock)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

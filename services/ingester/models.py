@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.days.embedders import Embedders
+from services.common.durable import REAL
 from services.common.embedding.cache import CacheSettings, NarrativeCache, NarrativeReader, ReadThrough
 from services.common.embedding.manifest import windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
@@ -16,10 +17,11 @@ from services.common.events.windows import CHANNELS, STEP_NS, STEPS
 if TYPE_CHECKING:
     from services.common.days.chosen_models import ChosenModels
     from services.common.days.names import StateNames
+    from services.common.durable import Disk
 
 
 def ingester_embedders(
-    state: StateNames, chosen: ChosenModels, threads: int
+    state: StateNames, chosen: ChosenModels, threads: int, disk: Disk = REAL
 ) -> tuple[Embedders, NarrativeCache]:
     """The active ones of the chosen models, the semantic one behind the narrative cache, which the caller closes.
 
@@ -27,7 +29,7 @@ def ingester_embedders(
         AppiaError: a model is missing, was changed, or was made for another input.
     """
     attack, texts, temporal, entity = _load(state, chosen, threads)
-    cache = NarrativeCache(state.cache, texts, CacheSettings())
+    cache = NarrativeCache(state.cache, texts, CacheSettings(), disk)
     return Embedders(attack, cache, temporal, entity), cache
 
 

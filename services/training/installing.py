@@ -60,7 +60,7 @@ def install(store: ModelStore, manifest: Manifest, files: dict[str, bytes]) -> s
     """
     with store.stage(manifest.name) as staged:
         for name, data in files.items():
-            (staged / name).write_bytes(data)
-        (staged / MANIFEST_FILE).write_bytes(manifest.to_json())
+            store.disk.put(staged / name, data)
+        store.disk.put(staged / MANIFEST_FILE, manifest.to_json())
         store.install(staged)
     return manifest.model_id

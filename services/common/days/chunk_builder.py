@@ -18,11 +18,13 @@ from services.common.days.log import EVENT, EVENTS_A_BLOCK, Damage, LogReader, L
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.metadata import MetadataWriter
 from services.common.days.open_writer import FILE_SHIFT, SegmentLogReader, Tables, column_rows
+from services.common.days.raw import raw
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.narrative import Narrator
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from services.common.days.names import OpenNames
     from services.common.durable import Disk
     from services.common.events.vocabulary import Vocabulary
+    from services.common.rest.log_keys import LogKeys
 
 COMPRESSION = {"fast": 0, "balanced": 6, "maximum": 12}
 """LZ4 level of the chunk's log by policy; 0 is plain LZ4, the others LZ4-HC."""
@@ -64,14 +67,18 @@ class ChunkPlan:
     compression: str = "balanced"
 
 
-def open_source(names: OpenNames) -> Source:
-    """The events of an open segment, read from its log from end to end."""
+def open_source(names: OpenNames, keys: LogKeys = NO_KEYS) -> Source:
+    """The events of an open segment, read from its log from end to end.
+
+    Raises:
+        AppiaError: a log file cannot be opened, or is encrypted and its key not at hand.
+    """
     positions: list[int] = []
     times: list[int] = []
     found: list[NDArray[np.void]] = []
     lost = 0
     for number in names.logs():
-        reader = LogReader(names.log(number))
+        reader = LogReader(names.log(number), keys)
         batch: list[bytes] = []
         for record in reader.scan():
             if isinstance(record, Damage):
@@ -86,7 +93,7 @@ def open_source(names: OpenNames) -> Source:
         found.append(identities(batch))
         reader.close()
     everything = np.concatenate([np.empty(0, IDENTITY), *found])
-    reader_of_all = SegmentLogReader(names)
+    reader_of_all = SegmentLogReader(names, keys)
     return Source(
         np.array(positions, np.int64), np.array(times, np.int64), everything, reader_of_all.event, lost
     )
@@ -130,7 +137,7 @@ def build_chunk(folder: Path, plan: ChunkPlan, sources: Sequence[Source], tools:
             writer.append(payloads)
             tools.progress("chunk", start + len(part), len(order))
         writer.finish()
-    sort_identities(unique).tofile(folder / IDENTITIES)
+    tools.disk.put(folder / IDENTITIES, raw(sort_identities(unique)))
     manifest = Manifest(
         kind="chunk",
         day=plan.day,
@@ -145,7 +152,7 @@ def build_chunk(folder: Path, plan: ChunkPlan, sources: Sequence[Source], tools:
             "vocabulary": tools.vocabulary.identity,
         },
     )
-    (folder / MANIFEST).write_bytes(manifest.to_json())
+    tools.disk.put(folder / MANIFEST, manifest.to_json())
     return manifest
 
 
@@ -156,6 +163,7 @@ class ChunkTools:
     disk: Disk
     vocabulary: Vocabulary
     progress: Progress
+    keys: LogKeys = NO_KEYS
 
 
 def _arrange(
@@ -185,10 +193,11 @@ class _ChunkWriter:
 
     def __init__(self, folder: Path, level: int, tools: ChunkTools) -> None:
         self._folder = folder
+        self._disk = tools.disk
         self._level = level
         self._narrator = Narrator(tools.vocabulary)
-        self._log = LogWriter(tools.disk, folder / EVENTS)
-        self._metadata = MetadataWriter(folder / METADATA)
+        self._log = LogWriter(tools.disk, folder / EVENTS, tools.keys)
+        self._metadata = MetadataWriter(folder / METADATA, tools.disk)
         self._tables = Tables(
             AddressTable(tools.disk, folder / ADDRESSES, remembered=sys.maxsize),
             TextTable(tools.disk, folder / SYMBOLS, remembered=sys.maxsize),
@@ -211,8 +220,9 @@ class _ChunkWriter:
 
     def finish(self) -> None:
         self._metadata.finish()
-        write_columns(self._folder / COLUMNS, np.concatenate([np.empty(0, ROW), *self._parts]))
-        np.concatenate([np.empty(0, np.uint32), *self._tags]).astype("<u4").tofile(self._folder / TAGS_FILE)
+        write_columns(self._disk, self._folder / COLUMNS, np.concatenate([np.empty(0, ROW), *self._parts]))
+        tags = np.concatenate([np.empty(0, np.uint32), *self._tags]).astype("<u4")
+        self._disk.put(self._folder / TAGS_FILE, raw(tags))
 
     def close(self) -> None:
         self._log.close()

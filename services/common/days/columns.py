@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.days.raw import raw
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -189,14 +191,14 @@ def column_offsets(rows: int) -> dict[str, int]:
     return {**offsets, "": at}
 
 
-def write_columns(path: Path, rows: NDArray[np.void]) -> None:
+def write_columns(disk: Disk, path: Path, rows: NDArray[np.void]) -> None:
     """Write the rows (n,) of dtype `ROW` as the columns of a sealed day."""
     offsets = column_offsets(len(rows))
-    with path.open("wb") as file:
-        for name in _names():
-            file.seek(offsets[name])
-            np.ascontiguousarray(rows[name]).tofile(file)
-        file.truncate(offsets[""])
+    ends = list(offsets.values())[1:]
+    with disk.new_file(path) as file:
+        for name, end in zip(_names(), ends, strict=True):
+            size = file.write(raw(rows[name]))
+            file.write(bytes(end - offsets[name] - size))
 
 
 def map_columns(path: Path, rows: int) -> dict[str, NDArray[np.generic]]:
@@ -211,9 +213,9 @@ def map_columns(path: Path, rows: int) -> dict[str, NDArray[np.generic]]:
     if rows == 0:
         return {name: np.empty(0, ROW[name]) for name in _names()}
     # A plain array over the mapping: slices of numpy's own memmap type cost several times as much.
-    raw = np.asarray(np.memmap(path, np.uint8, "r"))
+    mapped = np.asarray(np.memmap(path, np.uint8, "r"))
     return {
-        name: raw[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name])
+        name: mapped[offsets[name] : offsets[name] + rows * ROW[name].itemsize].view(ROW[name])
         for name in _names()
     }
 

@@ -18,21 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.chunk import Chunk
-    from services.common.days.chunk_builder import Progress
-    from services.common.days.policies import Compression
-    from services.common.embedding.port import RowEmbedder
+    from services.common.days.index_builder import IndexTools
 
 
-def build_entity_index(
-    folder: Path, chunk: Chunk, embedder: RowEmbedder, progress: Progress, compression: Compression = "fast"
-) -> Manifest:
+def build_entity_index(folder: Path, chunk: Chunk, tools: IndexTools) -> Manifest:
     """Write one version of the index over `chunk` into the empty `folder`. Blocks as `embed_hosts`."""
-    found = embed_hosts([chunk], embedder)
+    found = embed_hosts([chunk], tools.embedders.entity)
     spec, hosts = found.vectors.spec, found.hosts
     embedded = Embedded(np.asarray(found.vectors.vectors), np.arange(len(hosts), dtype=np.uint32))
-    facts = write_vectors(folder, embedded, spec, compression)
-    write_hosts(folder, hosts)
-    progress(ENTITY, chunk.rows, chunk.rows)
+    facts = write_vectors(tools.disk, folder, embedded, spec, tools.policy(ENTITY).compression)
+    write_hosts(tools.disk, folder, hosts)
+    tools.progress(ENTITY, chunk.rows, chunk.rows)
     manifest = Manifest(
         kind="index",
         day=chunk.manifest.day,
@@ -53,5 +49,5 @@ def build_entity_index(
             **facts,
         },
     )
-    (folder / MANIFEST).write_bytes(manifest.to_json())
+    tools.disk.put(folder / MANIFEST, manifest.to_json())
     return manifest

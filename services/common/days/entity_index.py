@@ -11,6 +11,7 @@ from services.common.days.day_hosts import HOST, DayHosts, find_hosts
 from services.common.days.embedders import spec_of
 from services.common.days.manifest import read_manifest
 from services.common.days.names import ENTITY
+from services.common.days.raw import raw
 from services.common.days.vectors import VectorIndex
 from services.common.errors import AppiaError
 from services.common.events.profiles import PROFILE, profiles_schema_hash
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.day_hosts import Segment
+    from services.common.durable import Disk
     from services.common.embedding.port import RowEmbedder
 
 HOSTS, PROFILES = "hosts.bin", "profiles.bin"
@@ -40,10 +42,10 @@ def embed_hosts(segments: Sequence[Segment], embedder: RowEmbedder) -> EntityInd
     return EntityIndex(hosts, VectorIndex(spec_of(ENTITY, embedder), len(hosts), vectors))
 
 
-def write_hosts(folder: Path, hosts: DayHosts) -> None:
+def write_hosts(disk: Disk, folder: Path, hosts: DayHosts) -> None:
     """Write the hosts' facts and profiles into `folder`."""
-    hosts.facts.tofile(folder / HOSTS)
-    hosts.profiles.astype("<f4").tofile(folder / PROFILES)
+    disk.put(folder / HOSTS, raw(hosts.facts))
+    disk.put(folder / PROFILES, raw(hosts.profiles.astype("<f4")))
 
 
 def map_hosts(folder: Path) -> DayHosts:

@@ -14,6 +14,7 @@ from services.common.days.names import ENTITY
 from services.common.days.policies import IndexPolicy
 from services.common.days.sampling import sample_benign
 from services.common.days.vector_files import write_vectors
+from services.common.durable import REAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from services.common.days.distinct import Embedded
     from services.common.days.embedders import Embedders
     from services.common.days.open_writer import VectorSpec
+    from services.common.durable import Disk
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class IndexTools:
     embedders: Embedders
     progress: Progress
     policies: Mapping[str, IndexPolicy] = field(default_factory=dict)  # by index; others are kept whole
+    disk: Disk = REAL
 
     def policy(self, index: str) -> IndexPolicy:
         """How an index is made smaller."""
@@ -41,19 +44,19 @@ class IndexTools:
 
 def build_index(folder: Path, chunk: Chunk, index: str, tools: IndexTools) -> Manifest:
     """Write one version of `index` over `chunk` into the empty `folder`. Blocks; an error leaves the chunk as it is."""
-    policy = tools.policy(index)
     if index == ENTITY:
-        return build_entity_index(folder, chunk, tools.embedders.entity, tools.progress, policy.compression)
+        return build_entity_index(folder, chunk, tools)
     embedded = EMBED[index](chunk, tools.embedders, tools.progress)
-    return write_index(folder, chunk, spec_of(index, tools.embedders.named(index)), embedded, policy)
+    return write_index(folder, chunk, spec_of(index, tools.embedders.named(index)), embedded, tools)
 
 
 def write_index(
-    folder: Path, chunk: Chunk, spec: VectorSpec, embedded: Embedded, policy: IndexPolicy
+    folder: Path, chunk: Chunk, spec: VectorSpec, embedded: Embedded, tools: IndexTools
 ) -> Manifest:
     """Write one version of an index over `chunk` into the empty `folder`, from vectors that are there already."""
+    policy, disk = tools.policy(spec.index), tools.disk
     kept = sample_benign(embedded, chunk, policy.benign_sample_rate)
-    facts = write_vectors(folder, kept, spec, policy.compression)
+    facts = write_vectors(disk, folder, kept, spec, policy.compression)
     manifest = Manifest(
         kind="index",
         day=chunk.manifest.day,
@@ -73,5 +76,5 @@ def write_index(
             **facts,
         },
     )
-    (folder / MANIFEST).write_bytes(manifest.to_json())
+    disk.put(folder / MANIFEST, manifest.to_json())
     return manifest

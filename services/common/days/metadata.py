@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from services.common.durable import REAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from services.common.durable import Disk
     from services.common.events.table import EventTable
 
 SOURCES = ("UNKNOWN", "FAST_ONLY", "ML_ONLY", "FAST_PRIORITY", "ML_PRIORITY", "CONSENSUS", "DIVERGENCE")
@@ -43,8 +46,9 @@ EventFields = dict[str, Any]
 class MetadataWriter:
     """The one connection that writes a day's database. Used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = REAL) -> None:
         """Open or create the database at `path` in WAL mode, so that replicas read while it grows."""
+        self._path, self._disk = path, disk
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
@@ -76,6 +80,7 @@ class MetadataWriter:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        self._disk.calls.written_by_library(self._path)
 
     def _narrative_codes(self, narratives: Sequence[str]) -> list[int]:
         known = self._narratives
@@ -93,6 +98,7 @@ class MetadataWriter:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
+        self._disk.calls.written_by_library(self._path)
 
     def close(self) -> None:
         """Close the connection."""

@@ -18,6 +18,7 @@ from services.common.days.columns import ROW, AddressTable, TextTable
 from services.common.days.log import EVENT, LogReader, LogWriter
 from services.common.days.metadata import MetadataWriter
 from services.common.durable import read_counts
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from services.common.days.names import OpenNames
     from services.common.durable import Disk
     from services.common.events.table import EventTable
+    from services.common.rest.log_keys import LogKeys
 
 FILE_SHIFT = 40
 """An event's position in an open segment: number of the log file << 40 | offset of the record."""
@@ -35,13 +37,13 @@ FILE_SHIFT = 40
 class SegmentLog:
     """The log of one open segment: where an event becomes durable. Not safe for several threads."""
 
-    def __init__(self, disk: Disk, names: OpenNames, rows: int) -> None:
+    def __init__(self, disk: Disk, names: OpenNames, rows: int, keys: LogKeys = NO_KEYS) -> None:
         """Open a new log file behind those there are, which hold `rows` events."""
         disk.make_folder(names.folder)
         self.names = names
         self.rows = rows
         self._number = max(names.logs(), default=0) + 1
-        self._log = LogWriter(disk, names.log(self._number))
+        self._log = LogWriter(disk, names.log(self._number), keys)
 
     def append(self, payloads: Sequence[bytes]) -> NDArray[np.int64]:
         """Append events as the next rows; returns their positions, int64 (n,). Not durable before `sync`."""
@@ -61,14 +63,19 @@ class SegmentLog:
 class SegmentLogReader:
     """Reads events of an open segment by position. Safe for several threads."""
 
-    def __init__(self, names: OpenNames) -> None:
+    def __init__(self, names: OpenNames, keys: LogKeys = NO_KEYS) -> None:
         """Open no file yet."""
         self._names = names
+        self._keys = keys
         self._opening = threading.Lock()
         self._files: dict[int, LogReader] = {}
 
     def event(self, position: int) -> bytes | None:
-        """The event at `position`; None when the log is damaged there."""
+        """The event at `position`; None when the log is damaged there.
+
+        Raises:
+            AppiaError: the log cannot be opened, or is encrypted and its key not at hand.
+        """
         number = position >> FILE_SHIFT
         file = self._files.get(number) or self._open(number)
         record = file.record(position & ((1 << FILE_SHIFT) - 1))
@@ -78,7 +85,7 @@ class SegmentLogReader:
         """The file with a number; by one thread at a time, for one that nobody keeps would stay open."""
         with self._opening:
             if number not in self._files:
-                self._files[number] = LogReader(self._names.log(number))
+                self._files[number] = LogReader(self._names.log(number), self._keys)
             return self._files[number]
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class ColumnWriter:
         """Open the files and cut off what was not committed."""
         rows, _ = read_counts(names.counts("metadata"))
         with ExitStack() as opened:
-            self._metadata = opened.enter_context(closing(MetadataWriter(names.metadata)))
+            self._metadata = opened.enter_context(closing(MetadataWriter(names.metadata, disk)))
             self.rows = min(rows, self._metadata.rows())
             self._columns = opened.enter_context(closing(disk.append_to(names.columns)))
             self._columns.truncate(self.rows * ROW.itemsize)

@@ -27,6 +27,7 @@ from services.common.days.sealed_reader import open_entity_index, open_index
 from services.common.days.units import UNITS
 from services.common.days.versions import drop_waiting, model_of, served_generation, versions_of
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from services.common.days.names import DayNames, GenerationNames
     from services.common.days.overlap import Overlap
     from services.common.durable import Disk
+    from services.common.rest.log_keys import LogKeys
 
 COMPARING = "overlap"
 """The step, as progress names it, in which both versions are asked."""
@@ -65,6 +67,7 @@ class Reindexer:
 
     disk: Disk
     tools: IndexTools
+    keys: LogKeys = NO_KEYS
 
     def build(self, names: DayNames, index: str) -> ReindexReport:
         """Make the version of `index` that its model gives; blocks until it is published and waits.
@@ -84,13 +87,13 @@ class Reindexer:
             return ReindexReport(names.day, index, generation.number, waiting, model, units=0, kept=0)
         self.disk.clear_going(generation.index(index))
         version = max(numbered(generation.index(index))) + 1
-        chunk = open_chunk(generation.chunk)
+        chunk = open_chunk(generation.chunk, self.keys)
         with closing(chunk.log):
             staged = generation.index_work(index) / _VERSION
             units, kept = self._write(staged, generation, chunk, index)
         self.tools.progress(COMPARING, 0, 1)
         found = _compare(generation.index_version(index, served), staged, chunk, index)
-        (staged / OVERLAP).write_bytes(found.to_json())
+        self.disk.put(staged / OVERLAP, found.to_json())
         self.tools.progress(COMPARING, 1, 1)
         self.disk.publish(staged, generation.index_version(index, version))
         drop_waiting(generation, index, version, self.disk)
@@ -114,7 +117,7 @@ class Reindexer:
             kept = blocks.done
             embedded = embed_units(units, blocks, in_rows(index, chunk.rows, self.tools.progress))
         self._clear(staged)
-        write_index(staged, chunk, spec_of(index, embedder), embedded, self.tools.policy(index))
+        write_index(staged, chunk, spec_of(index, embedder), embedded, self.tools)
         return len(units), kept
 
     def _clear(self, staged: Path) -> None:

@@ -29,6 +29,7 @@ from services.common.days.names import (
     read_pointer,
 )
 from services.common.days.vector_files import describe_form
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from services.common.days.policies import IndexPolicy
     from services.common.durable import Disk
     from services.common.events.vocabulary import Vocabulary
+    from services.common.rest.log_keys import LogKeys
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Sealer:
     policies: Mapping[str, IndexPolicy] = field(default_factory=dict)  # by index; others are kept whole
     retry_after_s: Sequence[float] = (0.5, 2.0)
     sleep: Callable[[float], None] = time.sleep
+    keys: LogKeys = NO_KEYS
 
     def seal(self, names: DayNames, through_segment: int) -> SealReport:
         """Fold the open segments up to `through_segment`, and the generation before, into a new generation.
@@ -81,9 +84,9 @@ class Sealer:
         sources = self._sources(names, before, through_segment)
         plan = ChunkPlan(names.day, generation, through_segment, self.compression)
         manifest = build_chunk(
-            staged.chunk, plan, sources, ChunkTools(self.disk, self.vocabulary, self.progress)
+            staged.chunk, plan, sources, ChunkTools(self.disk, self.vocabulary, self.progress, self.keys)
         )
-        chunk = open_chunk(staged.chunk)
+        chunk = open_chunk(staged.chunk, self.keys)
         failed = self._build_indices(staged, chunk, INDICES)
         chunk.log.close()
         forms = _forms(staged, INDICES)
@@ -101,17 +104,19 @@ class Sealer:
         lacking = [name for name in INDICES if read_pointer(generation.index_current(name)) is None]
         if not lacking:
             return None
-        chunk = open_chunk(generation.chunk)
+        chunk = open_chunk(generation.chunk, self.keys)
         failed = self._build_indices(generation, chunk, lacking)
         chunk.log.close()
         lost, forms = chunk.manifest.facts["lost"], _forms(generation, lacking)
         return SealReport(names.day, current, chunk.rows, lost, failed, forms)
 
     def _sources(self, names: DayNames, before: int | None, through_segment: int) -> list[Source]:
-        sources = [] if before is None else [sealed_source(open_chunk(names.generation(before).chunk))]
+        sources = (
+            [] if before is None else [sealed_source(open_chunk(names.generation(before).chunk, self.keys))]
+        )
         done = 0 if before is None else sealed_through(names, before)
         numbers = [number for number in names.segments() if done < number <= through_segment]
-        return [*sources, *(open_source(names.segment(number)) for number in numbers)]
+        return [*sources, *(open_source(names.segment(number), self.keys) for number in numbers)]
 
     def _build_indices(
         self, generation: GenerationNames, chunk: Chunk, wanted: Sequence[str]
@@ -138,7 +143,7 @@ class Sealer:
         staged = generation.index(name) / f"staging-{number_name(version)}"
         self.disk.remove(staged)
         self.disk.make_folder(staged)
-        build_index(staged, chunk, name, IndexTools(self.embedders, self.progress, self.policies))
+        build_index(staged, chunk, name, IndexTools(self.embedders, self.progress, self.policies, self.disk))
         self.disk.publish(staged, generation.index_version(name, version))
         self.disk.write_file(generation.index_current(name), f"{number_name(version)}\n".encode())
 

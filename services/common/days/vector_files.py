@@ -13,6 +13,7 @@ import numpy as np
 from services.common.days.compression import choose_form
 from services.common.days.encodings import EncodedVectors, stored_encoding
 from services.common.days.open_writer import VectorSpec
+from services.common.days.raw import raw
 from services.common.days.selection import Postings
 from services.common.days.vector_lists import FaissLists, Lists
 from services.common.days.vectors import NO_VECTOR, VectorIndex
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from services.common.days.manifest import Manifest
     from services.common.days.policies import Compression
     from services.common.days.vectors import Accelerator, Vectors
+    from services.common.durable import Disk
 
 FLAT, RECORDS, CODEBOOK, LISTS, ROWS = (
     "vectors.faiss",
@@ -38,10 +40,11 @@ FLAT, RECORDS, CODEBOOK, LISTS, ROWS = (
 )
 IVF = "ivf.faiss"
 """Beside `FLAT` in days of format 1; no longer written."""
+_PIECE = 1 << 20  # bytes that faiss hands over at a time
 
 
 def write_vectors(
-    folder: Path, embedded: Embedded, spec: VectorSpec, compression: Compression = "fast"
+    disk: Disk, folder: Path, embedded: Embedded, spec: VectorSpec, compression: Compression = "fast"
 ) -> dict[str, Any]:
     """Write the vectors into `folder` in the form that `compression` gives, and which row has which.
 
@@ -49,17 +52,18 @@ def write_vectors(
     """
     form = choose_form(embedded.vectors, spec, compression)
     if isinstance(form.vectors, EncodedVectors):
-        form.vectors.records.tofile(folder / RECORDS)
+        disk.put(folder / RECORDS, raw(form.vectors.records))
         if form.vectors.encoding.codebook is not None:
-            form.vectors.encoding.codebook.astype("<f4").tofile(folder / CODEBOOK)
+            disk.put(folder / CODEBOOK, raw(form.vectors.encoding.codebook.astype("<f4")))
     else:
         metric = faiss.METRIC_INNER_PRODUCT if spec.metric == "cosine" else faiss.METRIC_L2
         flat = faiss.IndexFlat(spec.dim, metric)
         flat.add(np.asarray(form.vectors))
-        faiss.write_index(flat, str(folder / FLAT))
+        with disk.new_file(folder / FLAT) as file:
+            faiss.write_index(flat, faiss.PyCallbackIOWriter(file.write, _PIECE))  # type: ignore[attr-defined] # its stubs lack it
     if form.lists is not None:
-        _write_lists(folder / LISTS, form.lists)
-    _write_rows(folder / ROWS, embedded.codes, form.order)
+        _write_lists(disk, folder / LISTS, form.lists)
+    _write_rows(disk, folder / ROWS, embedded.codes, form.order)
     return {
         "items": len(form.order),
         "rows_with_vector": int(np.count_nonzero(embedded.codes != NO_VECTOR)),
@@ -81,17 +85,16 @@ def _facts(form: Form, compression: Compression) -> dict[str, Any]:
     return facts
 
 
-def _write_lists(path: Path, lists: Lists) -> None:
+def _write_lists(disk: Disk, path: Path, lists: Lists) -> None:
     """Where each list begins, uint32, and the end; then the centres, float32."""
-    with path.open("wb") as file:
-        lists.starts.astype("<u4").tofile(file)
-        lists.centers.astype("<f4").tofile(file)
+    disk.put(path, lists.starts.astype("<u4").tobytes() + lists.centers.astype("<f4").tobytes())
 
 
-def _write_rows(path: Path, given: NDArray[np.uint32], stored: NDArray[np.int64]) -> None:
+def _write_rows(disk: Disk, path: Path, given: NDArray[np.uint32], stored: NDArray[np.int64]) -> None:
     """The vector of each row, then the rows ordered by vector, then where each vector's rows begin; all uint32.
 
     Args:
+        disk: writes the file.
         path: of the file.
         given: the number of each row's vector or `NO_VECTOR`, as embedded (rows,).
         stored: the vectors in the order in which they are stored (items,).
@@ -101,7 +104,7 @@ def _write_rows(path: Path, given: NDArray[np.uint32], stored: NDArray[np.int64]
     codes = numbers[np.minimum(given, len(stored))]
     order = np.argsort(codes, kind="stable").astype("<u4")
     starts = np.searchsorted(codes[order], np.arange(len(stored) + 1)).astype("<u4")
-    np.concatenate((codes, order, starts)).tofile(path)
+    disk.put(path, raw(np.concatenate((codes, order, starts))))
 
 
 def describe_form(manifest: Manifest) -> str:

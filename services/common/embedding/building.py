@@ -103,7 +103,7 @@ class Builder:
         store = ModelStore(self.store_root)
         with store.stage(name) as staged:
             for file, data in files.items():
-                (staged / file).write_bytes(data)
+                store.disk.put(staged / file, data)
             store.install(staged)
         self.report(f"{name}: {manifest.model_id} is ready in {store.root}")
         return manifest.model_id

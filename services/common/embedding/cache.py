@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Self
 import google_crc32c
 import numpy as np
 
+from services.common.durable import REAL
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.durable import Disk
     from services.common.embedding.port import Metric, TextEmbedder
 
 _RECORD = struct.Struct("<II")
@@ -52,19 +54,19 @@ class CacheSettings:
 class _Generation:
     """One pair of files. A writer cuts a torn tail off when it opens; a reader leaves the files alone."""
 
-    def __init__(self, folder: Path, number: int, dim: int, *, writable: bool) -> None:
+    def __init__(self, folder: Path, number: int, dim: int, disk: Disk | None = None) -> None:
+        """Open for reading, or through `disk` for writing too."""
         self.number = number
         self._width = dim * _VECTOR.itemsize
         self._paths = tuple(folder / f"{number:010d}.{kind}" for kind in ("texts", "vectors"))
-        flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
-        self._texts, self._vectors = (os.open(path, flags, 0o644) for path in self._paths)
+        self._writers = [] if disk is None else [disk.patch_or_create(path) for path in self._paths]
+        self._texts, self._vectors = (os.open(path, os.O_RDONLY) for path in self._paths)
         self._rows: dict[bytes, int] = {}
         self._count = 0
         self._end = 0
         self.refresh()
-        if writable:
-            os.ftruncate(self._texts, self._end)
-            os.ftruncate(self._vectors, len(self) * self._width)
+        for writer, end in zip(self._writers, (self._end, len(self) * self._width), strict=False):
+            writer.truncate(end)
 
     def __len__(self) -> int:
         return self._count
@@ -96,22 +98,27 @@ class _Generation:
     def append(self, texts: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
         """Write new texts and their vectors (n, dim), and sync both."""
         rows = [vector.tobytes() for vector in vectors.astype(_VECTOR, copy=False)]
-        _write(self._vectors, b"".join(rows), len(self) * self._width)
+        new_texts, new_vectors = self._writers
+        new_vectors.write(len(self) * self._width, b"".join(rows))
+        new_vectors.sync()
         records = [
             _RECORD.pack(len(text), _checksum(text, row)) + text
             for text, row in zip(texts, rows, strict=True)
         ]
-        _write(self._texts, b"".join(records), self._end)
+        new_texts.write(self._end, b"".join(records))
+        new_texts.sync()
         self.refresh()
 
     def close(self) -> None:
         os.close(self._texts)
         os.close(self._vectors)
+        for writer in self._writers:
+            writer.close()
 
-    def delete(self) -> None:
+    def delete(self, disk: Disk) -> None:
         self.close()
         for path in self._paths:
-            path.unlink(missing_ok=True)
+            disk.remove(path)
 
 
 class _OfEmbedder:
@@ -148,12 +155,15 @@ class NarrativeCache(_OfEmbedder):
         AppiaError: another process writes this cache.
     """
 
-    def __init__(self, folder: Path, embedder: TextEmbedder, settings: CacheSettings) -> None:
+    def __init__(
+        self, folder: Path, embedder: TextEmbedder, settings: CacheSettings, disk: Disk = REAL
+    ) -> None:
         super().__init__(embedder)
+        self._disk = disk
         self._settings = settings
         self._folder = folder / embedder.model_id
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        disk.make_folder(self._folder)
+        self._lock = disk.lock_file(self._folder / ".lock")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -163,7 +173,7 @@ class NarrativeCache(_OfEmbedder):
                 "stop that one or use another state directory."
             ) from error
         numbers = _numbers(self._folder) or [1]
-        self._generations = [_Generation(self._folder, number, self.dim, writable=True) for number in numbers]
+        self._generations = [_Generation(self._folder, number, self.dim, disk) for number in numbers]
         self._retire()
 
     def __len__(self) -> int:
@@ -223,9 +233,9 @@ class NarrativeCache(_OfEmbedder):
     def _retire(self) -> None:
         newest = self._generations[-1]
         if len(newest) >= self._settings.texts_per_generation:
-            self._generations.append(_Generation(self._folder, newest.number + 1, self.dim, writable=True))
+            self._generations.append(_Generation(self._folder, newest.number + 1, self.dim, self._disk))
         while len(self._generations) > 2:
-            self._generations.pop(0).delete()
+            self._generations.pop(0).delete(self._disk)
 
 
 class NarrativeReader:
@@ -247,7 +257,7 @@ class NarrativeReader:
                 self._generations[number].refresh()
                 continue
             try:
-                self._generations[number] = _Generation(self._folder, number, self._dim, writable=False)
+                self._generations[number] = _Generation(self._folder, number, self._dim)
             except FileNotFoundError:
                 # The writer deleted it between the listing and the opening.
                 continue
@@ -294,11 +304,3 @@ def _key(text: bytes) -> bytes:
 
 def _checksum(text: bytes, vector: bytes) -> int:
     return int(google_crc32c.extend(google_crc32c.value(text), vector))
-
-
-def _write(handle: int, data: bytes, position: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, position)
-        view, position = view[written:], position + written
-    os.fdatasync(handle)

@@ -15,10 +15,10 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.common.durable import REAL, Disk
 from services.common.embedding.inspection import refuse_unsafe_model
 from services.common.embedding.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, parse_manifest
 from services.common.errors import AppiaError
@@ -32,7 +32,6 @@ _LOCK = ".lock"
 _STAGING = ".staging"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MODEL_ID = re.compile(r"([a-z][a-z0-9-]{0,40})@([0-9a-f]{12})")
-_READ_ONLY = 0o444
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,9 @@ class StoredModel:
 class ModelStore:
     """The models below `root`. Reading needs no lock; two makers of one model wait for each other."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk = REAL) -> None:
         self.root = root
+        self.disk = disk
 
     def active(self, name: str) -> str:
         """The sha256 of the model in use. Raises AppiaError where there is none."""
@@ -137,16 +137,19 @@ class ModelStore:
     def stage(self, name: str) -> Iterator[Path]:
         """An empty folder to make a model in, for `install`. Waits while another process makes the same."""
         home = self.root / name
-        home.mkdir(parents=True, exist_ok=True)
+        self.disk.make_folder(home)
         staging = home / _STAGING
-        with (home / _LOCK).open("wb") as lock:
+        lock = self.disk.lock_file(home / _LOCK)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir()
+            self.disk.remove(staging)
+            self.disk.make_folder(staging)
             try:
                 yield staging
             finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                self.disk.remove(staging)
+        finally:
+            os.close(lock)
 
     def install(self, staged: Path) -> str:
         """Publish the model in `staged` (from `stage`) and make it the active one; return its sha256.
@@ -159,17 +162,13 @@ class ModelStore:
         _read_files(staged, manifest)
         home = self.root / manifest.name
         target = home / manifest.sha256
-        for name in (*manifest.files, MANIFEST_FILE):
-            (staged / name).chmod(_READ_ONLY)
-            _sync(staged / name)
         if self._is_whole(manifest):
-            (staged / MANIFEST_FILE).replace(target / MANIFEST_FILE)
-            _sync(target)
+            self.disk.sync_file(staged / MANIFEST_FILE)
+            self.disk.calls.chmod(staged / MANIFEST_FILE, Disk.SEALED_MODE)
+            self.disk.rename(staged / MANIFEST_FILE, target / MANIFEST_FILE)
         else:
-            shutil.rmtree(target, ignore_errors=True)
-            _sync(staged)
-            staged.rename(target)
-            _sync(home)
+            self.disk.remove(target)
+            self.disk.publish(staged, target)
         self._point(home, manifest.sha256)
         return manifest.sha256
 
@@ -180,13 +179,8 @@ class ModelStore:
             return False
         return True
 
-    @staticmethod
-    def _point(home: Path, sha256: str) -> None:
-        fresh = home / f"{_ACTIVE}.new"
-        fresh.write_text(f"{sha256}\n", "ascii")
-        _sync(fresh)
-        fresh.replace(home / _ACTIVE)
-        _sync(home)
+    def _point(self, home: Path, sha256: str) -> None:
+        self.disk.write_file(home / _ACTIVE, f"{sha256}\n".encode("ascii"))
 
 
 def copy_active(source: ModelStore, target: ModelStore, names: tuple[str, ...]) -> list[str]:
@@ -204,8 +198,8 @@ def copy_active(source: ModelStore, target: ModelStore, names: tuple[str, ...]) 
         ids.append(loaded.manifest.model_id)
         with target.stage(name) as staged:
             for file, data in loaded.files.items():
-                (staged / file).write_bytes(data)
-            (staged / MANIFEST_FILE).write_bytes(loaded.manifest.to_json())
+                target.disk.put(staged / file, data)
+            target.disk.put(staged / MANIFEST_FILE, loaded.manifest.to_json())
             target.install(staged)
     return ids
 
@@ -244,11 +238,3 @@ def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
         files[name] = data
     refuse_unsafe_model(files[MODEL_FILE], str(folder / MODEL_FILE))
     return files
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from services.common.days.columns import (
     unpack_texts,
     write_columns,
 )
+from services.common.durable import REAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_columns_come_back_as_they_were_written(tmp_path_factory: pytest.TempPat
     """Each column of a sealed day is the same as that of its rows, for any number of them."""
     path = tmp_path_factory.mktemp("columns") / "columns.bin"
     written = np.frombuffer(np.random.default_rng(rows).bytes(rows * ROW.itemsize), ROW)
-    write_columns(path, written)
+    write_columns(REAL, path, written)
     mapped = map_columns(path, rows)
     for name in ROW.names or ():
         assert mapped[name].tobytes() == np.ascontiguousarray(written[name]).tobytes()

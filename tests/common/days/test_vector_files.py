@@ -19,6 +19,7 @@ from services.common.days.open_writer import VectorSpec
 from services.common.days.sealed_reader import open_index
 from services.common.days.vector_files import write_vectors
 from services.common.days.vectors import NO_VECTOR
+from services.common.durable import REAL
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _write(
     folder.mkdir(exist_ok=True)
     codes = np.arange(len(vectors), dtype=np.uint32) if codes is None else codes
     spec = VectorSpec("attack", "attack@0", DIM, metric)
-    facts = write_vectors(folder, Embedded(vectors, codes), spec, compression)
+    facts = write_vectors(REAL, folder, Embedded(vectors, codes), spec, compression)
     named = {"index": "attack", "model": "attack@0", "dim": DIM, "metric": metric, **facts}
     manifest = Manifest(
         "index", "2026-01-22", 1, len(codes), "", digest_folder(folder), named, INDEX_FORMAT, INDEX_FORMAT
