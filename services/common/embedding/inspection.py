@@ -4,6 +4,10 @@ onnxruntime would read files beside the model ("external data") and run operator
 registered. Neither is ever needed here, so both are refused, as are functions a model brings along. The
 `onnx` package is not installed where models only run, so this reads the protobuf wire format itself; message
 and field numbers are those of onnx.proto (ONNX IR specification).
+
+What is looked at must be what the runtime sees. So bytes that a laxer reader takes for something else are refused
+too: numbers of fields in more than 32 bits, of which protobuf drops the upper ones, and models in the format of
+onnxruntime itself, which it knows by four bytes (`file_identifier` in its ort.fbs).
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ _INNER: dict[str, dict[int, str]] = {
 }
 _DOMAIN_FIELD = {"opset": 1, "node": 7}
 _TENSOR_EXTERNAL_DATA, _TENSOR_LOCATION = 13, 14
+_OWN_FORMAT = b"ORTM"  # at offset 4, as flatbuffers have it
+_MOST_KEY = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ def refuse_unsafe_model(data: bytes, where: str) -> None:
 
 
 def _first_objection(data: bytes) -> str:
+    if data[4:8] == _OWN_FORMAT:
+        return "it is in the format of onnxruntime, which cannot be looked into"
     pending = [("model", memoryview(data))]
     graphs = 0
     while pending:
@@ -94,6 +102,8 @@ def _fields(content: memoryview) -> Iterator[_Field]:
     position, empty = 0, content[:0]
     while position < len(content):
         key, position = _varint(content, position)
+        if key > _MOST_KEY:
+            raise ValueError("the number of a field is too large")
         number, kind = key >> 3, key & 7
         value, data = 0, empty
         if kind == _VARINT:

@@ -49,12 +49,29 @@ def _session(model: LoadedModel, settings: OnnxSettings) -> onnxruntime.Inferenc
     options.log_severity_level = _LOG_ERRORS_ONLY
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(
-        model.files[MODEL_FILE],
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=_SLOWER_FUSIONS,
-    )
+    # Only what the store has looked into: the runtime's own format would pass by that.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        return onnxruntime.InferenceSession(
+            model.files[MODEL_FILE],
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_SLOWER_FUSIONS,
+        )
+    except Exception as error:  # its fifteen kinds have no other base, and any of them means this
+        raise AppiaError(_unusable(model.manifest, error)) from error
+
+
+def _tokenizer(model: LoadedModel) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(model.files[TOKENIZER_FILE].decode())
+    except Exception as error:  # the library raises nothing more special
+        raise AppiaError(_unusable(model.manifest, error)) from error
+
+
+def _unusable(manifest: Manifest, error: Exception) -> str:
+    told = " ".join(str(error).split())[:300]
+    return f"The model {manifest.model_id} cannot be opened ({told}); build the models again."
 
 
 def _check_kind(manifest: Manifest, kind: str) -> None:
@@ -147,7 +164,7 @@ class OnnxTexts(_OnnxModel):
         (max_tokens,) = model.manifest.input.shape
         _check_hash(model.manifest, texts_schema_hash(model.manifest.files[TOKENIZER_FILE], max_tokens))
         super().__init__(model, settings)
-        self._tokenizer = Tokenizer.from_str(model.files[TOKENIZER_FILE].decode())
+        self._tokenizer = _tokenizer(model)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
 

@@ -146,10 +146,9 @@ def install(store: ModelStore) -> Callable[..., Manifest]:
 
 @pytest.fixture
 def install_texts(install: Callable[..., Manifest]) -> Callable[..., Manifest]:
-    """Install the small text model; `input_hash` overrides that of its input."""
+    """Install the small text model; `input_hash` overrides that of its input, `tokenizer` the file."""
 
-    def installed(input_hash: str = "") -> Manifest:
-        tokenizer = tokenizer_json()
+    def installed(input_hash: str = "", tokenizer: bytes = tokenizer_json()) -> Manifest:
         schema = InputSchema(
             kind="texts",
             hash=input_hash or texts_schema_hash(sha256_of(tokenizer), TEXT_TOKENS),

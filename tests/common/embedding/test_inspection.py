@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +112,42 @@ def test_training_steps_are_refused() -> None:
     model = plain()
     model.training_info.add()
     assert "brings a training" in refusal(model)
+
+
+def varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
+def field(number: int, content: bytes, above: int = 0) -> bytes:
+    """A field of bytes; `above` goes into the bits of its key that protobuf drops."""
+    return varint(above << 32 | number << 3 | 2) + varint(len(content)) + content
+
+
+@pytest.mark.parametrize("above", [1, 7])
+def test_a_domain_in_a_field_that_only_looks_unknown_is_refused(above: int) -> None:
+    """onnxruntime drops the upper bits of a key, and so runs an operator that was hidden from the look."""
+    hidden = b"com.microsoft"
+    node = helper.make_node("Gelu", ["values"], ["embedding"]).SerializeToString() + field(7, hidden, above)
+    model = plain()
+    model.ir_version = 10
+    del model.graph.node[:]
+    opset = field(8, field(1, hidden, above) + b"\x10\x01")
+    data = model.SerializeToString() + field(7, field(1, node)) + opset
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    made = session.run(None, {"values": np.ones((1, 2), np.float32)})[0]
+    assert made[0, 0] == pytest.approx(0.8413, abs=1e-3)
+    with pytest.raises(AppiaError, match="refused"):
+        refuse_unsafe_model(data, "model.onnx")
+
+
+def test_a_model_that_onnxruntime_takes_for_its_own_format_is_refused() -> None:
+    """It goes by four bytes, which a field that nobody knows can hold in a model that passes otherwise."""
+    model = field(99, b"\x00ORTM") + plain().SerializeToString()
+    assert model[4:8] == b"ORTM"
+    assert onnx.ModelProto.FromString(model).graph == plain().graph
+    with pytest.raises(AppiaError, match="in the format of onnxruntime"):
+        refuse_unsafe_model(model, "model.onnx")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", b"not a model at all", b"\xff" * 32])

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from models.pca_graph import LogProjection
 from services.common.embedding.manifest import MODEL_FILE, InputSchema, windows_schema_hash
 from services.common.embedding.onnx import OnnxArrays, OnnxSettings, OnnxTexts
+from services.common.embedding.store import LoadedModel
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from services.common.embedding.manifest import Manifest
     from services.common.embedding.port import RowEmbedder, TextEmbedder, WindowEmbedder
@@ -141,3 +145,37 @@ def test_a_rows_model_is_no_text_model(store: ModelStore, install: Install) -> N
     install()
     with pytest.raises(AppiaError, match="takes features, not texts"):
         OnnxTexts(store.load("attack"), SETTINGS)
+
+
+def test_a_model_that_the_runtime_cannot_open_is_named_in_a_sentence(
+    store: ModelStore, install: Install, model_bytes: bytes
+) -> None:
+    """Its manifest fits and nothing in it is unsafe, but an operator has no such input."""
+    model = onnx.load_from_string(model_bytes)
+    model.graph.node[0].input[0] = "nowhere"
+    manifest = install({MODEL_FILE: model.SerializeToString()})
+    with pytest.raises(AppiaError, match=f"The model {manifest.model_id} cannot be opened .*nowhere"):
+        open_rows(store)
+
+
+def test_a_tokenizer_that_is_none_is_named_in_a_sentence(store: ModelStore, install_texts: Install) -> None:
+    manifest = install_texts(tokenizer=b"{}")
+    with pytest.raises(AppiaError, match=f"The model {manifest.model_id} cannot be opened"):
+        open_texts(store)
+
+
+def test_the_format_of_the_runtime_itself_is_not_opened(
+    store: ModelStore, install: Install, tmp_path: Path
+) -> None:
+    """It cannot be looked into, so it is refused also where the look was not asked."""
+    install()
+    loaded = store.load("attack")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(loaded.files[MODEL_FILE], options, providers=["CPUExecutionProvider"])
+    own = LoadedModel(loaded.manifest, {MODEL_FILE: (tmp_path / "model.ort").read_bytes()})
+    assert onnxruntime.InferenceSession(own.files[MODEL_FILE], providers=["CPUExecutionProvider"])
+    with pytest.raises(AppiaError, match="cannot be opened"):
+        OnnxArrays(own, "features", FEATURES_HASH, SETTINGS)
