@@ -18,6 +18,7 @@ from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
+from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.intake import Logged, SegmentKey
 from services.ingester.sinks import AttackSink, Decoded, MetadataSink, SemanticSink, Sink, TemporalSink
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from services.common.durable import Disk
     from services.common.events.narrative import Narrator
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
+    from services.common.rest.log_keys import LogKeys
     from services.ingester.queue import ByteQueue
     from services.ingester.recovery import OpenSegment
     from services.ingester.sinks import History
@@ -60,6 +62,7 @@ class IndexerTools:
     embedders: Embedders
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]  # takes an event name and facts for the service's log
+    keys: LogKeys = NO_KEYS
 
 
 class GuardedSink:
@@ -361,7 +364,7 @@ class Indexer:
         if segment is None:
             names = self._state.day(key.day).segment(key.number)
             sinks = [GuardedSink(name, names, self._tools) for name in SINKS]
-            segment = self._segments[key] = _Segment(key, SegmentLogReader(names), sinks)
+            segment = self._segments[key] = _Segment(key, SegmentLogReader(names, self._tools.keys), sinks)
         self._segments.move_to_end(key)
         return segment
 

@@ -19,6 +19,7 @@ from services.common.days.names import day_of, day_start_ns, read_pointer
 from services.common.days.open_writer import SegmentLog
 from services.common.errors import AppiaError
 from services.common.events.parse import Refused, parse_event
+from services.common.rest.storage_keys import NO_KEYS
 from services.common.wire.body import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from services.common.days.names import DayNames, StateNames
     from services.common.durable import Disk
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
+    from services.common.rest.log_keys import LogKeys
     from services.ingester.dead_letter import DeadLetter
     from services.ingester.recovery import OpenSegment
 
@@ -91,6 +93,7 @@ class IntakeTools:
     dead_letter: DeadLetter
     clock: Callable[[], int]  # nanoseconds since 1970
     monotonic: Callable[[], float]  # seconds
+    keys: LogKeys = NO_KEYS
 
 
 class Intake:
@@ -110,13 +113,16 @@ class Intake:
         self.accepted = 0
         self.duplicates = 0
 
-    def add(self, payloads: Sequence[bytes], *, backfill: bool, origin: str) -> Verdict:
+    def add(
+        self, payloads: Sequence[bytes], *, backfill: bool, origin: str, is_kept: bool = False
+    ) -> Verdict:
         """Check and append events; nothing is durable before `commit`.
 
         Args:
             payloads: serialized events.
             backfill: whether events may be older than a week.
             origin: where they came from, for the dead letter.
+            is_kept: they are in the dead letter already; what is refused again is not kept once more.
         """
         verdict = Verdict()
         days: dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]] = {}
@@ -129,7 +135,8 @@ class Intake:
                 day = _day_number(event.event_timestamp.seconds, oldest_s, now_s + EARLY_S)
             except Refused as refused:
                 verdict.refused[refused.reason] += 1
-                self._tools.dead_letter.keep(refused.reason, refused.detail, origin, payload)
+                if not is_kept:
+                    self._tools.dead_letter.keep(refused.reason, refused.detail, origin, payload)
                 continue
             group = days.get(day)
             if group is None:
@@ -141,7 +148,7 @@ class Intake:
                 known = self._day(number)
             except AppiaError as error:
                 verdict.refused["day_unreadable"] += len(its_payloads)
-                for payload in its_payloads:
+                for payload in () if is_kept else its_payloads:
                     self._tools.dead_letter.keep("day_unreadable", str(error), origin, payload)
                 continue
             new = self._append(known, number, its_payloads, its_events)
@@ -261,7 +268,8 @@ class Intake:
     def _log(self, day: _Day) -> SegmentLog:
         if day.log is None:
             self._close_idle_logs()
-            day.log = SegmentLog(self._tools.disk, day.names.segment(day.segment), day.rows)
+            tools = self._tools
+            day.log = SegmentLog(tools.disk, day.names.segment(day.segment), day.rows, tools.keys)
         return day.log
 
     def _close_idle_logs(self) -> None:

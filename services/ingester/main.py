@@ -27,6 +27,7 @@ from services.common.logs import make_logger
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
+from services.common.rest.storage_keys import open_log_keys
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.common.wire.keys import read_key_ring
@@ -43,6 +44,7 @@ from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Frames, Receiver, ReceiverTools, Room
 from services.ingester.recovery import Recovery
 from services.ingester.reindexing import describe_indices
+from services.ingester.replay import Replay, ReplayTools
 from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
 from services.ingester.watch import FolderWatch, WatchTools
@@ -112,6 +114,7 @@ class Ingester:
     heartbeat: Heartbeat
     cache: NarrativeCache
     feedback: FeedbackDesk
+    replay: Replay
     log: FilteringBoundLogger
 
     def run(self) -> None:
@@ -138,6 +141,7 @@ class Ingester:
         self.heartbeat.stop()
         self.control.stop()
         self.feedback.close()
+        self.replay.close()
         self.watch.stop()
         self.sealing.stop()
         threads["watch"].join()
@@ -195,13 +199,18 @@ def _build(
         log.warning(event, **facts)
 
     ring = read_key_ring(settings.keys)
-    embedders, cache = ingester_embedders(state, settings.models, settings.model_threads, disk)
-    dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns)
-    recovered = Recovery(disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence)).recover(
-        state
+    keys = open_log_keys(
+        settings.storage_key,
+        lambda sentence: log.warning("storage_keys", what=sentence),
+        require_encryption=settings.require_encryption,
     )
+    embedders, cache = ingester_embedders(state, settings.models, settings.model_threads, disk)
+    dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns, keys)
+    recovered = Recovery(
+        disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence), keys
+    ).recover(state)
     indexing = ByteQueue(settings.queue_bytes)
-    intake = Intake(state, recovered, IntakeTools(disk, dead_letter, time.time_ns, time.monotonic))
+    intake = Intake(state, recovered, IntakeTools(disk, dead_letter, time.time_ns, time.monotonic, keys))
     frames = Frames(
         V2Receiver(ring, settings.v2_channel, SenderTable(state.run / "senders.json")),
         V1Opener(ring.opening_seeds(), settings.v1_channel),
@@ -216,7 +225,7 @@ def _build(
     )
     narrator = Narrator(load_vocabulary())
     indexer = Indexer(
-        state, recovered, indexing, IndexerTools(disk, narrator, embedders, time.monotonic, report)
+        state, recovered, indexing, IndexerTools(disk, narrator, embedders, time.monotonic, report, keys)
     )
     sealing = SealingJobs(
         state, settings, SealingTools(intake, receiver, indexing, disk, time.time_ns, time.monotonic, report)
@@ -225,13 +234,15 @@ def _build(
     watch = FolderWatch(
         settings.watch, state.run / "watch.json", WatchTools(disk, artifact_opener, receiver.submit, report)
     )
-    feedback = FeedbackDesk(state, disk, time.time_ns)
+    replay = Replay(state.dead_letter, ReplayTools(disk, dead_letter, intake, receiver, indexing, keys))
+    feedback = FeedbackDesk(state, disk, time.time_ns, keys)
     for fault in feedback.faults:
         log.warning("feedback", what=fault)
     parts: list[Ingester] = []
     handlers = {
         "status": lambda _args, _deadline: parts[0].status(),
         "feedback": lambda args, _deadline: feedback.take(args),
+        "replay": lambda args, _deadline: replay.take(args),
         "indices": lambda args, _deadline: describe_indices(state, settings.models, args),
         **_job_handlers(sealing),
     }
@@ -242,7 +253,9 @@ def _build(
     registry = open_registry(settings.registry, state.root, settings.registry_keys)
     heartbeat = Heartbeat(registry, entry, lambda: entry.info)
     parts.append(
-        Ingester(receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, log)
+        Ingester(
+            receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, replay, log
+        )
     )
     return parts[0]
 

@@ -163,6 +163,8 @@ class Receiver:
                 raise AppiaError("The intake has ended.")
         if failure:
             raise failure[0]
+        if not result:
+            raise AppiaError("The intake has ended.")
         return result[0]
 
     def counts(self) -> dict[str, Any]:

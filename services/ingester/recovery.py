@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from services.common.days.generations import retire
 from services.common.days.identity import IdentitySet, identities, sort_identities
-from services.common.days.log import EVENT, Damage, LogReader, Record
+from services.common.days.log import EVENT, Damage, LogReader, Record, was_begun
 from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
 from services.common.durable import read_counts
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
 
     from services.common.days.names import DayNames, OpenNames, StateNames
     from services.common.durable import Disk
+    from services.common.rest.log_keys import LogKeys
     from services.ingester.dead_letter import DeadLetter
 
 _BATCH = 1024
 _PIECE = 1 << 20  # bytes of a damaged stretch in one record of the dead letter
-_LOG_HEADER = 32
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Recovery:
     disk: Disk
     dead_letter: DeadLetter
     report: Callable[[str], None]  # takes one sentence for the log of the service
+    keys: LogKeys = NO_KEYS
 
     def recover(self, state: StateNames) -> list[OpenSegment]:
         """The open segments of all days. A day that cannot be read is reported and left alone; the rest goes on."""
@@ -85,24 +88,23 @@ class Recovery:
         for number in names.logs():
             path = names.log(number)
             newest = max(newest, path.stat().st_mtime_ns)
-            if not _has_header(path):
-                self.disk.remove(path)  # a crash came before its header was on disk: it never held an event
+            if not was_begun(path):
+                self.disk.remove(path)
                 continue
-            reader = LogReader(path)
             batch: list[Record] = []
-            for record in reader.scan():
-                if isinstance(record, Damage):
-                    self._set_aside(path, reader, record)
-                    if record.tail:
-                        self._cut(names, number, record.start)
-                    else:
-                        damaged = True
-                elif record.type == EVENT:
-                    batch.append(record)
-                if len(batch) >= _BATCH:
-                    _take(batch, number, positions, found)
+            with closing(LogReader(path, self.keys)) as reader:
+                for record in reader.scan():
+                    if isinstance(record, Damage):
+                        self._set_aside(path, reader, record)
+                        if record.tail:
+                            self._cut(names, number, record.start)
+                        else:
+                            damaged = True
+                    elif record.type == EVENT:
+                        batch.append(record)
+                    if len(batch) >= _BATCH:
+                        _take(batch, number, positions, found)
             _take(batch, number, positions, found)
-            reader.close()
         segment = OpenSegment(
             day, names, np.concatenate(positions), sort_identities(np.concatenate(found)), newest
         )
@@ -145,8 +147,8 @@ class Recovery:
         self.dead_letter.sync()
         names = day.segment(max(day.segments()) + 1)
         known = IdentitySet([segment.identities for segment in others])
-        reader = SegmentLogReader(damaged.names)
-        log = SegmentLog(self.disk, names, 0)
+        reader = SegmentLogReader(damaged.names, self.keys)
+        log = SegmentLog(self.disk, names, 0, self.keys)
         positions, found = [np.empty(0, np.int64)], [identities([])]
         for start in range(0, damaged.rows, _BATCH):
             part = damaged.positions[start : start + _BATCH].tolist()
@@ -170,9 +172,3 @@ def _take(
     positions.append(offsets | (number << FILE_SHIFT))
     found.append(identities([record.payload for record in batch]))
     batch.clear()
-
-
-def _has_header(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_LOG_HEADER)
-    return len(head) == _LOG_HEADER and any(head)

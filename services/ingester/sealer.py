@@ -28,6 +28,7 @@ from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.events.vocabulary import load_vocabulary
+from services.common.rest.storage_keys import open_log_keys
 from services.ingester.models import sealing_embedders
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from services.common.days.names import DayNames
     from services.common.days.reindex import ReindexReport
     from services.common.days.sealing import SealReport
+    from services.common.rest.log_keys import LogKeys
 
 NICENESS = 10
 _PROGRESS_EVERY_S = 0.25
@@ -80,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--semantic-model", default="semantic")
     parser.add_argument("--temporal-model", default="temporal")
+    parser.add_argument("--storage-key", type=Path, help="file of the keys of encrypted logs")
+    parser.add_argument("--require-encryption", action="store_true", help="refuse logs that are not")
     options = parser.parse_args(argv)
     os.nice(NICENESS)
     faiss.omp_set_num_threads(1)
@@ -88,9 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = ChosenModels(options.semantic_model, options.temporal_model)
     try:
         embedders = sealing_embedders(state, chosen, options.threads)
-        report = _work(
-            options, state.day(options.day), IndexTools(embedders, lines.progress, options.policies)
-        )
+        tools = IndexTools(embedders, lines.progress, options.policies)
+        report = _work(options, state.day(options.day), tools, _keys(options))
     except (AppiaError, OSError) as error:
         lines.write({"error": str(error)})
         return 1
@@ -98,11 +101,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _keys(options: argparse.Namespace) -> LogKeys:
+    def report(sentence: str) -> None:
+        sys.stderr.write(f"sealer: {sentence}\n")
+
+    return open_log_keys(options.storage_key, report, require_encryption=options.require_encryption)
+
+
 def _work(
-    options: argparse.Namespace, names: DayNames, tools: IndexTools
+    options: argparse.Namespace, names: DayNames, tools: IndexTools, keys: LogKeys
 ) -> SealReport | ReindexReport | None:
     if options.reindex:
-        return Reindexer(Disk(), tools).build(names, options.reindex)
+        return Reindexer(Disk(), tools, keys).build(names, options.reindex)
     sealer = Sealer(
         disk=Disk(),
         vocabulary=load_vocabulary(),
@@ -110,6 +120,7 @@ def _work(
         progress=tools.progress,
         compression=options.compression,
         policies=tools.policies,
+        keys=keys,
     )
     return sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
 

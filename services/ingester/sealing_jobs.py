@@ -285,6 +285,10 @@ class SealingJobs:
             "--temporal-model",
             self._settings.temporal_model,
         ]
+        if self._settings.storage_key is not None:
+            command += ["--storage-key", str(self._settings.storage_key)]
+        if self._settings.require_encryption:
+            command.append("--require-encryption")
         command += what
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             self._process = process

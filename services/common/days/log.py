@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from services.common.durable import AppendFile, Disk
     from services.common.rest.log_keys import LogKeys
 
-EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK = 1, 2, 3, 4, 5
+EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK, TAKEN = 1, 2, 3, 4, 5, 6
 EVENTS_A_BLOCK = 32
 MAX_BLOCK = EVENTS_A_BLOCK * ((1 << 20) + 4)
 MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
@@ -378,7 +378,7 @@ class LogReader:
             raw = os.pread(self._fd, window + _RECORD.size, base)
             for i in range(min(window, len(raw) - _RECORD.size + 1)):
                 length, _, kind, lsn = _RECORD.unpack_from(raw, i)
-                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= FEEDBACK and lsn > last_lsn
+                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= TAKEN and lsn > last_lsn
                 if (
                     plausible
                     and base + i + _RECORD.size + length <= end

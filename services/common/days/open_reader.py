@@ -16,6 +16,7 @@ from services.common.days.store import SegmentEvents
 from services.common.days.vectors import VectorIndex
 from services.common.days.view import SegmentView
 from services.common.durable import read_counts
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.days.names import OpenNames
+    from services.common.rest.log_keys import LogKeys
 
 
 class OpenSegmentReader:
     """Follows one open segment. `view` is for one thread at a time; the views it gives may be used by any."""
 
-    def __init__(self, day: str, names: OpenNames) -> None:
+    def __init__(self, day: str, names: OpenNames, keys: LogKeys = NO_KEYS) -> None:
         """Open nothing yet: files appear as the ingester writes."""
         self._day = day
         self._names = names
-        self._log = SegmentLogReader(names)
+        self._log = SegmentLogReader(names, keys)
         self._events = SegmentEvents(names.metadata, self._log.event, sealed=False)
         self._texts: list[str] = []
         self._texts_read = 0
