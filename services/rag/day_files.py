@@ -10,6 +10,7 @@ from services.common.days.names import INDICES, read_pointer
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.sealed_reader import SealedReader
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 from services.rag.segments import Segment, Tally
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from services.common.days.names import DayNames
     from services.common.days.view import SegmentView
+    from services.common.rest.log_keys import LogKeys
 
 # What reading damaged files raises: the days room's own error, the system's, numpy's and faiss's, SQLite's,
 # and those of a manifest that lacks what it should have.
@@ -28,9 +30,9 @@ _RETRY_DAMAGED_S = 60.0
 class OpenFollower:
     """Follows one open segment. `poll` is for one thread at a time; `segment` may be read by any."""
 
-    def __init__(self, names: DayNames, number: int) -> None:
+    def __init__(self, names: DayNames, number: int, keys: LogKeys = NO_KEYS) -> None:
         self.number = number
-        self.reader = OpenSegmentReader(names.day, names.segment(number))
+        self.reader = OpenSegmentReader(names.day, names.segment(number), keys)
         self.segment: Segment | None = None
         self.fault: str | None = None
         self.gone = False  # its files vanished or shrank; the last view stays usable until the day is sealed
@@ -79,6 +81,7 @@ class DayFiles:
     followers: tuple[OpenFollower, ...] = ()
     fault: str | None = None
     retry_at: float = 0.0
+    keys: LogKeys = NO_KEYS
 
     def segments(self) -> list[Segment]:
         """What can be searched: the sealed generation, then the open segments."""
@@ -120,6 +123,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
             followers=_follow(known, listed) if known.reader is None else known.followers,
             fault=f"{error}",
             retry_at=now + _RETRY_DAMAGED_S,
+            keys=known.keys,
         )
     return DayFiles(
         names=known.names,
@@ -127,6 +131,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
         reader=reader,
         sealed=None if reader is None else _sealed_segment(reader.view(), known.sealed),
         followers=_follow(known, listed, through),
+        keys=known.keys,
     )
 
 
@@ -140,7 +145,7 @@ def _open_sealed(known: DayFiles) -> SealedReader | None:
             known.reader.view()
             return known.reader
         try:
-            reader = SealedReader(known.names.day, known.names.generation(number))
+            reader = SealedReader(known.names.day, known.names.generation(number), keys=known.keys)
             reader.view()
         except UNREADABLE:
             # A still newer generation may have replaced this one meanwhile.
@@ -169,7 +174,7 @@ def _follow(known: DayFiles, listed: tuple[int, ...], through: int = 0) -> tuple
         follower = have.get(number)
         # A segment that shrank was cut back by a restart after a power cut: follow it anew.
         if follower is None or (follower.gone and known.names.segment(number).counts("metadata").exists()):
-            follower = OpenFollower(known.names, number)
+            follower = OpenFollower(known.names, number, known.keys)
             follower.poll()
         followers.append(follower)
     return tuple(followers)

@@ -14,6 +14,7 @@ from services.common.errors import AppiaError
 from services.common.feedback.book import Book, Page
 from services.common.feedback.follower import FeedbackFollower
 from services.common.feedback.remark import Verdict
+from services.common.rest.storage_keys import NO_KEYS
 from services.rag.scope import iso_time
 from services.rag.shown import change_events
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.days.view import EventStore, SegmentView
     from services.common.feedback.remark import Remark
+    from services.common.rest.log_keys import LogKeys
 
 ANY, NONE = "any", "none"
 FEEDBACK = (*Verdict, ANY, NONE)
@@ -148,9 +150,9 @@ def tell(remark: Remark) -> dict[str, Any]:
 class FollowedRemarks:
     """Follows the log of feedback. `poll` is for one thread at a time; `remarks` may be read by any."""
 
-    def __init__(self, state: StateNames, log: FilteringBoundLogger) -> None:
+    def __init__(self, state: StateNames, log: FilteringBoundLogger, keys: LogKeys = NO_KEYS) -> None:
         """Read nothing yet."""
-        self._follower = FeedbackFollower(state)
+        self._follower = FeedbackFollower(state, keys)
         self._log = log
         self.remarks = Remarks()
 

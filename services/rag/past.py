@@ -17,6 +17,7 @@ from services.common.days.names import number_name
 from services.common.days.open_reader import cut_back
 from services.common.days.sealed_reader import SealedReader
 from services.common.errors import AppiaError
+from services.common.rest.storage_keys import NO_KEYS
 from services.common.rpc import NotFound, RequestError
 from services.rag.as_of import check_of, read_moment
 from services.rag.day_files import UNREADABLE
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from services.common.days.names import StateNames
+    from services.common.rest.log_keys import LogKeys
     from services.common.rpc import Deadline
     from services.rag.as_of import DayPart, Moment, OpenPart
 
@@ -69,9 +71,10 @@ class _Held:
 class PastSegments:
     """Segments as they were. Safe for several threads; one at a time opens files, the others wait for it."""
 
-    def __init__(self, state: StateNames) -> None:
+    def __init__(self, state: StateNames, keys: LogKeys = NO_KEYS) -> None:
         """Open nothing yet."""
         self._state = state
+        self._keys = keys
         self._lock = threading.Lock()  # guards what follows
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._readers: dict[_Key, tuple[SealedReader, Segment]] = {}
@@ -173,7 +176,9 @@ class PastSegments:
         folders = [names.chunk, *(names.index_version(name, n) for name, n in part.versions.items())]
         try:
             with ExitStack() as opened:
-                reader = opened.enter_context(closing(SealedReader(part.day, names, part.versions)))
+                reader = opened.enter_context(
+                    closing(SealedReader(part.day, names, part.versions, self._keys))
+                )
                 segment = _whole(reader)
                 opened.pop_all()
                 return reader, segment
