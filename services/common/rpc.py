@@ -1,10 +1,12 @@
 """Requests and replies over ZeroMQ: one bounded msgpack map each way.
 
-    request := {"v": 1, "id": str | int, "op": str, "args": map, "deadline_ms": int (optional)}
+    request := {"v": 1, "id": str | int, "op": str, "args": map, "deadline_ms": int (optional),
+                "on_behalf": str (optional)}
     reply   := {"id", "ok": true, "result"} | {"id", "ok": false, "error": {"code", "message"}}
 
 A DEALER or REQ client sends a request as one message part; a ROUTER answers every one of them, whatever
-it holds. It is plain text and belongs on loopback.
+it holds. Elsewhere than on loopback it is encrypted, and only known keys may ask (docs/access.md). A gateway such as
+`appia http` says in `on_behalf` for which of the keys it asks.
 """
 
 from __future__ import annotations
@@ -24,10 +26,22 @@ MAX_REQUEST = 64 * 1024
 MAX_REPLY = 8 << 20
 MAX_DEADLINE_MS = 600_000
 DEFAULT_DEADLINE_MS = 10_000
-CODES = ("usage", "not_found", "busy", "unavailable", "internal", "too_large", "deadline")
+FORBIDDEN = "forbidden"
+CODES = (
+    "usage",
+    "not_found",
+    "busy",
+    "unavailable",
+    "internal",
+    "too_large",
+    "deadline",
+    FORBIDDEN,
+    "too_many",
+)
 
 _MAX_ID = 64
 _MAX_OP = 64
+_MAX_NAME = 64
 _RESERVE, _LEAST_RESERVE_S, _MOST_RESERVE_S = 0.1, 0.02, 0.5
 _ENDPOINT = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):(\*|\d{1,5})")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
@@ -94,6 +108,7 @@ class Request:
     op: str
     args: dict[str, Any] = field(default_factory=dict)
     deadline_ms: int = DEFAULT_DEADLINE_MS
+    on_behalf: str | None = None  # the name of the key that a gateway asks for
 
 
 def pack_request(request: Request) -> bytes:
@@ -102,13 +117,15 @@ def pack_request(request: Request) -> bytes:
     Raises:
         UsageError: an argument is of a type msgpack has no form for, or the request is too large.
     """
-    body = {
+    body: dict[str, Any] = {
         "v": VERSION,
         "id": request.id,
         "op": request.op,
         "args": request.args,
         "deadline_ms": request.deadline_ms,
     }
+    if request.on_behalf is not None:
+        body["on_behalf"] = request.on_behalf
     try:
         raw = bytes(msgpack.packb(body))
     except UnicodeEncodeError:
@@ -148,7 +165,17 @@ def unpack_request(raw: bytes) -> Request:
         raise _usage("The request's args must be a map with text keys.")
     if type(deadline_ms) is not int or not 0 < deadline_ms <= MAX_DEADLINE_MS:
         raise _usage(f"The request's deadline_ms must be a whole number from 1 to {MAX_DEADLINE_MS}.")
-    return Request(request_id, op, args, deadline_ms)
+    return Request(request_id, op, args, deadline_ms, _read_on_behalf(body))
+
+
+def _read_on_behalf(body: dict[Any, Any]) -> str | None:
+    """Null is refused: a gateway that lost the name must not ask with its own rights."""
+    if "on_behalf" not in body:
+        return None
+    name = body["on_behalf"]
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+        raise _usage(f"The request's on_behalf must be a text of 1 to {_MAX_NAME} characters.")
+    return name
 
 
 def request_id_of(raw: bytes) -> RequestId | None:
@@ -197,19 +224,25 @@ def pack_error(request_id: RequestId | None, code: str, message: str) -> bytes:
     return bytes(msgpack.packb({"id": request_id, "ok": False, "error": {"code": code, "message": message}}))
 
 
-def check_endpoint(endpoint: str, *, allow_plain: bool) -> None:
+def check_endpoint(endpoint: str, *, encrypted: bool) -> None:
     """Check where a server is to listen.
 
     Raises:
-        UsageError: it is no `tcp://HOST:PORT`, or not on loopback while `allow_plain` is false.
+        UsageError: it is no `tcp://HOST:PORT`, or not on loopback while requests are not `encrypted`.
     """
     match = _ENDPOINT.fullmatch(endpoint)
     if match is None or (match[2] != "*" and int(match[2]) > 65_535):
         raise UsageError(
             f"{endpoint!r} is no endpoint; write it as tcp://HOST:PORT, for example tcp://127.0.0.1:5560."
         )
-    if not allow_plain and not _LOOPBACK.fullmatch(match[1]):
+    if not encrypted and not _LOOPBACK.fullmatch(match[1]):
         raise UsageError(
-            f"{endpoint} is not on loopback and requests travel in plain text; bind to 127.0.0.1, "
-            "or set allow_plain = true on a network where everybody may read and ask."
+            f"{endpoint} is not on loopback, where requests need keys: set server_key (`appia keys server`) and access "
+            "(`appia access new`), or bind to 127.0.0.1."
         )
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether an endpoint names this machine alone, so that plain text may be sent to it."""
+    match = _ENDPOINT.fullmatch(endpoint)
+    return match is not None and _LOOPBACK.fullmatch(match[1]) is not None

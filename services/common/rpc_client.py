@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
+from services.common.access.curve import use_as_client
 from services.common.errors import AppiaError
-from services.common.rpc import MAX_DEADLINE_MS, MAX_REPLY, Request, pack_request
+from services.common.rpc import MAX_DEADLINE_MS, MAX_REPLY, Request, is_loopback, pack_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+    from services.common.access.curve import KeyPair
+
+_UNKNOWN_HERE = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_NO_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | _UNKNOWN_HERE | _NO_HANDSHAKE
 _MAX_PART = MAX_REPLY + 4096
 
 
@@ -35,12 +42,32 @@ class RpcRefused(AppiaError):  # noqa: N818 - as above
         self.code = code
 
 
+@dataclass(frozen=True)
+class Secured:
+    """An encrypted connection: the keys of who asks, and the public key (Z85) of who is to answer."""
+
+    own: KeyPair
+    server_key: str
+
+
 class RpcClient:
     """One connection; for one thread at a time. It can be used on after any error."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
-        """Connect in the background; does not block."""
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, secured: Secured | None = None
+    ) -> None:
+        """Connect in the background; does not block.
+
+        Raises:
+            AppiaError: the endpoint is none, or not on loopback while the connection would be plain text.
+        """
+        if secured is None and endpoint.startswith("tcp:") and not is_loopback(endpoint):
+            raise AppiaError(
+                f"{endpoint} is not on this machine, and nothing is sent there in plain text: give a key "
+                "(`appia access new`) and the server's public key."
+            )
         self.endpoint = endpoint
+        self._secured = secured
         self._context = context
         self._ids = itertools.count(1)
         self._open()
@@ -50,6 +77,8 @@ class RpcClient:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IPV6, "[" in self.endpoint)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+        if self._secured is not None:
+            use_as_client(socket, self._secured.own, self._secured.server_key)
         self._events = socket.get_monitor_socket(_LOST)
         self.socket = socket
         try:
@@ -63,8 +92,8 @@ class RpcClient:
         """What becomes readable when `receive` has something to say."""
         return self.socket, self._events
 
-    def call(self, op: str, args: Mapping[str, Any], timeout_s: float) -> Any:
-        """Ask and block for the answer.
+    def call(self, op: str, args: Mapping[str, Any], timeout_s: float, on_behalf: str | None = None) -> Any:
+        """Ask and block for the answer; as a gateway `on_behalf` of a key by its name.
 
         Raises:
             RpcTimeout: no answer within `timeout_s`.
@@ -72,7 +101,7 @@ class RpcClient:
             RpcRefused: the server refused.
         """
         until = time.monotonic() + timeout_s
-        request_id = self.send(op, args, timeout_s)
+        request_id = self.send(op, args, timeout_s, on_behalf)
         poller = zmq.Poller()
         for socket in self.sockets:
             poller.register(socket, zmq.POLLIN)
@@ -82,7 +111,7 @@ class RpcClient:
                 return answer
         raise RpcTimeout(f"{self.endpoint} did not answer {op!r} within {timeout_s:g} s.")
 
-    def send(self, op: str, args: Mapping[str, Any], timeout_s: float) -> int:
+    def send(self, op: str, args: Mapping[str, Any], timeout_s: float, on_behalf: str | None = None) -> int:
         """Send a request that is of use for `timeout_s`; returns its id. Does not block."""
         if self._events.poll(
             0
@@ -90,7 +119,7 @@ class RpcClient:
             self._reopen()
         request_id = next(self._ids)
         deadline_ms = min(max(int(timeout_s * 1000), 1), MAX_DEADLINE_MS)
-        self.socket.send(pack_request(Request(request_id, op, dict(args), deadline_ms)))
+        self.socket.send(pack_request(Request(request_id, op, dict(args), deadline_ms, on_behalf)))
         return request_id
 
     def receive(self, request_id: int) -> list[Any]:
@@ -98,7 +127,7 @@ class RpcClient:
 
         Raises:
             RpcUnreachable: the connection broke; a new one is made for the next request.
-            RpcRefused: the server refused.
+            RpcRefused: the server refused the request, or the key (code "forbidden").
         """
         while self.socket.poll(0):
             reply = _read(self.socket.recv())
@@ -116,8 +145,24 @@ class RpcClient:
     def _check_connection(self) -> None:
         if not self._events.poll(0):
             return
+        event = recv_monitor_message(self._events)["event"]
         self._reopen()
+        if event & _UNKNOWN_HERE:
+            key = "" if self._secured is None else f" {self._secured.own.public}"
+            raise RpcRefused(
+                "forbidden", f"{self.endpoint} does not know the key{key}; ask who keeps its access file."
+            )
+        if event & _NO_HANDSHAKE or self._secured is not None:
+            raise RpcUnreachable(f"{self.endpoint} {self._no_handshake()}")
         raise RpcUnreachable(f"{self.endpoint} cannot be reached; check that the service runs.")
+
+    def _no_handshake(self) -> str:
+        """Why no encrypted connection may have come about, as far as can be told."""
+        if self._secured is None:
+            return "wants keys: give a key (`appia access new`) and the server's public key."
+        return (
+            "cannot be reached with these keys; check that it runs, and that its public key is the one given."
+        )
 
     def _reopen(self) -> None:
         self.close()

@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from services.common.access.entrance import Entrance
+from services.common.access.gate import Gate
+from services.common.access.refusals import Refusals, Refused
 from services.common.errors import AppiaError, UsageError
 from services.common.rpc import (
+    FORBIDDEN,
     MAX_REQUEST,
     Deadline,
     Request,
@@ -35,8 +39,13 @@ from services.common.sockets import listen
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from services.common.access.rights import Principal
+
 Handler = Callable[[dict[str, Any], Deadline], object]
 """Answers one operation in a worker thread: from args and deadline to what msgpack can write."""
+
+Handlers = Mapping[str, Handler] | Callable[["Principal"], Mapping[str, Handler]]
+"""The operations by name; a function gives them as one that asks may use them."""
 
 _STOP = b""
 # A larger part makes ZeroMQ close the connection; between this and MAX_REQUEST the sender gets a reason.
@@ -56,7 +65,7 @@ class RpcSettings:
     waiting_limit: int = 256
     slow: frozenset[str] = frozenset()  # operations with workers of their own
     slow_workers: int = 1
-    allow_plain: bool = False
+    prepare: Callable[[], object] = lambda: None  # called once in each thread that will answer
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class _Job:
     envelope: list[bytes]
     request: Request
     deadline: Deadline
+    principal: Principal
 
 
 class RpcServer:
@@ -81,24 +91,26 @@ class RpcServer:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         settings: RpcSettings,
-        handlers: Mapping[str, Handler],
+        handlers: Handlers,
         log: FilteringBoundLogger,
-        prepare: Callable[[], object] = lambda: None,
+        entrance: Entrance | None = None,
     ) -> None:
-        """Bind; nothing is answered before `start`. `prepare` is called once in each thread that will answer.
+        """Bind; nothing is answered before `start`.
+
+        Without an `entrance` everybody on this machine may ask everything. The server closes its door.
 
         Raises:
-            UsageError: the endpoint is none, or not on loopback without `allow_plain`.
+            UsageError: the endpoint is none, or not on loopback without keys.
             AppiaError: the endpoint cannot be bound, for example because another process has the port.
         """
-        check_endpoint(settings.bind, allow_plain=settings.allow_plain)
+        self._entrance = entrance or Entrance(Gate(Refusals(log)))
         self._context = context
-        self._handlers = handlers
+        self._handlers_for = handlers if callable(handlers) else lambda _: handlers
         self._log = log
-        self._prepare = prepare
+        self._prepare = settings.prepare
         self._slow = settings.slow
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
-        self._socket = listen(context, zmq.ROUTER, settings.bind, _SOCKET_OPTIONS)
+        self._socket = self._listen(settings.bind)
         self._replies = context.socket(zmq.PULL)
         self._replies.bind(self._inside)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -106,6 +118,19 @@ class RpcServer:
         self._quick_lane = self._lane("rpc", settings.workers, settings.waiting_limit)
         slow_workers = settings.slow_workers if settings.slow else 0
         self._slow_lane = self._lane("rpc-slow", slow_workers, settings.waiting_limit)
+
+    def _listen(self, bind: str) -> zmq.Socket[bytes]:
+        door = self._entrance.door
+        check_endpoint(bind, encrypted=door is not None)
+        if door is None:
+            return listen(self._context, zmq.ROUTER, bind, _SOCKET_OPTIONS)
+        try:
+            socket = listen(self._context, zmq.ROUTER, bind, {**_SOCKET_OPTIONS, **door.options})
+        except AppiaError:
+            door.close()
+            raise
+        door.watch(socket)
+        return socket
 
     def _lane(self, name: str, workers: int, limit: int) -> _Lane:
         jobs: queue.Queue[_Job | None] = queue.Queue(limit)
@@ -128,8 +153,7 @@ class RpcServer:
         if self._socket.closed:
             return
         if self._io.ident is None:
-            self._socket.close(linger=0)
-            self._replies.close(linger=0)
+            self._close(linger=0)
             return
         with self._context.socket(zmq.PUSH) as socket:
             socket.connect(self._inside)
@@ -140,14 +164,26 @@ class RpcServer:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._replies, zmq.POLLIN)
+        door = self._entrance.door
+        for socket in () if door is None else door.sockets:
+            poller.register(socket, zmq.POLLIN)
         running = True
         while running:
             ready = dict(poller.poll())
             if self._replies in ready:
                 running = self._forward()
             if running and self._socket in ready:
-                self._take(self._socket.recv_multipart())
+                self._take(*self._receive())
+            if door is not None:
+                door.attend()
         self._drain()
+
+    def _receive(self) -> tuple[list[bytes], str | None]:
+        """The parts of a message, and the public key of who sent it; None on plain text."""
+        frames = self._socket.recv_multipart(copy=False)
+        parts = [frame.bytes for frame in frames]
+        # What the door gave libzmq for the connection; without it nothing gets here that is encrypted.
+        return parts, None if self._entrance.door is None else str(frames[-1].get("User-Id"))
 
     def _forward(self) -> bool:
         """Send one reply on; False when it is the order to stop."""
@@ -165,8 +201,13 @@ class RpcServer:
         while any(worker.is_alive() for worker in workers) or self._replies.poll(0):
             if self._replies.poll(10):
                 self._forward()
+        self._close(linger=_SEND_PATIENCE_MS)
+
+    def _close(self, linger: int) -> None:
+        if self._entrance.door is not None:
+            self._entrance.door.close(self._socket)
         self._replies.close(linger=0)
-        self._socket.close(linger=_SEND_PATIENCE_MS)
+        self._socket.close(linger=linger)
 
     def _put_stop(self, jobs: queue.Queue[_Job | None]) -> None:
         """Queue the order to end behind the requests taken; replies go on while the queue is full."""
@@ -179,13 +220,15 @@ class RpcServer:
             else:
                 return
 
-    def _take(self, parts: list[bytes]) -> None:
+    def _take(self, parts: list[bytes], public_key: str | None) -> None:
         envelope, raw = parts[:-1], parts[-1]
         try:
             _check_parts(parts)
             request = unpack_request(raw)
+            principal = self._entrance.gate.admit(request, public_key)
             lane = self._slow_lane if request.op in self._slow else self._quick_lane
-            lane.jobs.put_nowait(_Job(envelope, request, Deadline.after(request.deadline_ms / 1000)))
+            deadline = Deadline.after(request.deadline_ms / 1000)
+            lane.jobs.put_nowait(_Job(envelope, request, deadline, principal))
         except RequestError as error:
             reply = pack_error(request_id_of(raw), error.code, str(error))
         except queue.Full:
@@ -209,10 +252,12 @@ class RpcServer:
     def _answer(self, job: _Job) -> bytes:
         request = job.request
         try:
-            handler = self._handler(request.op)
+            handler = self._handler(request.op, job.principal)
             job.deadline.check()
             return pack_result(request.id, handler(request.args, job.deadline))
         except RequestError as error:
+            if error.code == FORBIDDEN:
+                self._entrance.gate.refusals.note(Refused.CONTENT, name=job.principal.name)
             return pack_error(request.id, error.code, str(error))
         except UsageError as error:
             return pack_error(request.id, "usage", str(error))
@@ -224,10 +269,11 @@ class RpcServer:
             message = f"The service failed to answer; its log has the reason under reference {reference}."
             return pack_error(request.id, "internal", message)
 
-    def _handler(self, op: str) -> Handler:
-        handler = self._handlers.get(op)
+    def _handler(self, op: str, principal: Principal) -> Handler:
+        handlers = self._handlers_for(principal)
+        handler = handlers.get(op)
         if handler is None:
-            known = ", ".join(sorted(self._handlers))
+            known = ", ".join(sorted(handlers))
             raise RequestError("usage", f"There is no operation {op!r}; there are: {known}.")
         return handler
 

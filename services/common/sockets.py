@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def listen(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, options: Mapping[zmq.SocketOption, int]
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    options: Mapping[zmq.SocketOption, int | bytes],
 ) -> zmq.Socket[bytes]:
     """A socket of `kind` bound to `endpoint` (`tcp://HOST:PORT`, IPv6 in brackets, port `*` for a free one).
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
 from services.common.days.together import TogetherBook
+from services.common.rest.storage_keys import NO_KEYS
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
 from services.rag.feedback import FollowedRemarks, Remarks
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from services.common.days.open_reader import OpenSegmentReader
     from services.common.days.sealed_reader import SealedReader
     from services.common.days.together import Together
+    from services.common.rest.log_keys import LogKeys
     from services.common.rpc import Deadline
     from services.rag.segments import Segment
 
@@ -56,6 +58,7 @@ class Snapshot:
     faults: tuple[tuple[str, str], ...] = ()
     remarks: Remarks = field(default_factory=Remarks)
     book: TogetherBook = field(default_factory=TogetherBook)
+    days_are_limited: bool = False  # to those that one that asks may see
 
     def together(self, index: str, model_id: str) -> Together:
         """An index of all sealed days that are of one model, at least one of which can be covered."""
@@ -75,15 +78,15 @@ class Snapshot:
     @cached_property
     def as_of(self) -> str:
         """Names exactly what this shows, apart from faults; `Catalog.lease_past` gives it again."""
-        views = [segment.view for segment in self.segments]
+        views = [segment.named for segment in self.segments]
         return Moment.of(views, self.remarks.page.count).to_text()
 
 
 class Catalog:
     """The days of a state directory, kept current from `start` to `stop`. Safe for several threads."""
 
-    def __init__(self, state: StateNames, log: FilteringBoundLogger) -> None:
-        """Check the state directory; open nothing yet.
+    def __init__(self, state: StateNames, log: FilteringBoundLogger, keys: LogKeys = NO_KEYS) -> None:
+        """Check the state directory; open nothing yet. `keys` are asked where logs are encrypted.
 
         Raises:
             AppiaError: it is absent, damaged or of a newer release.
@@ -91,14 +94,15 @@ class Catalog:
         check_layout(state)
         self._state = state
         self._log = log
+        self._keys = keys
         self._lock = threading.Lock()  # guards what follows
         self._days: dict[str, DayFiles] = {}
         self._book = TogetherBook()
         self._snapshot = Snapshot(book=self._book)
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
-        self._past = PastSegments(state)
-        self._feedback = FollowedRemarks(state, log)
+        self._past = PastSegments(state, keys)
+        self._feedback = FollowedRemarks(state, log, keys)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()
@@ -180,7 +184,7 @@ class Catalog:
             self._feedback.poll()
         names = [self._state.day(day) for day in reversed(self._state.days())]
         with self._lock:
-            self._days = {day.day: DayFiles(day, fault=BEING_OPENED) for day in names}
+            self._days = {day.day: DayFiles(day, fault=BEING_OPENED, keys=self._keys) for day in names}
             self._publish()
         with ThreadPoolExecutor(_OPENING_THREADS, "open-days") as pool:
             list(pool.map(self._look, [day.day for day in names]))
@@ -200,7 +204,7 @@ class Catalog:
     def _look(self, day: str) -> None:
         if self._stopping.is_set():
             return
-        known = self._days.get(day, DayFiles(self._state.day(day)))
+        known = self._days.get(day, DayFiles(self._state.day(day), keys=self._keys))
         try:
             found = look_at_day(known, time.monotonic())
         except OSError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import faiss
 import zmq
 
+from services.common.access.entrance import AccessFiles, open_entrance
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
@@ -26,6 +27,7 @@ from services.common.logs import make_logger
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
+from services.common.rest.storage_keys import open_log_keys
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
 from services.rag.answers import Tools, answers_with
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.common.registry.port import Info
+    from services.common.rest.log_keys import LogKeys
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,14 +88,15 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     """
     _allow_many_files()
     state = StateNames(settings.state)
-    catalog = Catalog(state, log)
+    catalog = Catalog(state, log, _log_keys(settings, log))
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
-        handlers = _operations(settings, catalog).handlers()
-        server = RpcServer(context, _rpc_settings(settings), handlers, log, _search_with_one_thread)
+        entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
+        operations = _operations(settings, catalog)
+        server = RpcServer(context, _rpc_settings(settings), operations.handlers, log, entrance)
         endpoint = settings.advertise or server.endpoint
         entry = Entry(KIND, settings.name, endpoint)
-        beat = Heartbeat(registry, entry, lambda: _facts(catalog), settings.lease_s)
+        beat = Heartbeat(registry, entry, lambda: {**_facts(catalog), **entrance.facts}, settings.lease_s)
         catalog.start()
         try:
             _wait_opened(catalog, stop, settings.open_wait_s)
@@ -105,6 +109,14 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
             server.stop()
             catalog.stop()
             registry.close()
+
+
+def _log_keys(settings: RagSettings, log: FilteringBoundLogger) -> LogKeys:
+    return open_log_keys(
+        settings.storage_key,
+        lambda sentence: log.warning("storage_keys", what=sentence),
+        require_encryption=settings.require_encryption,
+    )
 
 
 def _search_with_one_thread() -> None:
@@ -122,7 +134,7 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
         settings.waiting,
         slow=frozenset(name for name, operation in OPERATIONS.items() if operation.slow),
         slow_workers=settings.slow_workers,
-        allow_plain=settings.allow_plain,
+        prepare=_search_with_one_thread,
     )
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from services.common.access.rights import LOCAL
 from services.common.errors import AppiaError
 from services.common.rpc import NotFound
+from services.rag.allowed import Allowed
 from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
 from services.rag.as_of import read_moment, says_when, with_now
 from services.rag.enrichment import Enricher
@@ -21,6 +23,7 @@ from services.rag.scope import Bounds, Scope, iso_time
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from services.common.access.rights import Principal
     from services.common.rpc import Deadline
     from services.common.rpc_server import Handler
     from services.rag.catalog import Catalog, Snapshot
@@ -106,9 +109,9 @@ class Operations:
         self._surroundings = surroundings or Surroundings()
         self._enricher = enricher or Enricher(self._surroundings.internal)
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """The operations by name."""
-        questions = {name: self._handler(OPERATIONS[name]) for name in OPERATIONS if name != PING}
+    def handlers(self, principal: Principal = LOCAL) -> Mapping[str, Handler]:
+        """The operations by name, as one that asks may use them. That it may use them at all is for `Gate` to say."""
+        questions = {name: self._handler(OPERATIONS[name], principal) for name in OPERATIONS if name != PING}
         return {**questions, PING: self._ping}
 
     def _ping(self, raw: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
@@ -116,20 +119,24 @@ class Operations:
         OPERATIONS[PING].read(raw)
         return self._replica.describe()
 
-    def _handler(self, operation: Operation) -> Handler:
+    def _handler(self, operation: Operation, principal: Principal) -> Handler:
         answer = self._answers[operation.name]
 
         def handle(raw: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
-            return self._answer(answer, self._question(operation, raw, deadline))
+            question = self._question(operation, raw, deadline)
+            allowed = Allowed.now(principal.rights, self._surroundings.now_ns())
+            allowed.check(question.values)
+            return self._answer(answer, question, allowed)
 
         return handle
 
-    def _answer(self, answer: Answer, question: Question) -> dict[str, Any]:
-        """Answer from a snapshot, with a receipt; from a newer one where files of the first have gone."""
+    def _answer(self, answer: Answer, question: Question, allowed: Allowed) -> dict[str, Any]:
+        """Answer from what may be seen of a snapshot, with a receipt; from a newer one where files have gone."""
         started = time.perf_counter()
         for _ in range(_GONE_RETRIES):
             question.bounds.deadline.check()
-            with self._lease(question) as snapshot:
+            with self._lease(question) as everything:
+                snapshot = allowed.limit(everything)
                 refuse_future(question.bounds.filters, snapshot, self._surroundings.now_ns())
                 try:
                     found = answer(snapshot, question.about(snapshot))

@@ -39,7 +39,8 @@ _TOLD = (
 def list_remarks(snapshot: Snapshot, event_id: str | None, bounds: Bounds) -> dict[str, Any]:
     """Up to `bounds.k` remarks, on one event or on all that pass the filters: {"remarks", "faults", "receipt"}.
 
-    Without filters also those on events that are not there any more, with `event` None.
+    Without filters also those on events that are not there any more, with `event` None; not for one that may not see
+    all days, to whom events of other days look the same.
 
     Raises:
         NotFound: there is neither such an event nor a remark on it.
@@ -49,11 +50,12 @@ def list_remarks(snapshot: Snapshot, event_id: str | None, bounds: Bounds) -> di
     entries: Iterable[Entry] = page.newest_first()
     if event_id is not None:
         entries = reversed(page.of(event_id))
-        if not page.of(event_id):
+        if snapshot.days_are_limited or not page.of(event_id):
             find_event(snapshot, event_id)
     scope = Scope(snapshot, bounds)
     places = _places(scope, snapshot)
-    chosen = _first(entries, None if bounds.filters == Filters() else places, bounds.k)
+    everything = bounds.filters == Filters() and not snapshot.days_are_limited
+    chosen = _first(entries, None if everything else places, bounds.k)
     return {
         "remarks": _show(chosen, page, places),
         "faults": list(snapshot.remarks.faults),

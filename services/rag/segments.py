@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from services.common.days.columns import TAGS
+from services.common.days.names import ENTITY
 from services.rag.pattern_tables import SegmentTables
 
 if TYPE_CHECKING:
@@ -64,3 +65,25 @@ class Segment:
     tally: Tally
     tables: SegmentTables = field(default_factory=SegmentTables)
     """The patterns of its rows; later views of the segment share it."""
+    whole: SegmentView | None = None  # with all its indices, where some were left out
+    _without: dict[frozenset[str], Segment] = field(default_factory=dict)
+
+    @property
+    def named(self) -> SegmentView:
+        """What an `as_of` names: the view with all its indices, whoever asks."""
+        return self.view if self.whole is None else self.whole
+
+    def without(self, indices: frozenset[str], reason: str) -> Segment:
+        """The same rows without some indices, which are then missing for a reason; the same object each time."""
+        known = self._without.get(indices)
+        if known is None:
+            view = replace(
+                self.view,
+                indices={name: index for name, index in self.view.indices.items() if name not in indices},
+                hosts=None if ENTITY in indices else self.view.hosts,
+                missing={**self.view.missing, **dict.fromkeys(sorted(indices), reason)},
+                damaged=self.view.damaged - indices,
+            )
+            # Of two threads that come here at once both get the first's.
+            known = self._without.setdefault(indices, replace(self, view=view, whole=self.view, _without={}))
+        return known

@@ -18,16 +18,28 @@ class RagSettings(ServiceSettings):
     model_config = service_config("rag")
 
     state: Path = Field(description="the state directory that the ingester writes")
+    storage_key: Path | None = Field(
+        None, description="the file of storage keys that the ingester has, where logs are encrypted"
+    )
+    require_encryption: bool = Field(
+        default=False, description="true refuses to read logs that are not encrypted; needs `storage_key`"
+    )
     models: Path | None = Field(None, description="the model store; `<state>/models` where not set")
     name: str = Field("rag-1", description="the replica's name in the registry, unique among replicas")
     bind: str = Field(
-        "tcp://127.0.0.1:*", description="where it listens, `tcp://HOST:PORT`; `*` for any free port"
+        "tcp://127.0.0.1:*",
+        description="where it listens, `tcp://HOST:PORT`; `*` for any free port; elsewhere than on loopback it needs "
+        "`server_key` and `access`",
     )
     advertise: str | None = Field(
         None, description="the endpoint that clients are told; the bound one where not set"
     )
-    allow_plain: bool = Field(
-        default=False, description="true to listen elsewhere than on loopback, in plain text"
+    server_key: Path | None = Field(
+        None,
+        description="its CURVE key (`appia keys server`): all is encrypted then, and only known keys may ask",
+    )
+    access: Path | None = Field(
+        None, description="the file that says which key may ask what (`appia access new`)"
     )
     registry: str = Field("file", description="`file`, or `etcds://HOST:PORT[,HOST:PORT][/PREFIX]`")
     registry_keys: Path | None = Field(

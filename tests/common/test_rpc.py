@@ -321,9 +321,9 @@ def test_a_server_that_was_never_started_stops(context: Context, service: Servic
 )
 def test_plain_text_stays_on_loopback(endpoint: str) -> None:
     """Binding elsewhere than loopback needs a setting that says so."""
-    with pytest.raises(UsageError, match="allow_plain"):
-        check_endpoint(endpoint, allow_plain=False)
-    check_endpoint(endpoint, allow_plain=True)
+    with pytest.raises(UsageError, match="server_key"):
+        check_endpoint(endpoint, encrypted=False)
+    check_endpoint(endpoint, encrypted=True)
 
 
 @pytest.mark.parametrize(
@@ -333,13 +333,13 @@ def test_plain_text_stays_on_loopback(endpoint: str) -> None:
 def test_a_malformed_endpoint_is_refused(endpoint: str) -> None:
     """What is no tcp://HOST:PORT is refused with the form it should have."""
     with pytest.raises(UsageError, match="tcp://HOST:PORT"):
-        check_endpoint(endpoint, allow_plain=True)
+        check_endpoint(endpoint, encrypted=True)
 
 
 def test_loopback_needs_no_setting() -> None:
     """The loopback addresses of both families and a free port are fine."""
     for endpoint in ("tcp://127.0.0.1:0", "tcp://127.0.0.1:*", "tcp://[::1]:5560", "tcp://localhost:5560"):
-        check_endpoint(endpoint, allow_plain=False)
+        check_endpoint(endpoint, encrypted=False)
 
 
 def test_a_request_that_cannot_be_written_is_refused_before_it_is_sent() -> None:

@@ -237,11 +237,12 @@ def test_a_refusal_is_not_tried_again(world: Any, start_replica: Any, context: C
     [
         ({"workers": 0}, 2, "'workers' is 0"),
         ({"colour": 1}, 2, "unknown setting 'colour'"),
-        ({"bind": "tcp://0.0.0.0:5560"}, 2, "allow_plain"),
+        ({"bind": "tcp://0.0.0.0:5560"}, 2, "server_key"),
         ({"bind": "nowhere"}, 2, "tcp://HOST:PORT"),
         ({"registry": "redis://x"}, 2, "is not known"),
         ({"name": "a/b"}, 2, "not valid"),
-        ({"bind": "tcp://203.0.113.1:5560", "allow_plain": True}, 1, "cannot be bound"),
+        ({"server_key": "/nowhere/server.secret"}, 2, "needs the setting access"),
+        ({"access": "/nowhere/access.toml"}, 1, "cannot be read"),
     ],
 )
 def test_a_wrong_start_is_one_line(

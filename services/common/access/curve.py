@@ -1,0 +1,79 @@
+"""CURVE key pairs in files, and sockets that use them (https://rfc.zeromq.org/spec/26/).
+
+A key file holds the secret key: 40 characters of Z85 and a line feed, mode 0400. The public key is computed from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import zmq
+from zmq.utils import z85
+
+from services.common.errors import AppiaError, UsageError
+from services.common.secret_files import create_secret_file, read_secret_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.common.durable import Disk
+
+Z85_CHARS, KEY_BYTES = 40, 32
+HANDSHAKE_MS = 3_000
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A CURVE key pair, each 40 characters of Z85."""
+
+    public: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Self:
+        """One that nobody had before."""
+        public, secret = zmq.curve_keypair()
+        return cls(public.decode(), secret.decode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """That of a key file; blocks on the disk.
+
+        Raises:
+            AppiaError: the file cannot be read, others may read it, or it holds no key. It is never quoted.
+        """
+        text = read_secret_file(path, Z85_CHARS + 2).strip()
+        try:
+            return cls(zmq.curve_public(text).decode(), text.decode("ascii"))
+        except (zmq.ZMQError, ValueError):
+            raise AppiaError(
+                f"The key file {path} holds no CURVE key: {Z85_CHARS} characters of Z85 are expected; make one with "
+                "`appia access new` or `appia keys server`."
+            ) from None
+
+    def write(self, disk: Disk, path: Path) -> None:
+        """Make the key file `path`. Raises as `create_secret_file`."""
+        create_secret_file(disk, path, f"{self.secret}\n".encode())
+
+
+def check_public_key(text: str) -> str:
+    """Give back a CURVE public key.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        if len(z85.decode(text)) == KEY_BYTES:
+            return text
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UsageError(f"{text[:60]!r} is no CURVE public key: {Z85_CHARS} characters of Z85 are expected.")
+
+
+def use_as_client(socket: zmq.Socket[bytes], own: KeyPair, server_key: str) -> None:
+    """Let a socket that is not connected yet speak only with the server that has the key."""
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode("ascii"))
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode("ascii"))
+    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret.encode("ascii"))
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
