@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
 import json
 import os
 import resource
@@ -30,24 +29,21 @@ from services.common.registry.port import Entry
 from services.common.rest.storage_keys import open_log_keys
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
-from services.common.wire.keys import read_key_ring
-from services.common.wire.senders import SenderTable
-from services.common.wire.sessions import V2Receiver
-from services.common.wire.v1 import V1Opener
-from services.common.wire.v1_counters import SeenFrames, V1Counters
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.feedback import FeedbackDesk
+from services.ingester.fence import Fencing, lock_state, make_fencing
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.models import ingester_embedders
 from services.ingester.queue import ByteQueue
-from services.ingester.receiver import Endpoints, Frames, Receiver, ReceiverTools, Room
+from services.ingester.receiver import Endpoints, Receiver, ReceiverTools, Room
 from services.ingester.recovery import Recovery
 from services.ingester.reindexing import describe_indices
 from services.ingester.replay import Replay, ReplayTools
 from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
 from services.ingester.watch import FolderWatch, WatchTools
+from services.ingester.wire_keys import open_wire_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,13 +86,16 @@ def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM) -> None:
     state, disk = StateNames(settings.state), Disk(calls)
     claim_layout(state, disk)
     disk.make_folder(state.run)
-    lock = _lock(state, disk)
+    lock = lock_state(state, disk)
     try:
+        fencing = make_fencing(settings, state, disk, lambda event, facts: log.warning(event, **facts))
+        fencing.take()
         _raise_file_limit()
         with zmq.Context() as context:
-            ingester = _build(context, settings, log, (state, disk))
+            ingester = _build(context, settings, log, (state, disk, fencing))
             _announce(ingester)
             ingester.run()
+        fencing.give_back()
     finally:
         os.close(lock)
 
@@ -115,6 +114,7 @@ class Ingester:
     cache: NarrativeCache
     feedback: FeedbackDesk
     replay: Replay
+    fencing: Fencing
     log: FilteringBoundLogger
 
     def run(self) -> None:
@@ -132,6 +132,7 @@ class Ingester:
             "indexer": self.indexer.run,
             "sealing": self.sealing.run,
             "watch": self.watch.run,
+            "fence": lambda: self.fencing.run(self.receiver.stop),
         }
         threads = {name: _thread(name, body, failures, stop) for name, body in bodies.items()}
         self.control.start()
@@ -147,7 +148,9 @@ class Ingester:
         threads["watch"].join()
         threads["sealing"].join()
         self.receiver.stop()
+        self.fencing.stop()
         threads["intake"].join()
+        threads["fence"].join()
         self.indexing.close()
         threads["indexer"].join()
         self.cache.close()
@@ -168,6 +171,7 @@ class Ingester:
             "hours_due": self.indexer.due(),
             "index_faults": self.indexer.faults(),
             "queue_bytes": self.indexing.bytes,
+            "writer": self.fencing.status(),
         }
 
 
@@ -190,15 +194,15 @@ def _build(
     context: zmq.Context[zmq.Socket[bytes]],
     settings: IngesterSettings,
     log: FilteringBoundLogger,
-    place: tuple[StateNames, Disk],
+    place: tuple[StateNames, Disk, Fencing],
 ) -> Ingester:
     """Build all parts and pass each what it needs."""
-    state, disk = place
+    state, disk, fencing = place
 
     def report(event: str, facts: dict[str, Any]) -> None:
         log.warning(event, **facts)
 
-    ring = read_key_ring(settings.keys)
+    wire = open_wire_keys(settings, state, disk, report)
     keys = open_log_keys(
         settings.storage_key,
         lambda sentence: log.warning("storage_keys", what=sentence),
@@ -211,17 +215,14 @@ def _build(
     ).recover(state)
     indexing = ByteQueue(settings.queue_bytes)
     intake = Intake(state, recovered, IntakeTools(disk, dead_letter, time.time_ns, time.monotonic, keys))
-    frames = Frames(
-        V2Receiver(ring, settings.v2_channel, SenderTable(state.run / "senders.json")),
-        V1Opener(ring.opening_seeds(), settings.v1_channel),
-        V1Counters(SeenFrames()),
-    )
     endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
     room = Room(state.root, settings.disk_stop_percent)
     receiver = Receiver(
         context,
         endpoints,
-        ReceiverTools(frames, intake, dead_letter, indexing, room, report, settings.v1_backfill),
+        ReceiverTools(
+            wire.frames, intake, dead_letter, indexing, room, report, settings.v1_backfill, wire.follow
+        ),
     )
     narrator = Narrator(load_vocabulary())
     indexer = Indexer(
@@ -230,9 +231,8 @@ def _build(
     sealing = SealingJobs(
         state, settings, SealingTools(intake, receiver, indexing, disk, time.time_ns, time.monotonic, report)
     )
-    artifact_opener = V1Opener(ring.opening_seeds(), settings.artifact_channel)
     watch = FolderWatch(
-        settings.watch, state.run / "watch.json", WatchTools(disk, artifact_opener, receiver.submit, report)
+        settings.watch, state.run / "watch.json", WatchTools(disk, wire.artifacts, receiver.submit, report)
     )
     replay = Replay(state.dead_letter, ReplayTools(disk, dead_letter, intake, receiver, indexing, keys))
     feedback = FeedbackDesk(state, disk, time.time_ns, keys)
@@ -254,7 +254,18 @@ def _build(
     heartbeat = Heartbeat(registry, entry, lambda: entry.info)
     parts.append(
         Ingester(
-            receiver, indexer, indexing, sealing, watch, control, heartbeat, cache, feedback, replay, log
+            receiver,
+            indexer,
+            indexing,
+            sealing,
+            watch,
+            control,
+            heartbeat,
+            cache,
+            feedback,
+            replay,
+            fencing,
+            log,
         )
     )
     return parts[0]
@@ -288,19 +299,6 @@ def _announce(ingester: Ingester) -> None:
         json.dumps({"ready": True, "service": KIND, "pid": os.getpid(), "endpoints": endpoints}) + "\n"
     )
     sys.stdout.flush()
-
-
-def _lock(state: StateNames, disk: Disk) -> int:
-    """Become the one writer of the state directory, until the process ends."""
-    handle = disk.lock_file(state.lock)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise AppiaError(
-            f"Another ingester writes {state.root}: stop it, or name another state directory."
-        ) from None
-    return handle
 
 
 def _bound_arenas() -> None:

@@ -314,3 +314,19 @@ def test_a_disk_that_fails_ends_the_process(
         assert sender.counts.acknowledged == 0
     assert ingester.process.returncode == 1
     assert "Not a directory" in ingester._file.with_suffix(".log").read_text().splitlines()[-1]
+
+
+def test_a_writer_that_was_replaced_takes_no_more_and_says_by_whom(
+    launch: Callable[..., Ingester], ask: Callable[..., dict[str, Any]], state: StateNames
+) -> None:
+    """Promise 6: who finds a higher epoch in the state directory stops by itself, with one sentence."""
+    ingester = launch()
+    mark = json.loads(state.writer.read_text())
+    assert ask(ingester, "status")["writer"] == {"epochs": [mark["epoch"]], "faults": []}
+    newer = {**mark, "epoch": mark["epoch"] + 1, "token": "0" * 32, "host": "elsewhere"}
+    staged = state.writer.with_suffix(".staged")
+    staged.write_text(json.dumps(newer))
+    staged.rename(state.writer)
+    assert ingester.process.wait(30) == 1
+    assert "on 'elsewhere') has taken over" in _last_line(ingester)
+    ingester.end()

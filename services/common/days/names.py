@@ -7,6 +7,7 @@ days/2026-01-22/sealed/000001/  a generation: chunk/ and one folder per index (s
 days/2026-01-22/sealed/CURRENT  the generation that is served
 dead-letter/                    what could not be read, with the reason
 feedback/feedback-000001.log    what analysts said about events
+chain/links.jsonl               what each sealed day is made of, signed
 models/<name>/<sha256>/         ONNX files and manifests
 cache/                          narrative vectors, by model
 registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
@@ -268,6 +269,11 @@ class StateNames:
         return self.root / "writer.lock"
 
     @property
+    def writer(self) -> Path:
+        """The epoch of the one writer."""
+        return self.root / "writer.json"
+
+    @property
     def dead_letter(self) -> Path:
         """Folder of what could not be read."""
         return self.root / "dead-letter"
@@ -287,6 +293,11 @@ class StateNames:
             return []
         found = (_FEEDBACK.fullmatch(entry.name) for entry in self.feedback.iterdir())
         return sorted(int(match[1]) for match in found if match)
+
+    @property
+    def links(self) -> Path:
+        """The signed chain of days."""
+        return self.root / "chain" / "links.jsonl"
 
     @property
     def models(self) -> Path:
