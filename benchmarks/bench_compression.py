@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.common import BenchError, Report, options, percentiles, told, traffic_file
 from benchmarks.exact import CLOSE, opened
 from benchmarks.stack import Wanted
+from services.common.days.checked import check_files
 from services.common.days.compression import EXACT_NUMBERS
 from services.common.days.distinct import Embedded
 from services.common.days.manifest import INDEX_FORMAT, Manifest, digest_folder
@@ -138,9 +139,9 @@ def _open(folder: Path, day: Day, facts: dict[str, Any]) -> VectorIndex:
         **facts,
     }
     rows = len(day.vectors)
-    return map_vectors(
-        folder, Manifest("index", "", 1, rows, "", digest_folder(folder), named, INDEX_FORMAT, INDEX_FORMAT)
-    )
+    manifest = Manifest("index", "", 1, rows, "", digest_folder(folder), named, INDEX_FORMAT, INDEX_FORMAT)
+    with check_files(folder, manifest) as files:
+        return map_vectors(files)
 
 
 def _ask(total: Sum, day: Day, index: VectorIndex, questions: int) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.columns import ADDRESS_BYTES, TAGS, map_columns, map_tags, unpack_texts
+from services.common.days.checked import check_files, damage_in
+from services.common.days.columns import ADDRESS_BYTES, TAGS, columns_in, unpack_texts
 from services.common.days.identity import IDENTITY
 from services.common.days.log import LogReader
-from services.common.days.manifest import check_artifacts, read_manifest
-from services.common.errors import AppiaError
+from services.common.days.manifest import read_manifest
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
@@ -45,9 +45,13 @@ class Chunk:
         return self.manifest.rows
 
     def identities(self) -> NDArray[np.void]:
-        """Identities of the events, sorted, mapped."""
-        path = self.folder / IDENTITIES
-        return np.memmap(path, IDENTITY, "r") if path.stat().st_size else np.empty(0, IDENTITY)
+        """Identities of the events, sorted, mapped. Blocks to check the file, which nobody but a writer needs.
+
+        Raises:
+            AppiaError: it is missing or was changed.
+        """
+        with check_files(self.folder, self.manifest, (IDENTITIES,)) as files:
+            return files.mapped(IDENTITIES, IDENTITY, (self.rows,))
 
 
 def open_chunk(folder: Path, keys: LogKeys = NO_KEYS) -> Chunk:
@@ -58,15 +62,13 @@ def open_chunk(folder: Path, keys: LogKeys = NO_KEYS) -> Chunk:
     """
     manifest = read_manifest(folder)
     has_tags = TAGS_FILE in manifest.artifacts  # days of older releases have them in their database only
-    faults = check_artifacts(folder, manifest, (*MAPPED, TAGS_FILE) if has_tags else MAPPED)
-    if faults:
-        raise AppiaError("; ".join(faults))
-    raw = np.fromfile(folder / ADDRESSES, np.uint8)
-    texts, _ = unpack_texts((folder / SYMBOLS).read_bytes())
-    columns = map_columns(folder / COLUMNS, manifest.rows)
-    tags = map_tags(folder / TAGS_FILE, manifest.rows) if has_tags else None
-    if tags is not None:
-        columns[TAGS] = tags
-    return Chunk(
-        folder, manifest, columns, raw.reshape(-1, ADDRESS_BYTES), texts, LogReader(folder / EVENTS, keys)
-    )
+    with (
+        check_files(folder, manifest, (*MAPPED, TAGS_FILE) if has_tags else MAPPED) as files,
+        damage_in(folder),
+    ):
+        addresses = np.array(files.raw(ADDRESSES)).reshape(-1, ADDRESS_BYTES)
+        texts, _ = unpack_texts(files.raw(SYMBOLS).tobytes())
+        columns = columns_in(files.raw(COLUMNS), manifest.rows)
+        if has_tags:
+            columns[TAGS] = files.mapped(TAGS_FILE, "<u4", (manifest.rows,))
+    return Chunk(folder, manifest, columns, addresses, texts, LogReader(folder / EVENTS, keys))

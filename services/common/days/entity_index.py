@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from services.common.days.day_hosts import HOST, DayHosts, find_hosts
 from services.common.days.embedders import spec_of
-from services.common.days.manifest import read_manifest
 from services.common.days.names import ENTITY
 from services.common.days.raw import raw
 from services.common.days.vectors import VectorIndex
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from services.common.days.checked import CheckedFiles
     from services.common.days.day_hosts import Segment
     from services.common.durable import Disk
     from services.common.embedding.port import RowEmbedder
@@ -48,25 +46,20 @@ def write_hosts(disk: Disk, folder: Path, hosts: DayHosts) -> None:
     disk.put(folder / PROFILES, raw(hosts.profiles.astype("<f4")))
 
 
-def map_hosts(folder: Path) -> DayHosts:
-    """Map what `write_hosts` wrote into a folder that has its manifest and was checked against it.
+def map_hosts(files: CheckedFiles) -> DayHosts:
+    """Map what `write_hosts` wrote.
 
     Raises:
         AppiaError: a file is missing or does not hold as many hosts as the manifest says, or the profiles have other
             numbers than those of this release.
     """
-    manifest = read_manifest(folder)
+    manifest = files.manifest
     if manifest.facts.get("profiles") != profiles_schema_hash():
         raise AppiaError(
-            f"the hosts in {folder} are described by other numbers than this release uses: run "
+            f"the hosts in {files.folder} are described by other numbers than this release uses: run "
             f"`appia reindex {manifest.day} --index {ENTITY}`"
         )
     count = manifest.rows
-    for name, size in ((HOSTS, HOST.itemsize), (PROFILES, 4 * len(PROFILE))):
-        if name not in manifest.artifacts or manifest.artifacts[name].bytes != count * size:
-            raise AppiaError(f"{folder / name} does not hold {count} hosts: run `appia verify`")
-    if not count:
-        return DayHosts(np.empty(0, HOST), np.empty((0, len(PROFILE)), np.float32), 0)
-    facts = np.asarray(np.memmap(folder / HOSTS, HOST, "r"))
-    profiles = np.asarray(np.memmap(folder / PROFILES, "<f4", "r", shape=(count, len(PROFILE))))
+    facts = files.mapped(HOSTS, HOST, (count,))
+    profiles = files.mapped(PROFILES, "<f4", (count, len(PROFILE)))
     return DayHosts(facts, profiles, int(manifest.facts["left_out"]))

@@ -65,11 +65,18 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        raw = json.loads(path.read_bytes())
-        artifacts = {name: Artifact(**value) for name, value in raw.pop("artifacts").items()}
-        manifest = Manifest(artifacts=artifacts, **raw)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise AppiaError(f"{path} is missing: run `appia verify`, then seal the day again") from None
+    return parse_manifest(data, path)
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """The manifest that a file holds; `path` names it in messages. Raises as `read_manifest`."""
+    try:
+        raw = json.loads(data)
+        artifacts = {name: Artifact(**value) for name, value in raw.pop("artifacts").items()}
+        manifest = Manifest(artifacts=artifacts, **raw)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AppiaError(
             f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from services.common.days.checked import check_files, damage_in
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
-from services.common.days.manifest import MANIFEST, check_artifacts, digest_file, read_manifest
+from services.common.days.manifest import MANIFEST, digest_file, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.store import SegmentEvents
+from services.common.days.trial import NO_TRIALS
 from services.common.days.vector_files import map_vectors
 from services.common.days.view import SegmentView
 from services.common.errors import AppiaError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.names import GenerationNames
+    from services.common.days.trial import Trials
     from services.common.days.vectors import VectorIndex
     from services.common.rest.log_keys import LogKeys
 
@@ -28,23 +31,22 @@ NOT_BUILT = "not built yet"
 """Why an index is not there that never was."""
 
 
-def open_index(folder: Path) -> VectorIndex:
-    """Check and map one version of an index. Nothing is copied.
+def open_index(folder: Path, trials: Trials = NO_TRIALS) -> VectorIndex:
+    """Check, try and map one version of an index. Nothing is copied.
 
     Raises:
-        AppiaError: a file is missing or was changed.
+        AppiaError: a file is missing or was changed, or does not hold what it should.
     """
-    manifest = read_manifest(folder)
-    faults = check_artifacts(folder, manifest)
-    if faults:
-        raise AppiaError("; ".join(faults))
-    return map_vectors(folder, manifest)
+    with check_files(folder, read_manifest(folder)) as files, damage_in(folder):
+        trials.check(files)
+        return map_vectors(files)
 
 
-def open_entity_index(folder: Path) -> EntityIndex:
-    """Check and map one version of the index of hosts. Raises as `open_index`."""
-    vectors = open_index(folder)
-    return EntityIndex(map_hosts(folder), vectors)
+def open_entity_index(folder: Path, trials: Trials = NO_TRIALS) -> EntityIndex:
+    """Check, try and map one version of the index of hosts. Raises as `open_index`."""
+    with check_files(folder, read_manifest(folder)) as files, damage_in(folder):
+        trials.check(files)
+        return EntityIndex(map_hosts(files), map_vectors(files))
 
 
 class SealedReader:
@@ -56,6 +58,7 @@ class SealedReader:
         names: GenerationNames,
         versions: Mapping[str, int] | None = None,
         keys: LogKeys = NO_KEYS,
+        trials: Trials = NO_TRIALS,
     ) -> None:
         """Check and map the chunk.
 
@@ -64,6 +67,7 @@ class SealedReader:
             names: of the generation.
             versions: of each index the one to show, and no other index; by default those that are published.
             keys: of logs that are encrypted.
+            trials: of the indices, before they are opened.
 
         Raises:
             AppiaError: the chunk cannot be used.
@@ -73,6 +77,7 @@ class SealedReader:
         self.chunk = open_chunk(names.chunk, keys)
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
         self._wanted = versions
+        self._trials = trials
         self._versions: dict[str, int] = {}
         self._shown: dict[str, int] = {}
         self._digests: dict[str, str] = {"": digest_file(names.chunk / MANIFEST).sha256}
@@ -122,9 +127,9 @@ class SealedReader:
     def _open(self, name: str, version: int) -> None:
         folder = self.names.index_version(name, version)
         if name == ENTITY:
-            self._hosts = open_entity_index(folder)
+            self._hosts = open_entity_index(folder, self._trials)
         else:
-            self._indices[name] = open_index(folder)
+            self._indices[name] = open_index(folder, self._trials)
         self._shown[name] = version
         self._digests[name] = digest_file(folder / MANIFEST).sha256
 

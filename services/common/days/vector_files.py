@@ -5,6 +5,7 @@ docs/formats.md says what each file holds.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.checked import CheckedFiles
     from services.common.days.compression import Form
     from services.common.days.distinct import Embedded
     from services.common.days.manifest import Manifest
@@ -40,7 +42,13 @@ FLAT, RECORDS, CODEBOOK, LISTS, ROWS = (
 )
 IVF = "ivf.faiss"
 """Beside `FLAT` in days of format 1; no longer written."""
+MOST_FAISS_BYTES, MOST_FAISS_LISTS = 1 << 36, 1 << 20
+"""Far above what a day of a hundred million events takes, far below what a wrong number in a file can say."""
 _PIECE = 1 << 20  # bytes that faiss hands over at a time
+# As faiss/impl/index_write.cpp has it: kind, dimension, vectors, two fillers, trained, metric; then how many numbers.
+_FLAT_HEADER = struct.Struct("<4siqqqBiQ")
+_FLAT_MAGIC = (b"IxF2", b"IxFI")
+_IVF_MAGIC = b"IwSq"
 
 
 def write_vectors(
@@ -122,72 +130,84 @@ def describe_form(manifest: Manifest) -> str:
     return ", ".join(told)
 
 
-def map_vectors(folder: Path, manifest: Manifest) -> VectorIndex:
-    """Map the vectors that a manifest describes, whose files were checked against it. Nothing is copied.
+def limit_faiss(most_bytes: int = MOST_FAISS_BYTES) -> None:
+    """Bound what faiss does on the word of a file that it reads, in this process.
+
+    Call it before another thread reads (faiss/index_io.h: the limits are not thread-safe).
+
+    Args:
+        most_bytes: that one array of a file may take.
+    """
+    faiss.set_deserialization_vector_byte_limit(most_bytes)
+    faiss.set_deserialization_loop_limit(MOST_FAISS_LISTS)
+    faiss.set_deserialization_lattice_r2_limit(1)  # of a kind of index that is never written
+
+
+def map_vectors(files: CheckedFiles) -> VectorIndex:
+    """Map the vectors that a manifest describes. Nothing is copied.
 
     Raises:
         AppiaError: a file does not hold what the manifest says.
     """
+    manifest = files.manifest
     facts = manifest.facts
     spec = VectorSpec(facts["index"], facts["model"], facts["dim"], facts["metric"])
     items: int = facts["items"]
     accelerator: Accelerator | None = None
     lists = None
     owner: object = None
-    if LISTS in manifest.artifacts:
-        accelerator = lists = _map_lists(folder / LISTS, (facts["nlist"], spec.dim), facts["nprobe"])
-    if IVF in manifest.artifacts:
-        ivf = faiss.read_index(str(folder / IVF), faiss.IO_FLAG_MMAP_IFC)
+    if LISTS in files:
+        accelerator = lists = _map_lists(files, (facts["nlist"], spec.dim), facts["nprobe"])
+    if IVF in files:
+        ivf, owner = _map_ivf(files)
         accelerator = FaissLists(ivf, facts["nprobe"])
     vectors: Vectors
-    if RECORDS in manifest.artifacts:
-        vectors = _map_records(folder, facts["kind"], spec, (items, lists))
+    if RECORDS in files:
+        vectors = _map_records(files, facts["kind"], spec, (items, lists))
     else:
-        vectors, owner = _map_flat(folder / FLAT, items, spec.dim)
+        vectors = _map_flat(files, items, spec.dim)
     codes, postings = None, None
-    if ROWS in manifest.artifacts:
-        raw = _mapped(folder / ROWS, "<u4", (2 * manifest.rows + items + 1,))
-        codes, order, starts = np.split(raw, [manifest.rows, 2 * manifest.rows])
+    if ROWS in files:
+        parts = files.mapped(ROWS, "<u4", (2 * manifest.rows + items + 1,))
+        codes, order, starts = np.split(parts, [manifest.rows, 2 * manifest.rows])
         postings = Postings(order, starts)
     left_out = manifest.rows - facts.get("rows_with_vector", manifest.rows)
     return VectorIndex(spec, manifest.rows, vectors, codes, postings, accelerator, owner, left_out)
 
 
-def _map_lists(path: Path, shape: tuple[int, int], nprobe: int) -> Lists:
+def _map_lists(files: CheckedFiles, shape: tuple[int, int], nprobe: int) -> Lists:
     count, dim = shape
-    raw = _mapped(path, "<u4", (count + 1 + count * dim,))
-    return Lists(raw[count + 1 :].view("<f4").reshape(shape), raw[: count + 1], nprobe)
+    numbers = files.mapped(LISTS, "<u4", (count + 1 + count * dim,))
+    return Lists(numbers[count + 1 :].view("<f4").reshape(shape), numbers[: count + 1], nprobe)
 
 
-def _map_records(folder: Path, kind: str, spec: VectorSpec, stored: tuple[int, Lists | None]) -> Vectors:
+def _map_records(
+    files: CheckedFiles, kind: str, spec: VectorSpec, stored: tuple[int, Lists | None]
+) -> Vectors:
     items, lists = stored
     if lists is None:
-        raise AppiaError(f"{folder} has vectors of kind {kind} without {LISTS}: run `appia verify`")
-    path = folder / CODEBOOK
-    try:
-        encoding = stored_encoding(kind, spec.dim, np.fromfile(path, "<f4") if path.exists() else None)
-    except ValueError as error:
-        raise AppiaError(f"{folder} cannot be read: {error}; run `appia verify`") from None
-    records = _mapped(folder / RECORDS, encoding.dtype, (items,))
+        raise AppiaError(f"{files.folder} has vectors of kind {kind} without {LISTS}: run `appia verify`")
+    codebook = np.array(files.raw(CODEBOOK)).view("<f4") if CODEBOOK in files else None
+    encoding = stored_encoding(kind, spec.dim, codebook)
+    records = files.mapped(RECORDS, encoding.dtype, (items,))
     return EncodedVectors(records, encoding, lists, spec.metric == "cosine")
 
 
-def _map_flat(path: Path, items: int, dim: int) -> tuple[NDArray[np.float32], object]:
-    """The vectors of a flat faiss file as float32 (items, dim), and the object that owns the mapping."""
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    if (index.ntotal, index.d) != (items, dim):
-        raise AppiaError(f"{path} has {index.ntotal} x {index.d} numbers and should have {items} x {dim}")
-    if not items:
-        return np.empty((0, dim), np.float32), index
-    stored: Any = index  # faiss types what it reads as the base class
-    return faiss.rev_swig_ptr(stored.get_xb(), items * dim).reshape(items, dim), index
+def _map_flat(files: CheckedFiles, items: int, dim: int) -> NDArray[np.float32]:
+    """The vectors of a flat index of faiss, float32 (items, dim). Its format is simple, so faiss is not asked."""
+    path, data = files.folder / FLAT, files.raw(FLAT)
+    if len(data) != _FLAT_HEADER.size + 4 * items * dim:
+        raise AppiaError(f"{path} has {len(data)} bytes, which are not {items} x {dim} numbers")
+    magic, stored_dim, count, _, _, _, _, numbers = _FLAT_HEADER.unpack(data[: _FLAT_HEADER.size].tobytes())
+    if magic not in _FLAT_MAGIC or (stored_dim, count, numbers) != (dim, items, items * dim):
+        raise AppiaError(f"{path} is no flat index of {items} x {dim} numbers")
+    return data[_FLAT_HEADER.size :].view("<f4").reshape(items, dim)
 
 
-def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if path.stat().st_size != wanted:
-        raise AppiaError(
-            f"{path} has {path.stat().st_size} bytes and should have {wanted}: run `appia verify`"
-        )
-    # A plain array over the mapping: slices of numpy's own memmap type cost several times as much.
-    return np.asarray(np.memmap(path, dtype, "r", shape=shape))
+def _map_ivf(files: CheckedFiles) -> tuple[Any, object]:
+    """The lists of an index of format 1, and what they show, which must outlive them."""
+    data = files.raw(IVF)
+    if bytes(data[:4]) != _IVF_MAGIC:  # faiss would open any of its many kinds
+        raise AppiaError(f"{files.folder / IVF} holds no lists of scalar-quantized vectors")
+    reader: Any = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), len(data))  # type: ignore[attr-defined] # not in its stubs
+    return faiss.read_index(reader), data

@@ -13,7 +13,7 @@ from services.common.days.columns import (
     ROW,
     AddressTable,
     TextTable,
-    map_columns,
+    columns_in,
     pack_address,
     pack_text,
     unpack_texts,
@@ -97,8 +97,9 @@ def test_columns_come_back_as_they_were_written(tmp_path_factory: pytest.TempPat
     path = tmp_path_factory.mktemp("columns") / "columns.bin"
     written = np.frombuffer(np.random.default_rng(rows).bytes(rows * ROW.itemsize), ROW)
     write_columns(REAL, path, written)
-    mapped = map_columns(path, rows)
+    file = np.fromfile(path, np.uint8)
+    mapped = columns_in(file, rows)
     for name in ROW.names or ():
         assert mapped[name].tobytes() == np.ascontiguousarray(written[name]).tobytes()
     with pytest.raises(ValueError, match="bytes and should have"):
-        map_columns(path, rows + 100)
+        columns_in(file, rows + 100)
