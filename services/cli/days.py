@@ -11,6 +11,7 @@ from services.cli import offers
 from services.cli.jobs import finish, ingester_of, step_shown
 from services.cli.options import JsonOption, StateOption, required_state
 from services.cli.output import counted, print_json, print_lines
+from services.cli.storage_key import StorageKeyOption, log_keys
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -68,12 +69,14 @@ def verify(
         ),
     ] = None,
     state: StateOption = None,
+    storage_key: StorageKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every file of a day, or of everything.
 
     Everything is all days, and what analysts said. The exit status is 1 when anything is wrong. Reads the disk itself,
-    whether the stack runs or not, and changes nothing.
+    whether the stack runs or not, and changes nothing. Without the storage key, records of encrypted logs are
+    checked by their checksum only, and remarks in them cannot be counted.
     """
     from services.common.days.names import StateNames, check_layout, parse_day  # noqa: PLC0415 - as above
     from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
@@ -86,8 +89,9 @@ def verify(
     days = there if wanted is None else [wanted]
     if days and days[0] not in there:
         raise AppiaError(f"{names.root} has no day {day}: `appia days` shows those there are")
-    checks = [verify_day(names.day(one)) for one in days]
-    said = FeedbackFollower(names)
+    keys = log_keys(storage_key)
+    checks = [verify_day(names.day(one), keys) for one in days]
+    said = FeedbackFollower(names, keys)
     if wanted is None:
         said.poll()
     if as_json:

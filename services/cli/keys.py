@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli import keys_storage
 from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
 from services.cli.output import print_json, print_lines
 
@@ -15,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
     keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
+    keys_storage.add_to(keys)
     app.add_typer(keys, name="keys")
 
 

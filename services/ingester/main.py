@@ -23,6 +23,7 @@ from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
+from services.common.private_folders import UMASK, check_unwritable
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--settings", type=Path, required=True, help="TOML file; docs/settings.md lists the keys"
     )
     options = parser.parse_args(argv)
+    os.umask(UMASK)
     try:
         run(load_settings(IngesterSettings, options.settings))
     except AppiaError as error:
@@ -85,6 +87,8 @@ def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM) -> None:
     log = make_logger(KIND)
     state, disk = StateNames(settings.state), Disk(calls)
     claim_layout(state, disk)
+    if settings.keys.exists():  # where it does not, reading the keys says so
+        check_unwritable(settings.keys)
     disk.make_folder(state.run)
     lock = lock_state(state, disk)
     try:

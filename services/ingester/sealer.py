@@ -28,6 +28,7 @@ from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.events.vocabulary import load_vocabulary
+from services.common.private_folders import UMASK
 from services.common.rest.storage_keys import open_log_keys
 from services.ingester.models import sealing_embedders
 
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--require-encryption", action="store_true", help="refuse logs that are not")
     options = parser.parse_args(argv)
     os.nice(NICENESS)
+    os.umask(UMASK)
     faiss.omp_set_num_threads(1)
     lines = Lines()
     state = StateNames(options.state)

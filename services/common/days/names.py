@@ -22,6 +22,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError, UsageError
+from services.common.private_folders import check_private, make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -354,21 +355,23 @@ def read_pointer(path: Path) -> int | None:
 
 
 def claim_layout(state: StateNames, disk: Disk) -> None:
-    """Create the state directory, or check that this release can work with it.
+    """Create the state directory, or check that this release can work with it, and that it is closed to others.
 
     Raises:
-        AppiaError: it was written by a newer release, or is no state directory.
+        AppiaError: it was written by a newer release, is no state directory, or is open to others.
     """
     if state.root.exists() and not state.root.is_dir():
         raise AppiaError(f"{state.root} is not a directory: name another with --state")
     if state.version.exists():
         check_layout(state)
+        check_private(state.root)
         return
     if (state.root / "days").exists():
         raise AppiaError(
             f"{state.root} has days but no VERSION file: it is damaged or not a state directory of appia"
         )
     disk.make_folder(state.root)
+    make_private(disk, state.root)
     disk.write_file(state.version, f"{LAYOUT_VERSION}\n".encode())
 
 
