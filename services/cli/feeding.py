@@ -20,6 +20,7 @@ from services.cli.running import read_running
 from services.common.errors import UsageError
 from services.common.wire.boots import next_boot
 from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, read_key_ring
+from services.common.wire.ring_watch import RingWatch
 from services.common.wire.v1 import V1Sealer
 from services.feed.main import FeedOptions, FeedSummary, FeedWatch, run_feed, stop_on_signals
 from services.feed.readers import reader_of
@@ -181,7 +182,7 @@ def _read_options(reading: Reading, ring: KeyRing, stop: threading.Event) -> Rea
         timezone=zone,
         follow=reading.follow,
         stop=stop,
-        seeds=ring.opening_seeds(),
+        seeds=(*ring.opening_seeds(), *ring.nodes.values()),
     )
 
 
@@ -192,15 +193,27 @@ def _sender(way: Way, ring: KeyRing, on_ack: Callable[[Ack], None]) -> Iterator[
 
 
 def _open_sender(context: Context, way: Way, ring: KeyRing, on_ack: Callable[[Ack], None]) -> Sender:
+    watch = RingWatch(way.keys, ring, _tell_keys)
     if way.transport is Transport.V2:
         settings = ReliableSettings(way.endpoint, new_origin(way.channel), backfill=True)
-        return ReliableSender(context, settings, ring, on_ack)
+        return ReliableSender(context, settings, ring, on_ack, watch)
     sealer = V1Sealer(ring.sealing_seed(), way.channel, next_boot(way.keys / "v1-sender.boot"))
     if way.transport is Transport.V1_PUSH:
-        return V1Push(context, way.endpoint, sealer)
+        pusher = V1Push(context, way.endpoint, sealer)
+        pusher.watch = watch
+        return pusher
     publisher = V1Pub(context, way.endpoint, sealer)
+    publisher.watch = watch
     publisher.wait_for_subscriber(SUBSCRIBER_SECONDS)
     return publisher
+
+
+def _tell_keys(_event: str, facts: dict[str, Any]) -> None:
+    """Tell the operator that the key ring changed, or that it cannot be used and the one before goes on."""
+    if "why" in facts:
+        say(f"the key ring as it is now cannot be used, the one before goes on: {facts['why']}")
+    else:
+        say(f"the key ring changed: key {facts['primary']} seals from now on")
 
 
 @contextlib.contextmanager

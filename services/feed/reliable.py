@@ -14,13 +14,14 @@ from services.common.errors import AppiaError
 from services.common.wire.acks import Ack, read_ack
 from services.common.wire.body import MAX_FRAME_BYTES
 from services.common.wire.refusals import FrameRefused, Reason
-from services.common.wire.v2 import Direction, DirectionKeys, Origin, V2Sealer, authenticate
+from services.common.wire.v2 import Direction, DirectionKeys, Origin, V2Sealer, authenticate, read_header
 from services.feed.sender import SenderCounts, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.common.wire.keys import KeyRing
+    from services.common.wire.ring_watch import RingWatch
     from services.feed.sender import Context
 
 NEVER = float("-inf")
@@ -60,6 +61,11 @@ class _Pending:
     events: int
     sent_at: float = NEVER
 
+    @property
+    def key_id(self) -> int:
+        """The key that it is sealed with."""
+        return read_header(self.frame).key_id
+
 
 def new_origin(channel: str, now_ns: Callable[[], int] = time.time_ns) -> Origin:
     """Make the origin of one run: a random sender id, and the time in ns as its boot number."""
@@ -79,8 +85,9 @@ class ReliableSender:
         settings: ReliableSettings,
         ring: KeyRing,
         on_ack: Callable[[Ack], None] = lambda _: None,
+        watch: RingWatch | None = None,
     ) -> None:
-        """Connect; `on_ack` is called once for each acknowledged frame.
+        """Connect; `on_ack` is called once for each acknowledged frame, `watch` says when the ring changes.
 
         Raises:
             UsageError: the endpoint or the channel is none.
@@ -90,6 +97,7 @@ class ReliableSender:
         self._sealer = V2Sealer(ring, settings.origin)
         self._ack_keys = DirectionKeys(ring, settings.origin.channel, Direction.ACK)
         self._on_ack = on_ack
+        self._watch = watch
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._batch_since = 0.0
@@ -163,16 +171,38 @@ class ReliableSender:
     def _put(self, payloads: list[bytes]) -> None:
         while not self._has_room():
             self._work(self._wait_s())
-        seq, frame = self._sealer.seal(payloads, backfill=self._settings.backfill)
         if not self._pending:
             self._progress_at = time.monotonic()
+        size = self._seal(payloads)
+        self.counts.events += len(payloads)
+        self.counts.frames += 1
+        self.counts.frame_bytes += size
+        self._work(0.0)
+
+    def _seal(self, payloads: list[bytes]) -> int:
+        seq, frame = self._sealer.seal(payloads, backfill=self._settings.backfill)
         self._next_seq = seq + 1
         self._pending[seq] = _Pending(frame, len(payloads))
         self._pending_bytes += len(frame)
-        self.counts.events += len(payloads)
-        self.counts.frames += 1
-        self.counts.frame_bytes += len(frame)
-        self._work(0.0)
+        return len(frame)
+
+    def _follow_keys(self) -> None:
+        """Seal with the primary key of a ring that has changed; what waits under a key that is gone is sealed anew.
+
+        It gets a new `seq` too. Should the receiver have stored it before, it knows the events by their content.
+        """
+        ring = self._watch.changed() if self._watch else None
+        if ring is None:
+            return
+        gone = [seq for seq, pending in self._pending.items() if pending.key_id not in ring.opening_ids()]
+        lost = [self._pending.pop(seq) for seq in gone]
+        payloads = [self._sealer.reopen(pending.frame) for pending in lost]
+        self._pending_bytes -= sum(len(pending.frame) for pending in lost)
+        self._sealer.use(ring)
+        self._ack_keys.use(ring)
+        for batch in payloads:
+            self._seal(batch)
+        self.counts.resent_frames += len(lost)
 
     def _wait_s(self) -> float:
         return min(self._patience_s, self._settings.give_up_after_s)
@@ -186,6 +216,7 @@ class ReliableSender:
 
     def _work(self, wait_s: float) -> None:
         """Send what is due, wait up to `wait_s` for acknowledgements (or for room to send) and take them."""
+        self._follow_keys()
         blocked = self._send_due()
         if wait_s > 0:
             self._socket.poll(int(wait_s * 1000), zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
@@ -254,7 +285,8 @@ class ReliableSender:
         events = sum(pending.events for pending in self._pending.values())
         reached = any(pending.sent_at != NEVER for pending in self._pending.values())
         advice = (
-            "check that the receiver has the same key ring and channel and room on its disk"
+            f"check that the receiver knows key {self._sealer.key_id} and has not revoked it (`appia keys list`), "
+            f"has the same channel, and room on its disk"
             if reached
             else "nobody answers there: check that the receiver is running and listens there"
         )

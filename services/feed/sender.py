@@ -17,6 +17,7 @@ from services.common.errors import AppiaError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.common.wire.ring_watch import RingWatch
     from services.common.wire.v1 import V1Sealer
 
     Context = zmq.Context[zmq.Socket[bytes]]
@@ -75,6 +76,8 @@ class _V1Sender:
         self.counts = SenderCounts()
         self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         """Where it is connected or bound, with the port that port 0 became."""
+        self.watch: RingWatch | None = None
+        """Says when the key ring changes; the primary key seals then."""
         self._socket = socket
         self._sealer = sealer
         self._send_timeout_s = send_timeout_s
@@ -87,6 +90,9 @@ class _V1Sender:
             FrameRefused: the event is empty or too large for a frame.
             AppiaError: nothing could be sent for `send_timeout_s`.
         """
+        ring = self.watch.changed() if self.watch else None
+        if ring is not None:
+            self._sealer.use(ring.sealing_seed())
         frame = self._sealer.seal(payload)
         try:
             self._socket.send(frame)

@@ -7,29 +7,31 @@ is full, or the queue to the indices, it reads nothing: the senders wait.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import queue
 import shutil
 import threading
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import zmq
 
 from services.common.errors import AppiaError, UsageError
 from services.common.events.parse import Refused, parse_event
 from services.common.sockets import listen
-from services.common.wire.refusals import FrameRefused, Reason
+from services.common.wire.body import decompress
+from services.common.wire.refusals import INSIDE, FrameRefused, Reason
 from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
-from services.common.wire.v1_counters import Sighting, V1Counters
+from services.common.wire.v1_seen import Sighting
+from services.ingester.alarms import Alarms
+from services.ingester.private_links import check_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from services.common.wire.v1 import V1Opener
+    from services.common.wire.v1 import SealedV1, V1Opener
+    from services.common.wire.v1_counters import V1Counters
     from services.ingester.dead_letter import DeadLetter
     from services.ingester.intake import Intake, Verdict
     from services.ingester.queue import ByteQueue
@@ -99,6 +101,9 @@ class ReceiverTools:
     room: Room
     report: Callable[[str, dict[str, Any]], None]
     v1_backfill: bool = False  # whether version 1 events may be older than a week
+    follow_keys: Callable[[], None] = lambda: (
+        None
+    )  # takes up a key ring that has changed; called between groups
 
 
 class Receiver:
@@ -114,8 +119,9 @@ class Receiver:
             AppiaError: an endpoint cannot be bound.
         """
         self._tools = tools
-        if endpoints.v1_pull and not endpoints.allow_public_v1:
-            _check_private(endpoints.v1_pull)
+        self._alarms = Alarms(tools.report)
+        places = (endpoints.v1_pull, *endpoints.v1_sub)
+        check_private(places, tools.report, allow_public=endpoints.allow_public_v1)
         self._v2 = listen(context, zmq.ROUTER, endpoints.v2, _SOCKET_OPTIONS)
         self._v1: list[zmq.Socket[bytes]] = []
         try:
@@ -192,6 +198,7 @@ class Receiver:
         try:
             while not self._stop.is_set():
                 self._run_calls()
+                self._tools.follow_keys()
                 if self._pause():
                     self._stop.wait(_PAUSE_MS / 1000)
                     continue
@@ -201,6 +208,7 @@ class Receiver:
             self._ended.set()
             self._run_calls()
             self._close_sockets(linger_ms=1000)
+            self._tools.frames.v1_counters.close()
             self._tools.intake.close()
 
     def _close_sockets(self, linger_ms: int) -> None:
@@ -282,28 +290,36 @@ class Receiver:
 
     def _take_v1(self) -> None:
         for socket in self._v1:
-            for parts in _drain(socket):
-                frame = parts[-1]
+            for frame, peer in _drain_with_peers(socket):
                 self.frames["v1"] += 1
                 try:
-                    self._take_v1_frame(frame)
+                    self._take_v1_frame(frame, peer)
                 except FrameRefused as refused:
                     self._refuse(refused, "v1", frame)
 
-    def _take_v1_frame(self, frame: bytes) -> None:
-        frames = self._tools.frames
-        opened = frames.v1.open(frame)
+    def _take_v1_frame(self, frame: bytes, peer: str) -> None:
+        opener = self._tools.frames.v1
+        sealed, plain = opener.authenticate(frame, peer)
         try:
-            node = parse_event(opened.payload).originating_node_id
-        except Refused:
-            node = ""
-        sighting = frames.v1_counters.note(node, opened)
-        if sighting is Sighting.REPLAY:
-            raise FrameRefused(Reason.REPLAY, f"the frame {opened.counter} of node {node!r} was seen before")
-        if sighting is Sighting.NONCE_REUSED:
-            self._tools.report("nonce_reused", {"node": node, "counter": opened.counter})
+            payload = decompress(plain)
+            node = _node_of(payload)
+            if node:
+                opener.check_node(sealed, node)
+        except FrameRefused:
+            # Counted like any other, so that who plays it again does not fill the dead letter.
+            self._note_v1("", sealed)
+            raise
+        self._note_v1(node, sealed)
         backfill = self._tools.v1_backfill
-        self._tools.intake.add([opened.payload], backfill=backfill, origin=f"v1 node {node}")
+        self._tools.intake.add([payload], backfill=backfill, origin=f"v1 node {node}")
+
+    def _note_v1(self, node: str, sealed: SealedV1) -> None:
+        """Count an authentic frame; raises FrameRefused for one that was seen before."""
+        sighting = self._tools.frames.v1_counters.note(node, sealed)
+        if sighting is Sighting.REPLAY:
+            raise FrameRefused(Reason.REPLAY, f"the frame {sealed.counter} of node {node!r} was seen before")
+        if sighting is Sighting.NONCE_REUSED:
+            self._alarms.tell("nonce_reused", node, {"node": node, "counter": sealed.counter})
 
     def _take_batches(self) -> Iterator[Batch]:
         while True:
@@ -318,7 +334,9 @@ class Receiver:
 
     def _refuse(self, refused: FrameRefused, origin: str, frame: bytes) -> None:
         self.frames["refused"] += 1
-        self._tools.dead_letter.sample(refused.reason, refused.detail, origin, frame)
+        self._alarms.tell("frame_refused", refused.reason, {"reason": refused.reason, "why": refused.detail})
+        keep = self._tools.dead_letter.keep if refused.reason in INSIDE else self._tools.dead_letter.sample
+        keep(refused.reason, refused.detail, origin, frame)
 
 
 def _drain(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
@@ -328,6 +346,28 @@ def _drain(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
             yield socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return
+
+
+def _drain_with_peers(socket: zmq.Socket[bytes]) -> Iterator[tuple[bytes, str]]:
+    """Last parts of messages that have arrived, at most a group of them, and the address each came from."""
+    for _ in range(GROUP_FRAMES):
+        try:
+            part = socket.recv_multipart(zmq.NOBLOCK, copy=False)[-1]
+        except zmq.Again:
+            return
+        try:
+            peer = str(part.get("Peer-Address"))
+        except zmq.ZMQError:
+            peer = ""  # not every transport knows
+        yield part.bytes, peer
+
+
+def _node_of(payload: bytes) -> str:
+    """The sensor that an event names; empty where it is none, which the intake finds out and says why."""
+    try:
+        return parse_event(payload).originating_node_id
+    except Refused:
+        return ""
 
 
 def _subscribe(context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
@@ -344,17 +384,3 @@ def _subscribe(context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]
                 f"{endpoint!r} is no endpoint to connect to ({error.strerror}): write tcp://HOST:PORT."
             ) from None
     return socket
-
-
-def _check_private(endpoint: str) -> None:
-    """Version 1 repeats nonces, so it stays on loopback and private links unless told otherwise."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        address = None
-    if address is None or address.is_unspecified or not (address.is_loopback or address.is_private):
-        raise UsageError(
-            f"{endpoint} would take version 1 frames from everywhere, and they can be forged once a sensor restarts: "
-            "bind to a private address, or set allow_public_v1 = true."
-        )

@@ -20,7 +20,8 @@ from services.common.wire.keys import KeyRing, new_key_ring
 from services.common.wire.senders import SenderTable
 from services.common.wire.sessions import V2Receiver
 from services.common.wire.v1 import V1Opener, V1Sealer
-from services.common.wire.v1_counters import SeenFrames, V1Counters
+from services.common.wire.v1_counters import V1Counters
+from services.common.wire.v1_seen import SeenFrames
 from services.common.wire.v2 import (
     FLAG_BATCH,
     Direction,
@@ -358,9 +359,9 @@ def test_version_1_sensors_push(  # noqa: PLR0917 - fixtures
 ) -> None:
     """Gaps and replays are counted by node; a repeated nonce is reported and its event kept; a replay is not stored."""
     running, events = receive(), make_events(4)
-    v1 = V1Sealer(ring.sealing_seed(), V1_CHANNEL, 1)
+    v1 = V1Sealer(ring.sealing_seed(), V1_CHANNEL, 1, bytes)
     frames = [v1.seal(event) for event in events[:3]]
-    reused = V1Sealer(ring.sealing_seed(), V1_CHANNEL, 1).seal(events[3])
+    reused = V1Sealer(ring.sealing_seed(), V1_CHANNEL, 1, bytes).seal(events[3])
     push = context.socket(zmq.PUSH)
     push.connect(running.receiver.v1_endpoint)
     for frame in (frames[0], frames[2], frames[2], reused, b"forged" * 10):
@@ -371,7 +372,7 @@ def test_version_1_sensors_push(  # noqa: PLR0917 - fixtures
     assert stored() == [events[0], events[2], events[3]]
     node = running.receiver.counts()["v1_nodes"]["node-a"]
     assert (node["frames"], node["missing"], node["replays"], node["nonces_reused"]) == (4, 1, 1, 1)
-    assert reports.named("nonce_reused") == [{"node": "node-a", "counter": 0}]
+    assert reports.named("nonce_reused") == [{"node": "node-a", "counter": 0, "times": 1}]
     running.stop()
     assert sorted(record["reason"] for record in dead_letters()) == ["bad_tag", "replay"]
 
@@ -511,7 +512,9 @@ def test_a_failure_of_called_work_is_the_callers(receive: Callable[..., Running]
         (Endpoints(LOOPBACK, "tcp://0.0.0.0:*", [], allow_public_v1=False), UsageError, "allow_public_v1"),
         (Endpoints(LOOPBACK, "tcp://*:*", [], allow_public_v1=False), UsageError, "allow_public_v1"),
         (Endpoints(LOOPBACK, "tcp://8.8.8.8:5570", [], allow_public_v1=False), UsageError, "allow_public_v1"),
-        (Endpoints(LOOPBACK, "", ["nonsense"], allow_public_v1=False), UsageError, "tcp://HOST:PORT"),
+        (Endpoints(LOOPBACK, "", ["nonsense"], allow_public_v1=True), UsageError, "tcp://HOST:PORT"),
+        (Endpoints(LOOPBACK, "", ["tcp://8.8.8.8:1"], allow_public_v1=False), UsageError, "allow_public_v1"),
+        (Endpoints(LOOPBACK, "", ["tcp://sensor:1"], allow_public_v1=False), UsageError, "a name may lead"),
         (Endpoints("nonsense", "", [], allow_public_v1=False), AppiaError, "cannot be bound"),
     ],
 )

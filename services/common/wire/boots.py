@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOOT_LIMIT = 1 << 32
+LONGEST_WAIT_S = 2.0
 
 
-def next_boot(path: Path, now_s: Callable[[], float] = time.time) -> int:
+def next_boot(
+    path: Path, now_s: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+) -> int:
     """Take the next boot number (1 to 2**32 - 1) and keep it on disk before giving it out.
 
-    It is the time in seconds, or one more than the last where that is greater: so neither a clock that was
-    set back nor a state folder that was restored from a copy brings a number again, as long as boots are
-    on average more than a second apart. Processes that share the file take turns. Blocks on the disk.
+    It is the time in seconds. A second boot within a second waits for the next one, so that numbers do not
+    run ahead of the clock: then a folder that was rolled back to any earlier state brings no number again.
+    Where the clock was set back by more than two seconds it is one more than the last. Both at once, or a
+    machine that is cloned while it boots, can bring a number again: against that `V1Sealer` draws at random.
+
+    Processes that share the file take turns. Blocks on the disk, and for up to two seconds.
 
     Raises:
         AppiaError: the file is damaged or cannot be written, or the numbers are used up.
@@ -35,7 +41,11 @@ def next_boot(path: Path, now_s: Callable[[], float] = time.time) -> int:
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        boot = max(int(now_s()), _last_boot(path) + 1, 1)
+        boot = max(_last_boot(path) + 1, 1)
+        wait_s = boot - now_s()
+        if 0 < wait_s <= LONGEST_WAIT_S:
+            sleep(wait_s)
+        boot = max(int(now_s()), boot)
         if boot >= BOOT_LIMIT:
             raise AppiaError(
                 f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."

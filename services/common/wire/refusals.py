@@ -22,12 +22,27 @@ class Reason(StrEnum):
     SALT_CHANGED = "salt_changed"
     NONCE_REUSED = "nonce_reused"
     REPLAY = "replay"
+    WRONG_NODE = "wrong_node"
+    TOO_MANY_TRIALS = "too_many_trials"
     SIZE_ZERO = "size_zero"
     SIZE_TOO_LARGE = "size_too_large"
     SIZE_EXCEEDS_RATIO = "size_exceeds_ratio"
     BAD_BLOCK = "bad_block"
     BAD_BATCH = "bad_batch"
     BAD_ACK = "bad_ack"
+
+
+INSIDE = frozenset(
+    {
+        Reason.SIZE_ZERO,
+        Reason.SIZE_TOO_LARGE,
+        Reason.SIZE_EXCEEDS_RATIO,
+        Reason.BAD_BLOCK,
+        Reason.BAD_BATCH,
+        Reason.WRONG_NODE,
+    }
+)
+"""What only a holder of a key can bring about: the frame was authentic."""
 
 
 class FrameRefused(ValueError):  # noqa: N818 - "frame refused" is what the documents call it

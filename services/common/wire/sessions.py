@@ -92,6 +92,17 @@ class V2Receiver:
         self._salt = random(SALT_BYTES)
         self._next_ack_seq = 0
 
+    def use(self, ring: KeyRing) -> None:
+        """Take another key ring from now on. No frame may be in flight: its key might not be there to answer with.
+
+        Raises:
+            ValueError: a frame is in flight.
+        """
+        if self._in_flight:
+            raise ValueError("a key ring cannot change while frames are in flight")
+        self._keys.use(ring)
+        self._ack_keys.use(ring)
+
     def open(self, frame: bytes) -> Opened | AlreadyHandled:
         """Open a frame; a new one is in flight from now until it is acknowledged or abandoned.
 

@@ -5,69 +5,22 @@ Version 1 promises delivery at most once, so this counts what was lost; it bring
 
 from __future__ import annotations
 
-import time
-from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from services.common.wire.v1 import NONCE
+from services.common.wire.v1 import FRAMES_OF_A_BOOT
+from services.common.wire.v1_seen import Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from services.common.wire.v1 import OpenedV1
+    from services.common.wire.v1 import SealedV1
+    from services.common.wire.v1_seen import SeenFrames
 
-REPLAY_HORIZON_S = 24 * 3600
-SEEN_FRAMES = 1 << 20
-BUCKET = 8
 MAX_NODES = 10_000
 NODE_CHARS = 128
 LATE_WINDOW = 64
-
-
-class Sighting(Enum):
-    """What a frame is, measured by the frames before it."""
-
-    NEW = auto()
-    REPLAY = auto()
-    NONCE_REUSED = auto()
-
-
-class SeenFrames:
-    """Remembers the nonces and tags of frames for 24 h, in 16 bytes each, at most `frames` of them.
-
-    A hash table in two flat arrays, buckets of 8. A full bucket gives up its oldest entry, so with more than
-    about half of `frames` (1,048,576 by default: 16 MiB) in 24 h the horizon becomes shorter. 64 bits of a
-    keyed hash stand for the nonce and 32 bits of the tag for the tag: two frames are taken for one another
-    once in 2**64, and a repeated nonce is taken for a replay once in 2**32.
-    """
-
-    def __init__(self, frames: int = SEEN_FRAMES, clock: Callable[[], float] = time.monotonic) -> None:
-        """Reserve the memory at once; `clock` gives seconds that never go back."""
-        self._buckets = max(1, frames // BUCKET)
-        self._nonces = array("Q", bytes(8 * BUCKET * self._buckets))
-        self._marks = array("Q", bytes(8 * BUCKET * self._buckets))
-        self._clock = clock
-        self._start = clock()
-
-    def note(self, opened: OpenedV1) -> Sighting:
-        """Say whether this frame, or another under its nonce, was seen in the last 24 h, and remember it."""
-        # Seconds count from one, because a mark of zero is an empty place.
-        now = int(self._clock() - self._start) + 1
-        nonce = hash((opened.key, NONCE.pack(opened.boot, opened.counter))) & 0xFFFF_FFFF_FFFF_FFFF
-        tag = int.from_bytes(opened.tag[:4], "little")
-        first = nonce % self._buckets * BUCKET
-        places = range(first, first + BUCKET)
-        for place in places:
-            mark = self._marks[place]
-            if self._nonces[place] == nonce and mark and now - (mark >> 32) < REPLAY_HORIZON_S:
-                self._marks[place] = now << 32 | tag
-                return Sighting.REPLAY if mark & 0xFFFF_FFFF == tag else Sighting.NONCE_REUSED
-        oldest = min(places, key=self._marks.__getitem__)
-        self._nonces[oldest], self._marks[oldest] = nonce, now << 32 | tag
-        return Sighting.NEW
 
 
 @dataclass(slots=True)
@@ -108,8 +61,10 @@ class _Node:
             self.counts.missing -= 1
         else:
             self.counts.restarts += 1
-            self._begin(boot, counter, 0)
-            self._miss(counter)
+            # Old sensors begin at zero, this project at a multiple of 2**32.
+            begin = counter - counter % FRAMES_OF_A_BOOT if boot else 0
+            self._begin(boot, counter, begin)
+            self._miss(counter - begin)
 
     def _begin(self, boot: int, counter: int, begin: int) -> None:
         self.boot, self.begin, self.last, self.recent = boot, begin, counter, 1
@@ -141,25 +96,29 @@ class V1Counters:
         self._max_nodes = max_nodes
         self._nodes: OrderedDict[str, _Node] = OrderedDict()
 
-    def note(self, node: str, opened: OpenedV1) -> Sighting:
-        """Count one opened frame of `node`.
+    def note(self, node: str, sealed: SealedV1) -> Sighting:
+        """Count one authentic frame of `node`; writes to the file of `seen`, where there is one (OSError).
 
         A replay is not to be stored again. A frame with a reused nonce is stored like any other (old
         sensors do this at every restart), and alerted on.
         """
         following = self._node(node[:NODE_CHARS])
         following.counts.frames += 1
-        sighting = self._seen.note(opened)
+        sighting = self._seen.note(sealed)
         if sighting is Sighting.REPLAY:
             following.counts.replays += 1
             return sighting
         following.counts.nonces_reused += sighting is Sighting.NONCE_REUSED
-        following.follow(opened.boot, opened.counter)
+        following.follow(sealed.boot, sealed.counter)
         return sighting
 
     def counts(self) -> Mapping[str, NodeCounts]:
         """Give the counts by node; the objects go on counting."""
         return {name: node.counts for name, node in self._nodes.items()}
+
+    def close(self) -> None:
+        """Sync and close what is remembered of frames."""
+        self._seen.close()
 
     def _node(self, name: str) -> _Node:
         node = self._nodes.setdefault(name, _Node())

@@ -111,6 +111,11 @@ class DirectionKeys:
         seed = self._ring.opening_seed(header.key_id)
         return v2_aead(seed, header.salt, v2_info(self._channel, self.direction, header.sender, header.boot))
 
+    def use(self, ring: KeyRing) -> None:
+        """Take another ring from now on; keys of the one before are forgotten, so that a revoked one opens nothing."""
+        self._ring = ring
+        self._kept.clear()
+
     def keep(self, packed: bytes, aead: ChaCha20Poly1305) -> None:
         """Keep a key that has proved itself, so that forged headers cannot drive the good ones out."""
         self._kept[packed[KEY_FIELDS]] = aead
@@ -189,9 +194,22 @@ class V2Sealer:
         """Take the primary key of the ring; raise UsageError for a channel that is no name."""
         self.origin = origin
         self._keys = DirectionKeys(ring, origin.channel, Direction.DATA)
-        self._key_id = ring.primary
+        self.key_id = ring.primary
         self._salt = random(SALT_BYTES)
         self._next_seq = 0
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal with the primary key of another ring from now on; `seq` goes on, so that no (key, nonce) comes twice."""
+        self._keys.use(ring)
+        self.key_id = ring.primary
+
+    def reopen(self, frame: bytes) -> list[bytes]:
+        """Give the payloads of a frame that this sealer made, while its key is in the ring.
+
+        Raises:
+            FrameRefused: the frame is of another sender, or its key is not in the ring any more.
+        """
+        return open_payloads(*authenticate(frame, self._keys))
 
     def seal(self, payloads: Sequence[bytes], *, backfill: bool = False) -> tuple[int, bytes]:
         """Seal one event or a batch; give the frame's seq and the frame.
@@ -208,7 +226,7 @@ class V2Sealer:
         body = payloads[0] if single else join_batch(payloads)
         flags = (0 if single else FLAG_BATCH) | (FLAG_BACKFILL if backfill else 0)
         seq = self._next_seq
-        header = Header(flags, self._key_id, self.origin.sender, self.origin.boot, self._salt, seq)
+        header = Header(flags, self.key_id, self.origin.sender, self.origin.boot, self._salt, seq)
         frame = seal(header, body, self._keys)
         self._next_seq += 1
         return seq, frame

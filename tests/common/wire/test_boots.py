@@ -19,15 +19,17 @@ import sys
 from pathlib import Path
 from services.common.wire.boots import next_boot
 for _ in range(30):
-    print(next_boot(Path(sys.argv[1]), lambda: 50.0))
+    print(next_boot(Path(sys.argv[1]), lambda: 50.0, lambda _: None))
 """
 
 
 def test_boots_grow_whatever_the_clock_does(tmp_path: Path) -> None:
     """A clock that stands still or goes back brings no number twice."""
-    clock = iter([100.0, 100.9, 7.0, 500.0])
     path = tmp_path / "boot"
-    assert [next_boot(path, lambda: next(clock)) for _ in range(4)] == [100, 101, 102, 500]
+    waits: list[float] = []
+    clock = iter([100.0, 100.0, 100.9, 100.9, 7.0, 7.0, 500.0, 500.0])
+    assert [next_boot(path, lambda: next(clock), waits.append) for _ in range(4)] == [100, 101, 102, 500]
+    assert waits == [pytest.approx(0.1)], "only for the next second, and only where that is near"
     assert path.read_text() == "500\n"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.wire import body, boots, keys, senders, sessions, v1, v1_counters, v2
+from services.common.wire import body, boots, keys, senders, sessions, v1, v1_counters, v1_seen, v2
 from services.common.wire.refusals import Reason
 from services.feed.reliable import ReliableSettings, new_origin
 
@@ -47,7 +47,7 @@ def test_the_limits_in_the_text_are_those_of_the_code() -> None:
         f"the last {senders.WINDOW} `seq`": True,
         f"the last {sessions.ANSWERS_KEPT})": True,
         f"At most {senders.MAX_SENDERS} senders": True,
-        f"{v1_counters.SEEN_FRAMES:,} frames, 16 MiB": v1_counters.SEEN_FRAMES * 16 == 16 << 20,
+        f"{v1_seen.SEEN_FRAMES:,} frames, 16 MiB": v1_seen.SEEN_FRAMES * v1_seen.ENTRY.size == 16 << 20,
         f"up to {v1_counters.LATE_WINDOW} behind": True,
         f"At most {limits.window_frames} frames or 16 MiB": limits.window_bytes == 16 << 20,
         f"again after {limits.resend_after_s:g} s": True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.wire.v1 import OpenedV1
-from services.common.wire.v1_counters import NodeCounts, SeenFrames, Sighting, V1Counters
+from services.common.wire.v1 import SealedV1
+from services.common.wire.v1_counters import NodeCounts, V1Counters
+from services.common.wire.v1_seen import SeenFrames, Sighting
 
 
 class Clock:
@@ -28,8 +29,8 @@ def counters(clock: Clock) -> V1Counters:
     return V1Counters(SeenFrames(1 << 12, clock))
 
 
-def frame(counter: int, tag: int = 1, boot: int = 0, key: int = 0) -> OpenedV1:
-    return OpenedV1(b"event", key, boot, counter, tag.to_bytes(16, "little"))
+def frame(counter: int, tag: int = 1, boot: int = 0, key: int = 0) -> SealedV1:
+    return SealedV1(key.to_bytes(8, "little"), None, boot, counter, tag.to_bytes(16, "little"))
 
 
 def follow(counters: V1Counters, *numbers: int, tag: int = 1) -> NodeCounts:
@@ -78,6 +79,13 @@ def test_another_boot_prefix_is_a_restart_without_an_alert(counters: V1Counters)
     assert counters.counts()["node"] == NodeCounts(frames=3, restarts=1)
 
 
+def test_a_random_first_counter_of_this_project_is_no_loss(counters: V1Counters) -> None:
+    """Its counters begin at a multiple of 2**32: only what lies behind that was lost."""
+    counters.note("node", frame((5 << 32) + 4, boot=100))
+    counters.note("node", frame((9 << 32) + 3, boot=101))
+    assert counters.counts()["node"] == NodeCounts(frames=2, gaps=1, missing=3, restarts=1)
+
+
 def test_a_replay_is_told_from_a_reused_nonce(counters: V1Counters) -> None:
     """Same nonce and tag: the same frame. Same nonce, other tag: another one, an alert."""
     assert counters.note("node", frame(3)) is Sighting.NEW
@@ -113,7 +121,7 @@ def test_the_memory_of_frames_is_bounded(clock: Clock) -> None:
     for number in range(10_000):
         clock.now += 1
         seen.note(frame(number))
-    assert len(seen._nonces) == len(seen._marks) == 64
+    assert len(seen._table) == 2 * 64
     assert seen.note(frame(9_999)) is Sighting.REPLAY
     assert seen.note(frame(0)) is Sighting.NEW
 

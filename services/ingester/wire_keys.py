@@ -1,0 +1,63 @@
+"""What opens frames in the ingester, and follows the key ring while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.wire.keys import read_key_ring
+from services.common.wire.ring_watch import RingWatch
+from services.common.wire.senders import SenderTable
+from services.common.wire.sessions import V2Receiver
+from services.common.wire.v1 import V1Opener
+from services.common.wire.v1_counters import V1Counters
+from services.common.wire.v1_seen import SeenFile, SeenFrames
+from services.ingester.receiver import Frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.common.days.names import StateNames
+    from services.common.durable import Disk
+    from services.ingester.settings import IngesterSettings
+
+SENDERS = "senders.json"
+SEEN = "v1-seen"
+
+
+@dataclass(frozen=True)
+class WireKeys:
+    """Everything that depends on the key ring."""
+
+    frames: Frames
+    artifacts: V1Opener
+    watch: RingWatch
+
+    def follow(self) -> None:
+        """Take up a ring that has changed. For the receiver's thread, between two groups of frames."""
+        ring = self.watch.changed()
+        if ring is not None:
+            self.frames.v2.use(ring)
+            self.frames.v1.use(ring.opening_seeds(), ring.nodes)
+            self.artifacts.use(ring.opening_seeds(), ring.nodes)
+
+
+def open_wire_keys(
+    settings: IngesterSettings, state: StateNames, disk: Disk, report: Callable[[str, dict[str, Any]], None]
+) -> WireKeys:
+    """Read the key ring and what is remembered of senders. Blocks on the disk.
+
+    Raises:
+        AppiaError: the key ring or a file of the state directory cannot be used.
+        OSError: the disk fails.
+    """
+    ring = read_key_ring(settings.keys)
+    # Without a version 1 endpoint there is nothing to remember, and no file of 16 MiB to make.
+    file = SeenFile(disk, state.run / SEEN) if settings.v1_pull or settings.v1_sub else None
+    frames = Frames(
+        V2Receiver(ring, settings.v2_channel, SenderTable(state.run / SENDERS)),
+        V1Opener(ring.opening_seeds(), settings.v1_channel, ring.nodes),
+        V1Counters(SeenFrames(file=file)),
+    )
+    artifacts = V1Opener(ring.opening_seeds(), settings.artifact_channel, ring.nodes)
+    return WireKeys(frames, artifacts, RingWatch(settings.keys, ring, report))
