@@ -25,6 +25,7 @@ from services.common.days.names import INDICES, StateNames
 from services.common.days.policies import parse_policies
 from services.common.days.reindex import Reindexer
 from services.common.days.sealing import Sealer
+from services.common.days.vector_files import limit_faiss
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.events.vocabulary import load_vocabulary
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.nice(NICENESS)
     os.umask(UMASK)
     faiss.omp_set_num_threads(1)
+    limit_faiss()
     lines = Lines()
     state = StateNames(options.state)
     chosen = ChosenModels(options.semantic_model, options.temporal_model)

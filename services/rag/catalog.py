@@ -12,11 +12,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
 from services.common.days.together import TogetherBook
+from services.common.days.trial import NO_TRIALS
 from services.common.rest.storage_keys import NO_KEYS
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from services.common.days.open_reader import OpenSegmentReader
     from services.common.days.sealed_reader import SealedReader
     from services.common.days.together import Together
+    from services.common.days.trial import Trials
     from services.common.rest.log_keys import LogKeys
     from services.common.rpc import Deadline
     from services.rag.segments import Segment
@@ -85,8 +87,20 @@ class Snapshot:
 class Catalog:
     """The days of a state directory, kept current from `start` to `stop`. Safe for several threads."""
 
-    def __init__(self, state: StateNames, log: FilteringBoundLogger, keys: LogKeys = NO_KEYS) -> None:
-        """Check the state directory; open nothing yet. `keys` are asked where logs are encrypted.
+    def __init__(
+        self,
+        state: StateNames,
+        log: FilteringBoundLogger,
+        keys: LogKeys = NO_KEYS,
+        trials: Trials = NO_TRIALS,
+    ) -> None:
+        """Check the state directory; open nothing yet.
+
+        Args:
+            state: the directory.
+            log: what goes wrong is told to it.
+            keys: are asked where logs are encrypted.
+            trials: of sealed indices, before they are opened.
 
         Raises:
             AppiaError: it is absent, damaged or of a newer release.
@@ -94,14 +108,15 @@ class Catalog:
         check_layout(state)
         self._state = state
         self._log = log
-        self._keys = keys
+        self._trials = trials
+        self._new_day = partial(DayFiles, keys=keys, trials=trials)
         self._lock = threading.Lock()  # guards what follows
         self._days: dict[str, DayFiles] = {}
         self._book = TogetherBook()
         self._snapshot = Snapshot(book=self._book)
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
-        self._past = PastSegments(state, keys)
+        self._past = PastSegments(state, keys, trials)
         self._feedback = FollowedRemarks(state, log, keys)
         self._polling = threading.Lock()
         self._next_poll = 0.0
@@ -123,6 +138,7 @@ class Catalog:
         if self._thread.ident is not None:
             self._thread.join()
         self._past.close()
+        self._trials.rest()
         with self._lock:
             for day in self._days.values():
                 for reader in day.readers():
@@ -170,11 +186,13 @@ class Catalog:
 
     def _follow(self) -> None:
         self._open_first()
+        self._trials.rest()
         self._opened.set()
         wait_s = SCAN_S
         while not self._stopping.wait(wait_s):
             started = time.monotonic()
             self._scan()
+            self._trials.rest()
             self._poll_open()
             wait_s = max(SCAN_S, (time.monotonic() - started) / _SHARE)
 
@@ -184,7 +202,7 @@ class Catalog:
             self._feedback.poll()
         names = [self._state.day(day) for day in reversed(self._state.days())]
         with self._lock:
-            self._days = {day.day: DayFiles(day, fault=BEING_OPENED, keys=self._keys) for day in names}
+            self._days = {day.day: self._new_day(day, fault=BEING_OPENED) for day in names}
             self._publish()
         with ThreadPoolExecutor(_OPENING_THREADS, "open-days") as pool:
             list(pool.map(self._look, [day.day for day in names]))
@@ -204,7 +222,7 @@ class Catalog:
     def _look(self, day: str) -> None:
         if self._stopping.is_set():
             return
-        known = self._days.get(day, DayFiles(self._state.day(day), keys=self._keys))
+        known = self._days.get(day, self._new_day(self._state.day(day)))
         try:
             found = look_at_day(known, time.monotonic())
         except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.common.days.names import INDICES, read_pointer
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.sealed_reader import SealedReader
+from services.common.days.trial import NO_TRIALS
 from services.common.errors import AppiaError
 from services.common.rest.storage_keys import NO_KEYS
 from services.rag.segments import Segment, Tally
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.names import DayNames
+    from services.common.days.trial import Trials
     from services.common.days.view import SegmentView
     from services.common.rest.log_keys import LogKeys
 
@@ -82,6 +84,7 @@ class DayFiles:
     fault: str | None = None
     retry_at: float = 0.0
     keys: LogKeys = NO_KEYS
+    trials: Trials = NO_TRIALS
 
     def segments(self) -> list[Segment]:
         """What can be searched: the sealed generation, then the open segments."""
@@ -124,6 +127,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
             fault=f"{error}",
             retry_at=now + _RETRY_DAMAGED_S,
             keys=known.keys,
+            trials=known.trials,
         )
     return DayFiles(
         names=known.names,
@@ -132,6 +136,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
         sealed=None if reader is None else _sealed_segment(reader.view(), known.sealed),
         followers=_follow(known, listed, through),
         keys=known.keys,
+        trials=known.trials,
     )
 
 
@@ -145,7 +150,8 @@ def _open_sealed(known: DayFiles) -> SealedReader | None:
             known.reader.view()
             return known.reader
         try:
-            reader = SealedReader(known.names.day, known.names.generation(number), keys=known.keys)
+            generation = known.names.generation(number)
+            reader = SealedReader(known.names.day, generation, keys=known.keys, trials=known.trials)
             reader.view()
         except UNREADABLE:
             # A still newer generation may have replaced this one meanwhile.
