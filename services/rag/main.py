@@ -20,6 +20,8 @@ import zmq
 from services.common.access.entrance import AccessFiles, open_entrance
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
+from services.common.days.trial import ProcessTrials
+from services.common.days.vector_files import limit_faiss
 from services.common.errors import AppiaError
 from services.common.events.spanish import load_glossary
 from services.common.events.vocabulary import load_vocabulary
@@ -88,7 +90,8 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     """
     _allow_many_files()
     state = StateNames(settings.state)
-    catalog = Catalog(state, log, _log_keys(settings, log))
+    limit_faiss()
+    catalog = Catalog(state, log, _log_keys(settings, log), ProcessTrials())
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
