@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from services.common.chain.state import DayState
     from services.common.durable import Disk
 
-LINKS = "links.jsonl"
 _AT_ONCE = 3  # most links that one append writes: the first or a change of keys, and that of the day
 
 

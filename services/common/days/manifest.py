@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import AppiaError
@@ -12,6 +12,8 @@ from services.common.errors import AppiaError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from services.common.durable import Disk
 
 FORMAT, INDEX_FORMAT = 1, 2
 """The newest formats of a chunk and of an index."""
@@ -57,6 +59,13 @@ def digest_folder(folder: Path) -> dict[str, Artifact]:
     return {path.name: digest_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
 
 
+def add_artifact(folder: Path, name: str, disk: Disk) -> None:
+    """Name one more file in the manifest of a folder that is not published yet. Raises as `read_manifest`."""
+    manifest = read_manifest(folder)
+    artifacts = {**manifest.artifacts, name: digest_file(folder / name)}
+    disk.put(folder / MANIFEST, replace(manifest, artifacts=artifacts).to_json())
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a sealed folder.
 
@@ -75,7 +84,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     """The manifest that a file holds; `path` names it in messages. Raises as `read_manifest`."""
     try:
         raw = json.loads(data)
-        artifacts = {name: Artifact(**value) for name, value in raw.pop("artifacts").items()}
+        artifacts = {_plain_name(name): Artifact(**value) for name, value in raw.pop("artifacts").items()}
         manifest = Manifest(artifacts=artifacts, **raw)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AppiaError(
@@ -87,6 +96,13 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
             f"{path} needs a reader of format {manifest.min_reader}, this release knows {known}: install a newer appia"
         )
     return manifest
+
+
+def _plain_name(name: str) -> str:
+    """The name of a file in the folder of its manifest, never of one elsewhere."""
+    if "/" in name or name in {"", ".", ".."} or "\0" in name:
+        raise ValueError(f"it names {name!r}, which is no file of its folder")
+    return name
 
 
 def check_artifacts(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> list[str]:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import ipaddress
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from services.common.chain.link import WAITS
+from services.common.chain.state import CHUNK
+from services.common.chain.store import NoLinks
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.embed_chunk import embed_units, in_rows
 from services.common.days.embedders import spec_of
 from services.common.days.file_blocks import FileBlocks
 from services.common.days.index_builder import build_index, write_index
-from services.common.days.manifest import MANIFEST, digest_file
+from services.common.days.linking import Versioned, link_index, mend, require_signed_as_is
+from services.common.days.manifest import MANIFEST, add_artifact, digest_file
 from services.common.days.metadata import MetadataReader
 from services.common.days.names import ENTITY, numbered
 from services.common.days.overlap import OVERLAP, RowFacts, compare
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.chain.store import Links
     from services.common.days.chunk import Chunk
     from services.common.days.entity_index import EntityIndex
     from services.common.days.index_builder import IndexTools
@@ -68,6 +73,7 @@ class Reindexer:
     disk: Disk
     tools: IndexTools
     keys: LogKeys = NO_KEYS
+    links: Links = field(default_factory=NoLinks)
 
     def build(self, names: DayNames, index: str) -> ReindexReport:
         """Make the version of `index` that its model gives; blocks until it is published and waits.
@@ -77,6 +83,7 @@ class Reindexer:
         Raises:
             AppiaError: the day is not sealed, lacks the index, or its files are damaged; what serves is untouched.
         """
+        mend(self.links, names, self.disk)
         generation = served_generation(names)
         served = versions_of(generation, index).served
         if served is None:
@@ -85,6 +92,7 @@ class Reindexer:
         waiting = versions_of(generation, index).waiting
         if waiting is not None and model_of(generation, index, waiting) == model:
             return ReindexReport(names.day, index, generation.number, waiting, model, units=0, kept=0)
+        require_signed_as_is(self.links, names.day, generation, CHUNK)
         self.disk.clear_going(generation.index(index))
         version = max(numbered(generation.index(index))) + 1
         chunk = open_chunk(generation.chunk, self.keys)
@@ -94,8 +102,11 @@ class Reindexer:
         self.tools.progress(COMPARING, 0, 1)
         found = _compare(generation.index_version(index, served), staged, chunk, index)
         self.disk.put(staged / OVERLAP, found.to_json())
+        add_artifact(staged, OVERLAP, self.disk)
         self.tools.progress(COMPARING, 1, 1)
         self.disk.publish(staged, generation.index_version(index, version))
+        stay = {number for number in numbered(generation.index(index)) if number <= served}
+        link_index(self.links, names, WAITS, Versioned(index, served, stay, made=version))
         drop_waiting(generation, index, version, self.disk)
         self.disk.remove(generation.index_work(index))
         return ReindexReport(names.day, index, generation.number, version, model, units, kept)
