@@ -200,5 +200,8 @@ def present(row: Mapping[str, Any] | sqlite3.Row) -> EventFields:
 
 def check_database(path: Path) -> Iterable[str]:
     """What SQLite's own check says against the database at `path`; empty when it is whole."""
-    with closing(sqlite3.connect(_uri(path, _SEALED), uri=True)) as db:
-        return [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
+    try:
+        with closing(sqlite3.connect(_uri(path, _SEALED), uri=True)) as db:
+            return [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
+    except sqlite3.Error as error:  # it is missing, or no database at all
+        return [str(error)]

@@ -24,3 +24,12 @@ def test_it_is_read_in_any_folder(tmp_path: Path, name: str) -> None:
             assert reader.find("nobody") == []
     assert check_database(folder / "metadata.db") == []
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("content", [None, b"no database at all" * 1000])
+def test_the_check_says_what_is_wrong_with_what_is_no_database(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is missing, or something else under a manifest that fits, is a fault and no traceback."""
+    path = tmp_path / "metadata.db"
+    if content is not None:
+        path.write_bytes(content)
+    assert len(list(check_database(path))) == 1
