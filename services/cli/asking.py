@@ -13,8 +13,7 @@ from services.cli.options import required_state
 from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
 from services.common.errors import UsageError
-from services.common.registry.connect import open_registry
-from services.common.registry.keys import registry_keys_in
+from services.common.registry.connect import open_registry, registry_keys_in
 from services.common.registry.known import KnownSet
 from services.common.rpc_client import RpcRefused
 from services.rag.client import KIND, Client, FixedReplicas, Patience

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import keys_storage
+from services.cli import keys_registry, keys_storage
 from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
 from services.cli.output import print_json, print_lines
 
@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
     keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
     keys_storage.add_to(keys)
+    keys_registry.add_to(keys)
     app.add_typer(keys, name="keys")
 
 

@@ -13,7 +13,7 @@ from services.cli.running import IngesterAt, ReplicaAt, Running
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
-from services.common.registry.keys import registry_keys_in
+from services.common.registry.connect import registry_keys_in
 from services.common.settings import load_settings
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
 from services.ingester.settings import IngesterSettings

@@ -41,6 +41,7 @@ _HEAD = struct.Struct(f"<4sIQ{SALT_BYTES}s")
 _SIZE = struct.Struct("<I")
 _NONCE = bytes(12)
 _TAG_BYTES = 16
+_PRIMARY = "seals"
 _INFO = b"appia:sealed-value:v1"
 # An LZ4 block cannot grow by more than this ratio, plus what its last literals may add: see docs/wire-format.md.
 _LZ4_LARGEST_RATIO, _LZ4_SLACK_BYTES = 255, 16
@@ -143,26 +144,35 @@ class SeenRevisions:
 
 
 def parse_seals(text: bytes) -> Seals | None:
-    """Read lines of `KEY_ID SEED`, the seed as 64 hex characters; the first line is the primary. None where unsound."""
+    """Read lines of `KEY_ID SEED`, the oldest first, the seed as 64 hex characters; None where they are not sound.
+
+    The one line that ends in ` seals` is the primary.
+    """
     seeds: dict[int, bytes] = {}
+    primaries = []
     try:
         for line in text.decode("ascii").splitlines():
-            key_id, seed = line.split()
+            key_id, seed, *seals = line.split()
             number, content = int(key_id), bytes.fromhex(seed)
-            if not (0 <= number < 1 << 32 and len(content) == SEED_BYTES and number not in seeds):
+            sound = 0 <= number < 1 << 32 and len(content) == SEED_BYTES and seals in ([], [_PRIMARY])
+            if not sound or number in seeds:
                 return None
             seeds[number] = content
+            primaries += [number] * len(seals)
     except ValueError:
         return None
-    if not 0 < len(seeds) <= MAX_SEALING_KEYS:
+    if len(primaries) != 1 or len(seeds) > MAX_SEALING_KEYS:
         return None
-    return Seals(next(iter(seeds)), seeds)
+    return Seals(primaries[0], seeds)
 
 
 def spell_seals(seals: Seals) -> bytes:
-    """Write what `parse_seals` reads, the primary first."""
-    order = sorted(seals.seeds, key=lambda key_id: key_id != seals.primary)
-    return "".join(f"{key_id} {seals.seeds[key_id].hex()}\n" for key_id in order).encode()
+    """Write what `parse_seals` reads, in the order of the keys."""
+    lines = (
+        f"{key_id} {seed.hex()}{f' {_PRIMARY}' if key_id == seals.primary else ''}\n"
+        for key_id, seed in seals.seeds.items()
+    )
+    return "".join(lines).encode()
 
 
 def _aead(seed: bytes, salt: bytes) -> ChaCha20Poly1305:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from services.common.errors import UsageError
 from services.common.registry.etcd_url import is_etcd_url, parse_etcd_url
 from services.common.registry.files import FileRegistry
-from services.common.registry.keys import read_registry_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +14,13 @@ if TYPE_CHECKING:
     from services.common.registry.port import Registry
 
 FOLDER = "registry"
+KEYS_FOLDER = "registry"
+
+
+def registry_keys_in(keys: Path) -> Path | None:
+    """The folder of what etcd asks for inside a keys folder; None where it is not there."""
+    folder = keys / KEYS_FOLDER
+    return folder if folder.is_dir() else None
 
 
 def open_registry(url: str, state_dir: Path, keys: Path | None = None) -> Registry:
@@ -33,8 +39,9 @@ def open_registry(url: str, state_dir: Path, keys: Path | None = None) -> Regist
     if url == "file":
         return FileRegistry(state_dir / FOLDER)
     check_registry_url(url)
-    # Who uses the file registry pays neither the time nor the memory of an HTTP client.
+    # Who uses the file registry pays neither the time nor the memory of an HTTP client and of cryptography.
     from services.common.registry.etcd import EtcdRegistry  # noqa: PLC0415 - see above
+    from services.common.registry.keys import read_registry_keys  # noqa: PLC0415 - as above
 
     return EtcdRegistry(parse_etcd_url(url), read_registry_keys(keys))
 

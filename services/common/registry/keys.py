@@ -3,7 +3,7 @@
     ca.pem                       who signed etcd's certificate; without it the authorities that this machine trusts
     client.pem, client-key.pem   a client certificate, where etcd asks for one
     login                        USER:PASSWORD, one line
-    seal                         keys that entries and values are sealed with, one `KEY_ID SEED` a line
+    seal                         keys that entries and values are sealed with, one a line (`parse_seals`)
 
 All are optional; the last three are secrets, of mode 0400.
 """
@@ -20,7 +20,6 @@ from services.common.secret_files import read_secret_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDER = "registry"
 CA, CERTIFICATE, CERTIFICATE_KEY, LOGIN, SEAL = "ca.pem", "client.pem", "client-key.pem", "login", "seal"
 MOST_PEM_BYTES = 64 * 1024
 MOST_LOGIN_BYTES = 1024
@@ -50,12 +49,6 @@ class RegistryKeys:
     certificate: tuple[Path, Path] | None = None
     login: Login | None = None
     seals: Seals | None = None
-
-
-def registry_keys_in(keys: Path) -> Path | None:
-    """The folder of these files inside a keys folder; None where it is not there."""
-    folder = keys / FOLDER
-    return folder if folder.is_dir() else None
 
 
 def read_registry_keys(folder: Path | None) -> RegistryKeys:
@@ -90,7 +83,9 @@ def read_seals(path: Path) -> Seals | None:
         return None
     seals = parse_seals(read_secret_file(path, MOST_SEAL_BYTES))
     if seals is None:
-        raise AppiaError(f"The key file {path} is damaged: each line is a key id and 64 hex characters.")
+        raise AppiaError(
+            f"The key file {path} is damaged: each line is a key id and 64 hex characters, and one ends in 'seals'."
+        )
     return seals
 
 
