@@ -72,6 +72,25 @@ class Whom:
             show_default="the replicas that are registered",
         ),
     ] = None
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="APPIA_KEY",
+            help="Your key, for replicas that answer known keys only: a file of appia access new.",
+            show_default="none",
+        ),
+    ] = None
+    server_key: Annotated[
+        str | None,
+        typer.Option(
+            "--server-key",
+            metavar="KEY",
+            envvar="APPIA_SERVER_KEY",
+            help="The public key that replicas must have, or a file that holds it.",
+            show_default="that of the registry",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

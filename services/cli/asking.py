@@ -12,6 +12,7 @@ from services.cli.filters import in_options
 from services.cli.options import required_state
 from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
+from services.common.access.credentials import Credentials
 from services.common.errors import UsageError
 from services.common.registry.connect import open_registry, registry_keys_in
 from services.common.registry.known import KnownSet
@@ -41,7 +42,12 @@ def ask(asking: Asking, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]
         if OPERATIONS[op].slow
         else contextlib.nullcontext()
     )
-    with zmq.Context() as context, Client(replicas, context, patience) as client, waiting:
+    credentials = Credentials.read(asking.key, asking.server_key)
+    with (
+        zmq.Context() as context,
+        Client(replicas, context, patience, credentials=credentials) as client,
+        waiting,
+    ):
         try:
             return client.ask(op, {**arguments, **_shared(asking, op)})
         except RpcRefused as refused:

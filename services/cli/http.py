@@ -75,6 +75,7 @@ def http(*, whom: Whom, listening: Listening, as_json: JsonOption = False) -> No
     import zmq  # noqa: PLC0415
 
     from services.cli.asking import replicas_for  # noqa: PLC0415
+    from services.common.access.credentials import Credentials  # noqa: PLC0415
     from services.rag.async_client import AsyncClient  # noqa: PLC0415
     from services.rag.http.app import HttpSettings  # noqa: PLC0415
     from services.rag.http.server import hosts_of, listen_http, serve_http, url_of  # noqa: PLC0415
@@ -83,7 +84,7 @@ def http(*, whom: Whom, listening: Listening, as_json: JsonOption = False) -> No
     settings = HttpSettings(hosts_of(socket, listening.host or ()))
     with contextlib.closing(socket), zmq.Context() as context, followed(replicas_for(whom)) as replicas:
         serve_http(
-            AsyncClient(replicas, context),
+            AsyncClient(replicas, context, credentials=Credentials.read(whom.key, whom.server_key)),
             socket,
             settings,
             lambda: announce("http", url_of(socket), as_json=as_json),

@@ -23,18 +23,20 @@ POLL_SECONDS = 0.1
 
 @contextlib.contextmanager
 def ingester_of(state: Path) -> Iterator[RpcClient]:
-    """A connection to the ingester that runs on a state directory.
+    """A connection to the ingester that runs on a state directory, with the keys that the environment names.
 
     Raises:
-        AppiaError: nothing runs there.
+        AppiaError: nothing runs there, or a key cannot be used.
     """
     import zmq  # noqa: PLC0415 - `appia --help` starts quicker without it
 
     from services.cli.running import read_running  # noqa: PLC0415 - as above
+    from services.common.access.credentials import Credentials  # noqa: PLC0415 - as above
     from services.common.rpc_client import RpcClient  # noqa: PLC0415 - as above
 
     endpoint = read_running(state).ingester.control
-    with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint)) as client:
+    secured = Credentials.of_environment().secured(endpoint, {})
+    with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint, secured)) as client:
         yield client
 
 

@@ -55,11 +55,12 @@ def mcp(
     import zmq  # noqa: PLC0415
 
     from services.cli.asking import replicas_for  # noqa: PLC0415
+    from services.common.access.credentials import Credentials  # noqa: PLC0415
     from services.rag.async_client import AsyncClient  # noqa: PLC0415
 
     logging.basicConfig(level=logging.WARNING, handlers=[_Said()])
     with zmq.Context() as context, followed(replicas_for(whom)) as replicas:
-        client = AsyncClient(replicas, context)
+        client = AsyncClient(replicas, context, credentials=Credentials.read(whom.key, whom.server_key))
         if http is None:
             _over_stdio(client)
         else:

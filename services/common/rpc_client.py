@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from services.common.access.curve import use_as_client
 from services.common.errors import AppiaError
 from services.common.rpc import MAX_DEADLINE_MS, MAX_REPLY, Request, is_loopback, pack_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.common.access.curve import KeyPair
+    from services.common.access.curve import Secured
 
 _UNKNOWN_HERE = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _NO_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -40,14 +38,6 @@ class RpcRefused(AppiaError):  # noqa: N818 - as above
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True)
-class Secured:
-    """An encrypted connection: the keys of who asks, and the public key (Z85) of who is to answer."""
-
-    own: KeyPair
-    server_key: str
 
 
 class RpcClient:
@@ -78,7 +68,7 @@ class RpcClient:
         socket.setsockopt(zmq.IPV6, "[" in self.endpoint)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
         if self._secured is not None:
-            use_as_client(socket, self._secured.own, self._secured.server_key)
+            self._secured.apply(socket)
         self._events = socket.get_monitor_socket(_LOST)
         self.socket = socket
         try:

@@ -11,6 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from services.common.access.credentials import Credentials
+from services.common.errors import AppiaError
 from services.common.registry.port import Entry
 from services.common.rpc_client import RpcClient, RpcRefused, RpcTimeout, RpcUnreachable
 from services.rag.protocol import OPERATIONS
@@ -105,11 +107,12 @@ class _Question:
     args: Mapping[str, Any]
     until: float
     patience: Patience
+    on_behalf: str | None = None
     tries: list[_Try] = field(default_factory=list)
     untried: list[Entry] = field(default_factory=list)
     next_try: float = 0.0
     rounds: int = 0
-    refusal: RpcRefused | None = None
+    refusal: AppiaError | None = None
 
 
 class Asking:
@@ -121,23 +124,33 @@ class Asking:
         context: zmq.Context[zmq.Socket[bytes]],
         patience: Patience,
         rng: random.Random,
+        credentials: Credentials | None = None,
     ) -> None:
-        """Connect to nobody yet. `rng` decides who is asked first."""
+        """Connect to nobody yet. `rng` decides who is asked first; without `credentials` only this machine is."""
         self.replicas = replicas
         self._context = context
         self._patience = patience
         self._rng = rng
-        self._connections: dict[str, RpcClient] = {}
+        self._credentials = credentials or Credentials()
+        self._connections: dict[tuple[str, str], RpcClient] = {}  # by address and public key
 
-    def ask(self, op: str, args: Mapping[str, Any], patience: Patience | None = None) -> Steps:
+    def ask(
+        self,
+        op: str,
+        args: Mapping[str, Any],
+        patience: Patience | None = None,
+        on_behalf: str | None = None,
+    ) -> Steps:
         """Ask any replica; returns the answer, at the latest after `Patience.overall_s`.
+
+        A gateway asks `on_behalf` of a key by its name, see docs/access.md.
 
         Raises:
             RpcRefused: the question was refused.
             AppiaError: no replica is known, or none answered in time.
         """
         patience = _patience_for(op, patience or self._patience)
-        question = _Question(op, args, time.monotonic() + patience.overall_s, patience)
+        question = _Question(op, args, time.monotonic() + patience.overall_s, patience, on_behalf)
         while time.monotonic() < question.until:
             if not question.tries and not question.untried:
                 yield from self._begin_round(question)
@@ -169,16 +182,30 @@ class Asking:
 
     def _try_next(self, question: _Question) -> None:
         entry = question.untried.pop()
-        connection = self._connections.get(entry.address)
-        if connection is None:
-            connection = self._connections[entry.address] = RpcClient(self._context, entry.address)
+        try:
+            connection = self._connection(entry)
+        except AppiaError as error:  # another one may be reached
+            question.refusal = error
+            return
         started = time.monotonic()
         question.next_try = started + question.patience.hedge_s
         # What the replica is told is how long it is waited for: then an answer that is cut short comes in time.
         left_s = min(question.until - started, question.patience.per_try_s)
         if left_s > 0:
-            request_id = connection.send(question.op, question.args, left_s)
+            request_id = connection.send(question.op, question.args, left_s, question.on_behalf)
             question.tries.append(_Try(entry, connection, request_id, started))
+
+    def _connection(self, entry: Entry) -> RpcClient:
+        """That to a replica; a new one where its address or what the registry says of its key has changed.
+
+        Raises:
+            AppiaError: it cannot be made with these credentials.
+        """
+        secured = self._credentials.secured(entry.address, entry.info)
+        name = entry.address, "" if secured is None else secured.server_key
+        if name not in self._connections:
+            self._connections[name] = RpcClient(self._context, entry.address, secured)
+        return self._connections[name]
 
     def _wait(self, question: _Question) -> Wait:
         """Until a replica has something to say, or the next one may be asked, or one has had its time."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from services.rag.asking import Replicas, Wait
+    from services.common.access.credentials import Credentials
+    from services.rag.asking import Replicas, Steps, Wait
 
 MOST_AT_ONCE = 64
 """Questions under way at the same time; further ones wait for their turn."""
@@ -41,14 +42,15 @@ class AsyncClient:
         context: zmq.Context[zmq.Socket[bytes]],
         patience: Patience | None = None,
         rng: random.Random | None = None,
-        at_once: int = MOST_AT_ONCE,
+        credentials: Credentials | None = None,
     ) -> None:
-        """Connect to nobody yet. `rng` decides who is asked first, `at_once` how many questions are under way."""
+        """Connect to nobody yet. `rng` decides who is asked first; without `credentials` only this machine is."""
         self._replicas = replicas
         self._context = context
         self._patience = patience or Patience()
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._turn = asyncio.Semaphore(at_once)
+        self._credentials = credentials
+        self._turn = asyncio.Semaphore(MOST_AT_ONCE)
         self._idle: list[Asking] = []
 
     async def __aenter__(self) -> Self:
@@ -59,8 +61,16 @@ class AsyncClient:
     ) -> None:
         self.close()
 
-    async def ask(self, op: str, args: Mapping[str, Any], patience: Patience | None = None) -> dict[str, Any]:
+    async def ask(
+        self,
+        op: str,
+        args: Mapping[str, Any],
+        patience: Patience | None = None,
+        on_behalf: str | None = None,
+    ) -> dict[str, Any]:
         """Ask any replica an operation of docs/queries.md; waits at most `Patience.overall_s` from its turn on.
+
+        A gateway asks `on_behalf` of a key by its name, see docs/access.md.
 
         Raises:
             RpcRefused: the question was refused.
@@ -69,7 +79,7 @@ class AsyncClient:
         async with self._turn:
             asking = self._idle.pop() if self._idle else self._asking()
             try:
-                answer = await self._answer(asking, op, args, patience)
+                answer = await self._answer(asking.ask(op, args, patience, on_behalf))
             except asyncio.CancelledError:
                 asking.close()  # its answer is still to come; the next question starts with new connections
                 raise
@@ -78,12 +88,9 @@ class AsyncClient:
             return answer
 
     def _asking(self) -> Asking:
-        return Asking(self._replicas, self._context, self._patience, self._rng)
+        return Asking(self._replicas, self._context, self._patience, self._rng, self._credentials)
 
-    async def _answer(
-        self, asking: Asking, op: str, args: Mapping[str, Any], patience: Patience | None
-    ) -> dict[str, Any]:
-        steps = asking.ask(op, args, patience)
+    async def _answer(self, steps: Steps) -> dict[str, Any]:
         while True:
             try:
                 step = next(steps)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from services.common.access.credentials import Credentials
+
 __all__ = ["KIND", "Client", "FixedReplicas", "Patience", "Replicas"]
 
 
@@ -30,10 +32,11 @@ class Client(Questions):
         context: zmq.Context[zmq.Socket[bytes]],
         patience: Patience | None = None,
         rng: random.Random | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
-        """Connect to nobody yet. `rng` decides who is asked first."""
+        """Connect to nobody yet. `rng` decides who is asked first; without `credentials` only this machine is."""
         rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._asking = Asking(replicas, context, patience or Patience(), rng)
+        self._asking = Asking(replicas, context, patience or Patience(), rng, credentials)
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from services.common.access.credentials import Credentials
 from services.common.errors import AppiaError, UsageError
 from services.common.registry.connect import open_registry
 from services.common.registry.known import KnownSet
@@ -34,6 +35,14 @@ class Where:
     registry: str = "file"
     endpoints: tuple[str, ...] = ()
     registry_keys: Path | None = None
+    key: Path | None = None
+    """Own key file (`appia access new`), for replicas that answer known keys only."""
+    server_key: str | None = None
+    """The public key that replicas must have, or a file that holds it; that of the registry where none is given."""
+
+    def credentials(self) -> Credentials:
+        """What replicas with keys are asked with; blocks and raises as `Credentials.read`."""
+        return Credentials.read(self.key, self.server_key)
 
     def replicas(self) -> Replicas:
         """Who may be asked; blocks for the registry.
@@ -56,7 +65,8 @@ class Where:
 def connect(where: Where, patience: Patience | None = None) -> Iterator[Client]:
     """A client that blocks, for one thread, as long as the block runs. Raises as `Where.replicas` does."""
     replicas = where.replicas()
-    with zmq.Context() as context, Client(replicas, context, patience) as client:
+    credentials = where.credentials()
+    with zmq.Context() as context, Client(replicas, context, patience, credentials=credentials) as client:
         yield client
 
 
@@ -64,6 +74,7 @@ def connect(where: Where, patience: Patience | None = None) -> Iterator[Client]:
 async def connect_async(where: Where, patience: Patience | None = None) -> AsyncIterator[AsyncClient]:
     """A client to await, for the tasks of this event loop, as long as the block runs. Raises as `Where.replicas`."""
     replicas = where.replicas()
+    credentials = where.credentials()
     with zmq.Context() as context:
-        async with AsyncClient(replicas, context, patience) as client:
+        async with AsyncClient(replicas, context, patience, credentials=credentials) as client:
             yield client

@@ -6,6 +6,7 @@ A key file holds the secret key: 40 characters of Z85 and a line feed, mode 0400
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import zmq
@@ -15,12 +16,11 @@ from services.common.errors import AppiaError, UsageError
 from services.common.secret_files import create_secret_file, read_secret_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from services.common.durable import Disk
 
 Z85_CHARS, KEY_BYTES = 40, 32
 HANDSHAKE_MS = 3_000
+_MOST_OF_A_KEY = 100
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,34 @@ def check_public_key(text: str) -> str:
     raise UsageError(f"{text[:60]!r} is no CURVE public key: {Z85_CHARS} characters of Z85 are expected.")
 
 
-def use_as_client(socket: zmq.Socket[bytes], own: KeyPair, server_key: str) -> None:
-    """Let a socket that is not connected yet speak only with the server that has the key."""
-    socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode("ascii"))
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode("ascii"))
-    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret.encode("ascii"))
-    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+def read_public_key(text: str) -> str:
+    """A CURVE public key as it is given: the key itself, or the name of a file that holds it.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        return check_public_key(text)
+    except UsageError:
+        try:
+            with Path(text).open("rb") as file:
+                return check_public_key(file.read(_MOST_OF_A_KEY).decode("ascii", "replace").strip())
+        except (OSError, ValueError):
+            raise UsageError(
+                f"{text[:60]!r} is neither a CURVE public key nor a file that holds one."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Secured:
+    """An encrypted connection: the keys of who asks, and the public key (Z85) of who is to answer."""
+
+    own: KeyPair
+    server_key: str
+
+    def apply(self, socket: zmq.Socket[bytes]) -> None:
+        """Let a socket that is not connected yet speak only with the server that has the key."""
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self.server_key.encode("ascii"))
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode("ascii"))
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode("ascii"))
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
