@@ -16,9 +16,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from services.common.days.names import check_layout
+from services.common.days.opening import PLAIN
 from services.common.days.together import TogetherBook
-from services.common.days.trial import NO_TRIALS
-from services.common.rest.storage_keys import NO_KEYS
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
 from services.rag.feedback import FollowedRemarks, Remarks
@@ -31,10 +30,9 @@ if TYPE_CHECKING:
 
     from services.common.days.names import StateNames
     from services.common.days.open_reader import OpenSegmentReader
+    from services.common.days.opening import Opening
     from services.common.days.sealed_reader import SealedReader
     from services.common.days.together import Together
-    from services.common.days.trial import Trials
-    from services.common.rest.log_keys import LogKeys
     from services.common.rpc import Deadline
     from services.rag.segments import Segment
 
@@ -87,20 +85,13 @@ class Snapshot:
 class Catalog:
     """The days of a state directory, kept current from `start` to `stop`. Safe for several threads."""
 
-    def __init__(
-        self,
-        state: StateNames,
-        log: FilteringBoundLogger,
-        keys: LogKeys = NO_KEYS,
-        trials: Trials = NO_TRIALS,
-    ) -> None:
+    def __init__(self, state: StateNames, log: FilteringBoundLogger, opening: Opening = PLAIN) -> None:
         """Check the state directory; open nothing yet.
 
         Args:
             state: the directory.
             log: what goes wrong is told to it.
-            keys: are asked where logs are encrypted.
-            trials: of sealed indices, before they are opened.
+            opening: how the files of days are opened.
 
         Raises:
             AppiaError: it is absent, damaged or of a newer release.
@@ -108,16 +99,16 @@ class Catalog:
         check_layout(state)
         self._state = state
         self._log = log
-        self._trials = trials
-        self._new_day = partial(DayFiles, keys=keys, trials=trials)
+        self._trials = opening.trials
+        self._new_day = partial(DayFiles, opening=opening)
         self._lock = threading.Lock()  # guards what follows
         self._days: dict[str, DayFiles] = {}
         self._book = TogetherBook()
         self._snapshot = Snapshot(book=self._book)
         self._users: Counter[int] = Counter()
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
-        self._past = PastSegments(state, keys, trials)
-        self._feedback = FollowedRemarks(state, log, keys)
+        self._past = PastSegments(state, opening)
+        self._feedback = FollowedRemarks(state, log, opening.keys)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()

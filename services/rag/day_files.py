@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from services.common.days.names import INDICES, read_pointer
 from services.common.days.open_reader import OpenSegmentReader
+from services.common.days.opening import PLAIN
 from services.common.days.sealed_reader import SealedReader
-from services.common.days.trial import NO_TRIALS
 from services.common.errors import AppiaError
 from services.common.rest.storage_keys import NO_KEYS
 from services.rag.segments import Segment, Tally
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.names import DayNames
-    from services.common.days.trial import Trials
+    from services.common.days.opening import Opening
     from services.common.days.view import SegmentView
     from services.common.rest.log_keys import LogKeys
 
@@ -83,8 +83,7 @@ class DayFiles:
     followers: tuple[OpenFollower, ...] = ()
     fault: str | None = None
     retry_at: float = 0.0
-    keys: LogKeys = NO_KEYS
-    trials: Trials = NO_TRIALS
+    opening: Opening = PLAIN
 
     def segments(self) -> list[Segment]:
         """What can be searched: the sealed generation, then the open segments."""
@@ -126,8 +125,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
             followers=_follow(known, listed) if known.reader is None else known.followers,
             fault=f"{error}",
             retry_at=now + _RETRY_DAMAGED_S,
-            keys=known.keys,
-            trials=known.trials,
+            opening=known.opening,
         )
     return DayFiles(
         names=known.names,
@@ -135,8 +133,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
         reader=reader,
         sealed=None if reader is None else _sealed_segment(reader.view(), known.sealed),
         followers=_follow(known, listed, through),
-        keys=known.keys,
-        trials=known.trials,
+        opening=known.opening,
     )
 
 
@@ -151,7 +148,7 @@ def _open_sealed(known: DayFiles) -> SealedReader | None:
             return known.reader
         try:
             generation = known.names.generation(number)
-            reader = SealedReader(known.names.day, generation, keys=known.keys, trials=known.trials)
+            reader = SealedReader(known.names.day, generation, opening=known.opening)
             reader.view()
         except UNREADABLE:
             # A still newer generation may have replaced this one meanwhile.
@@ -180,7 +177,7 @@ def _follow(known: DayFiles, listed: tuple[int, ...], through: int = 0) -> tuple
         follower = have.get(number)
         # A segment that shrank was cut back by a restart after a power cut: follow it anew.
         if follower is None or (follower.gone and known.names.segment(number).counts("metadata").exists()):
-            follower = OpenFollower(known.names, number, known.keys)
+            follower = OpenFollower(known.names, number, known.opening.keys)
             follower.poll()
         followers.append(follower)
     return tuple(followers)

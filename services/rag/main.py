@@ -18,14 +18,18 @@ import faiss
 import zmq
 
 from services.common.access.entrance import AccessFiles, open_entrance
+from services.common.chain.follower import ChainFollower
+from services.common.chain.keys import read_public_key
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames
+from services.common.days.opening import Opening
 from services.common.days.trial import ProcessTrials
 from services.common.days.vector_files import limit_faiss
 from services.common.errors import AppiaError
 from services.common.events.spanish import load_glossary
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
+from services.common.private_folders import check_private
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -61,7 +65,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.common.registry.port import Info
-    from services.common.rest.log_keys import LogKeys
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,8 +93,10 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     """
     _allow_many_files()
     state = StateNames(settings.state)
+    if state.root.exists():  # where it does not, opening it says so
+        check_private(state.root)
     limit_faiss()
-    catalog = Catalog(state, log, _log_keys(settings, log), ProcessTrials())
+    catalog = Catalog(state, log, _opening(settings, state, log))
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
@@ -114,12 +119,18 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
             registry.close()
 
 
-def _log_keys(settings: RagSettings, log: FilteringBoundLogger) -> LogKeys:
-    return open_log_keys(
+def _opening(settings: RagSettings, state: StateNames, log: FilteringBoundLogger) -> Opening:
+    """What has to agree before files of days are mapped."""
+    keys = open_log_keys(
         settings.storage_key,
         lambda sentence: log.warning("storage_keys", what=sentence),
         require_encryption=settings.require_encryption,
     )
+    if settings.signing_key is None:
+        return Opening(keys, ProcessTrials())
+    public = read_public_key(settings.signing_key)
+    chain = ChainFollower(state.links, public, lambda sentence: log.warning("chain", what=sentence))
+    return Opening(keys, ProcessTrials(), chain)
 
 
 def _search_with_one_thread() -> None:

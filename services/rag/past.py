@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from services.common.days.names import number_name
 from services.common.days.open_reader import cut_back
+from services.common.days.opening import PLAIN
 from services.common.days.sealed_reader import SealedReader
-from services.common.days.trial import NO_TRIALS
 from services.common.errors import AppiaError
-from services.common.rest.storage_keys import NO_KEYS
 from services.common.rpc import NotFound, RequestError
 from services.rag.as_of import check_of, read_moment
 from services.rag.day_files import UNREADABLE
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from services.common.days.names import StateNames
-    from services.common.days.trial import Trials
-    from services.common.rest.log_keys import LogKeys
+    from services.common.days.opening import Opening
     from services.common.rpc import Deadline
     from services.rag.as_of import DayPart, Moment, OpenPart
 
@@ -73,11 +71,10 @@ class _Held:
 class PastSegments:
     """Segments as they were. Safe for several threads; one at a time opens files, the others wait for it."""
 
-    def __init__(self, state: StateNames, keys: LogKeys = NO_KEYS, trials: Trials = NO_TRIALS) -> None:
+    def __init__(self, state: StateNames, opening: Opening = PLAIN) -> None:
         """Open nothing yet."""
         self._state = state
-        self._keys = keys
-        self._trials = trials
+        self._gates = opening
         self._lock = threading.Lock()  # guards what follows
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._readers: dict[_Key, tuple[SealedReader, Segment]] = {}
@@ -180,7 +177,7 @@ class PastSegments:
         try:
             with ExitStack() as opened:
                 reader = opened.enter_context(
-                    closing(SealedReader(part.day, names, part.versions, self._keys, self._trials))
+                    closing(SealedReader(part.day, names, part.versions, self._gates))
                 )
                 segment = _whole(reader)
                 opened.pop_all()

@@ -24,6 +24,9 @@ class RagSettings(ServiceSettings):
     require_encryption: bool = Field(
         default=False, description="true refuses to read logs that are not encrypted; needs `storage_key`"
     )
+    signing_key: Path | None = Field(
+        None, description="a public signing key: only sealed days that the chain names under it are served"
+    )
     models: Path | None = Field(None, description="the model store; `<state>/models` where not set")
     name: str = Field("rag-1", description="the replica's name in the registry, unique among replicas")
     bind: str = Field(

@@ -5,26 +5,27 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from services.common.chain.state import CHUNK, part_name
 from services.common.days.checked import check_files, damage_in
 from services.common.days.chunk import METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
 from services.common.days.manifest import MANIFEST, digest_file, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
+from services.common.days.opening import PLAIN
 from services.common.days.store import SegmentEvents
 from services.common.days.trial import NO_TRIALS
 from services.common.days.vector_files import map_vectors
 from services.common.days.view import SegmentView
 from services.common.errors import AppiaError
-from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from services.common.days.names import GenerationNames
+    from services.common.days.opening import Opening
     from services.common.days.trial import Trials
     from services.common.days.vectors import VectorIndex
-    from services.common.rest.log_keys import LogKeys
 
 
 NOT_BUILT = "not built yet"
@@ -57,8 +58,7 @@ class SealedReader:
         day: str,
         names: GenerationNames,
         versions: Mapping[str, int] | None = None,
-        keys: LogKeys = NO_KEYS,
-        trials: Trials = NO_TRIALS,
+        opening: Opening = PLAIN,
     ) -> None:
         """Check and map the chunk.
 
@@ -66,21 +66,20 @@ class SealedReader:
             day: which the generation is of.
             names: of the generation.
             versions: of each index the one to show, and no other index; by default those that are published.
-            keys: of logs that are encrypted.
-            trials: of the indices, before they are opened.
+            opening: what has to agree before anything is mapped.
 
         Raises:
             AppiaError: the chunk cannot be used.
         """
         self.day = day
         self.names = names
-        self.chunk = open_chunk(names.chunk, keys)
+        self._opening = opening
+        self._digests: dict[str, str] = {"": self._vouched(CHUNK)}
+        self.chunk = open_chunk(names.chunk, opening.keys)
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
         self._wanted = versions
-        self._trials = trials
         self._versions: dict[str, int] = {}
         self._shown: dict[str, int] = {}
-        self._digests: dict[str, str] = {"": digest_file(names.chunk / MANIFEST).sha256}
         self._indices: dict[str, VectorIndex] = {}
         self._hosts: EntityIndex | None = None
         self._missing: dict[str, str] = {}
@@ -126,12 +125,23 @@ class SealedReader:
 
     def _open(self, name: str, version: int) -> None:
         folder = self.names.index_version(name, version)
+        digest = self._vouched(part_name(name, version))
         if name == ENTITY:
-            self._hosts = open_entity_index(folder, self._trials)
+            self._hosts = open_entity_index(folder, self._opening.trials)
         else:
-            self._indices[name] = open_index(folder, self._trials)
+            self._indices[name] = open_index(folder, self._opening.trials)
         self._shown[name] = version
-        self._digests[name] = digest_file(folder / MANIFEST).sha256
+        self._digests[name] = digest
+
+    def _vouched(self, part: str) -> str:
+        """The SHA-256 of the manifest of a part that may be opened."""
+        manifest = self.names.folder / part / MANIFEST
+        try:
+            digest = digest_file(manifest).sha256
+        except FileNotFoundError:
+            raise AppiaError(f"{manifest} is missing: run `appia verify`, then seal the day again") from None
+        self._opening.vouching.check(self.day, self.names.number, part, digest)
+        return digest
 
     def _make_view(self) -> SegmentView:
         return SegmentView(
