@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import keys_registry, keys_storage
+from services.cli import keys_registry, keys_storage, keys_wire
 from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
 from services.cli.output import print_json, print_lines
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
     keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
+    keys_wire.add_to(keys)
     keys_storage.add_to(keys)
     keys_registry.add_to(keys)
     app.add_typer(keys, name="keys")
@@ -30,7 +31,8 @@ def new(
 ) -> None:
     """Make a wire key ring in DIR. Nothing is ever overwritten.
 
-    Copy DIR to each machine that runs `appia feed --to`; whoever has it can send and read events.
+    Copy DIR/wire, and nothing else of DIR, to each machine that runs `appia feed --to`; whoever has it can send
+    events, and read them on their way.
     """
     from services.common.wire.keys import new_key_ring, ring_folder  # noqa: PLC0415 - cryptography loads slowly
 

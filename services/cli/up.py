@@ -142,7 +142,7 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threa
     services = stack.make_services(options, ports, disk)
     stack.prepare_models(store, names, stack.chosen_models(names))
     if stack.prepare_keys(names):
-        say(f"made a new key in {names.keys}; machines that send here need a copy of that folder")
+        say(f"made a new key in {names.keys}; machines that send here need a copy of its folder wire")
     disk.make_folder(names.inbox)
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
 
