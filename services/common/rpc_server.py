@@ -103,7 +103,7 @@ class RpcServer:
             UsageError: the endpoint is none, or not on loopback without keys.
             AppiaError: the endpoint cannot be bound, for example because another process has the port.
         """
-        self._entrance = entrance or Entrance(Gate(Refusals(log)))
+        self.entrance = entrance or Entrance(Gate(Refusals(log)))
         self._context = context
         self._handlers_for = handlers if callable(handlers) else lambda _: handlers
         self._log = log
@@ -120,7 +120,7 @@ class RpcServer:
         self._slow_lane = self._lane("rpc-slow", slow_workers, settings.waiting_limit)
 
     def _listen(self, bind: str) -> zmq.Socket[bytes]:
-        door = self._entrance.door
+        door = self.entrance.door
         check_endpoint(bind, encrypted=door is not None)
         if door is None:
             return listen(self._context, zmq.ROUTER, bind, _SOCKET_OPTIONS)
@@ -164,7 +164,7 @@ class RpcServer:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._replies, zmq.POLLIN)
-        door = self._entrance.door
+        door = self.entrance.door
         for socket in () if door is None else door.sockets:
             poller.register(socket, zmq.POLLIN)
         running = True
@@ -183,7 +183,7 @@ class RpcServer:
         frames = self._socket.recv_multipart(copy=False)
         parts = [frame.bytes for frame in frames]
         # What the door gave libzmq for the connection; without it nothing gets here that is encrypted.
-        return parts, None if self._entrance.door is None else str(frames[-1].get("User-Id"))
+        return parts, None if self.entrance.door is None else str(frames[-1].get("User-Id"))
 
     def _forward(self) -> bool:
         """Send one reply on; False when it is the order to stop."""
@@ -204,8 +204,8 @@ class RpcServer:
         self._close(linger=_SEND_PATIENCE_MS)
 
     def _close(self, linger: int) -> None:
-        if self._entrance.door is not None:
-            self._entrance.door.close(self._socket)
+        if self.entrance.door is not None:
+            self.entrance.door.close(self._socket)
         self._replies.close(linger=0)
         self._socket.close(linger=linger)
 
@@ -225,7 +225,7 @@ class RpcServer:
         try:
             _check_parts(parts)
             request = unpack_request(raw)
-            principal = self._entrance.gate.admit(request, public_key)
+            principal = self.entrance.gate.admit(request, public_key)
             lane = self._slow_lane if request.op in self._slow else self._quick_lane
             deadline = Deadline.after(request.deadline_ms / 1000)
             lane.jobs.put_nowait(_Job(envelope, request, deadline, principal))
@@ -257,7 +257,7 @@ class RpcServer:
             return pack_result(request.id, handler(request.args, job.deadline))
         except RequestError as error:
             if error.code == FORBIDDEN:
-                self._entrance.gate.refusals.note(Refused.CONTENT, name=job.principal.name)
+                self.entrance.gate.refusals.note(Refused.CONTENT, name=job.principal.name)
             return pack_error(request.id, error.code, str(error))
         except UsageError as error:
             return pack_error(request.id, "usage", str(error))

@@ -28,8 +28,8 @@ from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
 from services.common.rest.storage_keys import open_log_keys
-from services.common.rpc_server import RpcServer, RpcSettings
 from services.common.settings import load_settings
+from services.ingester.control import open_control
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.feedback import FeedbackDesk
 from services.ingester.fence import Fencing, lock_state, make_fencing
@@ -41,8 +41,17 @@ from services.ingester.receiver import Endpoints, Receiver, ReceiverTools, Room
 from services.ingester.recovery import Recovery
 from services.ingester.reindexing import describe_indices
 from services.ingester.replay import Replay, ReplayTools
-from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
+from services.ingester.sealing_jobs import (
+    ACTIVATE,
+    ADOPT,
+    REINDEX,
+    ROLL_BACK,
+    SIGN_REMOVAL,
+    SealingJobs,
+    SealingTools,
+)
 from services.ingester.settings import IngesterSettings
+from services.ingester.signing import Signing
 from services.ingester.watch import FolderWatch, WatchTools
 from services.ingester.wire_keys import open_wire_keys
 
@@ -53,7 +62,7 @@ if TYPE_CHECKING:
 
     from services.common.embedding.cache import NarrativeCache
     from services.common.rpc import Deadline
-    from services.common.rpc_server import Handler
+    from services.common.rpc_server import Handler, RpcServer
 
 KIND = "ingester"
 _M_ARENA_MAX = -8  # malloc.h of glibc
@@ -175,6 +184,7 @@ class Ingester:
             "hours_due": self.indexer.due(),
             "index_faults": self.indexer.faults(),
             "queue_bytes": self.indexing.bytes,
+            "refused_requests": self.control.entrance.gate.refusals.counts,
             "writer": self.fencing.status(),
         }
 
@@ -214,6 +224,8 @@ def _build(
     )
     embedders, cache = ingester_embedders(state, settings.models, settings.model_threads, disk)
     dead_letter = DeadLetter(disk, state.dead_letter, settings.dead_letter_bytes, time.time_ns, keys)
+    signing = Signing(state, settings.keys, disk, time.time_ns)
+    signing.prepare(lambda sentence: log.warning("chain", what=sentence))
     recovered = Recovery(
         disk, dead_letter, lambda sentence: log.warning("recovery", what=sentence), keys
     ).recover(state)
@@ -233,7 +245,9 @@ def _build(
         state, recovered, indexing, IndexerTools(disk, narrator, embedders, time.monotonic, report, keys)
     )
     sealing = SealingJobs(
-        state, settings, SealingTools(intake, receiver, indexing, disk, time.time_ns, time.monotonic, report)
+        state,
+        settings,
+        SealingTools(intake, receiver, indexing, disk, signing, time.time_ns, time.monotonic, report),
     )
     watch = FolderWatch(
         settings.watch, state.run / "watch.json", WatchTools(disk, wire.artifacts, receiver.submit, report)
@@ -250,9 +264,12 @@ def _build(
         "indices": lambda args, _deadline: describe_indices(state, settings.models, args),
         **_job_handlers(sealing),
     }
-    control = RpcServer(context, RpcSettings(settings.control, workers=2), handlers, log)
+    control = open_control(context, settings, handlers, log)
     entry = Entry(
-        KIND, settings.name, receiver.v2_endpoint, {"pid": os.getpid(), "control": control.endpoint}
+        KIND,
+        settings.name,
+        receiver.v2_endpoint,
+        {"pid": os.getpid(), "control": control.endpoint, **control.entrance.facts},
     )
     registry = open_registry(settings.registry, state.root, settings.registry_keys)
     heartbeat = Heartbeat(registry, entry, lambda: entry.info)
@@ -282,12 +299,20 @@ def _job_handlers(sealing: SealingJobs) -> Mapping[str, Handler]:
         "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
         "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
         **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
+        **{kind: _signature_handler(sealing, kind) for kind in (ADOPT, SIGN_REMOVAL)},
     }
 
 
 def _index_handler(sealing: SealingJobs, kind: str) -> Handler:
     def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
         return {"job": sealing.request_index(kind, str(args.get("day", "")), str(args.get("index", "")))}
+
+    return queue
+
+
+def _signature_handler(sealing: SealingJobs, kind: str) -> Handler:
+    def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
+        return {"job": sealing.request_signature(kind, str(args.get("day", "")))}
 
     return queue
 

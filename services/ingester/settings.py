@@ -40,7 +40,16 @@ class IngesterSettings(ServiceSettings):
         description="true takes version 1 events however old; otherwise those above 7 days are set aside",
     )
     control: str = Field(
-        "tcp://127.0.0.1:*", description="where `appia seal` asks, tcp://HOST:PORT on loopback"
+        "tcp://127.0.0.1:*",
+        description="where `appia seal` asks, tcp://HOST:PORT; elsewhere than on loopback it needs `server_key` and "
+        "`access`",
+    )
+    server_key: Path | None = Field(
+        None,
+        description="CURVE key of `control` (`appia keys server`): all is encrypted then, and only known keys may ask",
+    )
+    access: Path | None = Field(
+        None, description="the file that says which key may ask what (`appia access new`)"
     )
     v2_channel: str = Field(
         DEFAULT_V2_CHANNEL, description="channel name that version 2 keys are derived for"

@@ -98,7 +98,7 @@ def test_a_dead_handler_lets_nobody_in(serve: Callable[[], Guarded], pair: KeyPa
     """Without its ZAP handler libzmq would let any key in; here nobody gets in, a known key neither."""
     write_access(access_file, table("alice", pair.public))
     guarded = serve()
-    door: Any = guarded.server._entrance.door
+    door: Any = guarded.server.entrance.door
     assert _answer(guarded, _curve(pair, guarded.public_key), 5000) is not None
     door._zap.unbind(ZAP_ENDPOINT)
     asked = len(guarded.asked)
