@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import UsageError
+from services.common.wire import v1
 from services.common.wire.body import MAX_FRAME_BYTES
 from services.common.wire.refusals import FrameRefused, Reason
-from services.common.wire.v1 import V1Opener, V1Sealer
+from services.common.wire.v1 import TrialBudget, V1Opener, V1Sealer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +167,112 @@ def test_several_seeds_open_and_say_which() -> None:
     second = opener.open(V1Sealer(other, CHANNEL, 1).seal(b"a"))
     assert first.key != second.key
     assert first.key == V1Opener([SEED], CHANNEL).open(V1Sealer(SEED, CHANNEL, 9).seal(b"b")).key
+
+
+class Clock:
+    """Seconds that a test turns by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def many_nodes(count: int) -> dict[str, bytes]:
+    return {f"node-{number}": number.to_bytes(32, "big") for number in range(1, count + 1)}
+
+
+def test_a_sensor_in_operation_costs_one_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many seeds there are, the one that opened a peer's last frame is tried first on its next."""
+    nodes = many_nodes(200)
+    opener = V1Opener([SEED], CHANNEL, nodes)
+    sealers = {node: V1Sealer(seed, CHANNEL, 1) for node, seed in nodes.items()}
+    for node, sealer in sealers.items():
+        assert opener.open(sealer.seal(b"first"), f"peer of {node}").node == node
+    tried: list[object] = []
+    decrypt = v1._decrypt
+
+    def counting(aead: ChaCha20Poly1305, nonce: bytes, sealed: bytes) -> bytes | None:
+        tried.append(aead)
+        return decrypt(aead, nonce, sealed)
+
+    monkeypatch.setattr(v1, "_decrypt", counting)
+    for node, sealer in sealers.items():
+        assert opener.open(sealer.seal(b"second"), f"peer of {node}").payload == b"second"
+    assert len(tried) == len(nodes)
+
+
+def test_forged_frames_cannot_buy_more_trials_than_the_budget() -> None:
+    """Forgeries use up what may be tried in a second; who is known goes on, and so does everybody a second later."""
+    clock, nodes = Clock(), many_nodes(200)
+    opener = V1Opener([SEED], CHANNEL, nodes, TrialBudget(clock))
+    known, late = (V1Sealer(nodes[f"node-{number}"], CHANNEL, 1) for number in (199, 200))
+    opener.open(known.seal(b"first"), "known")
+    reasons = set()
+    for number in range(500):
+        with pytest.raises(FrameRefused) as refused:
+            opener.open(number.to_bytes(8, "big") * 4096, "attacker")
+        reasons.add(refused.value.reason)
+    assert reasons == {Reason.BAD_TAG, Reason.TOO_MANY_TRIALS}
+    assert opener.open(known.seal(b"second"), "known").payload == b"second"
+    with pytest.raises(FrameRefused, match="too_many_trials"):
+        opener.open(late.seal(b"event"), "late")
+    clock.now += 1
+    assert opener.open(late.seal(b"event"), "late").node == "node-200"
+
+
+def test_with_one_seed_nothing_is_ever_put_off() -> None:
+    """The budget is for the trials beyond the first; a flood of forgeries costs no honest frame."""
+    clock = Clock()
+    opener = V1Opener([SEED], CHANNEL, budget=TrialBudget(clock))
+    for _ in range(300):
+        with pytest.raises(FrameRefused, match="bad_tag"):
+            opener.open(bytes(MAX_FRAME_BYTES))
+    assert opener.open(V1Sealer(SEED, CHANNEL, 1).seal(b"event")).payload == b"event"
+
+
+def test_the_memory_of_peers_is_bounded() -> None:
+    """Addresses are cheap to make up, so only so many are remembered."""
+    opener = V1Opener([SEED], CHANNEL)
+    sealer = V1Sealer(SEED, CHANNEL, 1)
+    for number in range(v1.PEERS_KEPT + 10):
+        opener.open(sealer.seal(b"e"), str(number))
+    assert len(opener._keys.last) == v1.PEERS_KEPT
+
+
+def test_a_seed_vouches_for_its_node_and_no_other() -> None:
+    """A node with a seed of its own is believed under that one only; the others share what they had."""
+    nodes = many_nodes(2)
+    opener = V1Opener([SEED], CHANNEL, nodes)
+    shared = opener.open(V1Sealer(SEED, CHANNEL, 1).seal(b"e"))
+    own = opener.open(V1Sealer(nodes["node-1"], CHANNEL, 1).seal(b"e"))
+    opener.check_node(shared, "another")
+    opener.check_node(own, "node-1")
+    for sealed, node in ((shared, "node-1"), (own, "node-2"), (own, "another")):
+        with pytest.raises(FrameRefused) as refused:
+            opener.check_node(sealed, node)
+        assert refused.value.reason is Reason.WRONG_NODE
+
+
+def test_other_seeds_are_used_at_once_and_nothing_of_the_old_is_left() -> None:
+    """A seed that was taken away opens nothing, not even the next frame of a peer that it opened before."""
+    old, new = V1Sealer(SEED, CHANNEL, 1), V1Sealer(bytes(32), CHANNEL, 1)
+    opener = V1Opener([SEED], CHANNEL)
+    opener.open(old.seal(b"e"), "peer")
+    opener.use([bytes(32)], {})
+    with pytest.raises(FrameRefused, match="bad_tag"):
+        opener.open(old.seal(b"e"), "peer")
+    assert opener.open(new.seal(b"e"), "peer").payload == b"e"
+
+
+def test_a_sealer_that_changes_its_seed_repeats_no_nonce() -> None:
+    """There and back again: the counter goes on, so no (key, nonce) comes twice."""
+    sealer = V1Sealer(SEED, CHANNEL, 1)
+    frames = []
+    for seed in (SEED, bytes(32), SEED):
+        sealer.use(seed)
+        frames += [sealer.seal(b"e") for _ in range(3)]
+    assert len({frame[:12] for frame in frames}) == 9
 
 
 def test_another_channel_has_another_key() -> None:
