@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,12 @@ from services.common.events.vocabulary import load_vocabulary
 from services.common.private_folders import UMASK
 from services.common.rest.storage_keys import open_log_keys
 from services.ingester.models import sealing_embedders
+from services.ingester.signing import Signing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.common.chain.store import Links
     from services.common.days.names import DayNames
     from services.common.days.reindex import ReindexReport
     from services.common.days.sealing import SealReport
@@ -85,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--semantic-model", default="semantic")
     parser.add_argument("--temporal-model", default="temporal")
     parser.add_argument("--storage-key", type=Path, help="file of the keys of encrypted logs")
+    parser.add_argument("--keys", type=Path, required=True, help="folder of keys; its signing keys sign")
     parser.add_argument("--require-encryption", action="store_true", help="refuse logs that are not")
     options = parser.parse_args(argv)
     os.nice(NICENESS)
@@ -97,12 +100,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         embedders = sealing_embedders(state, chosen, options.threads)
         tools = IndexTools(embedders, lines.progress, options.policies)
-        report = _work(options, state.day(options.day), tools, _keys(options))
+        links = Signing(state, options.keys, Disk(), time.time_ns).links()
+        report = _work(options, state.day(options.day), tools, Opened(_keys(options), links))
     except (AppiaError, OSError) as error:
         lines.write({"error": str(error)})
         return 1
     lines.write({"report": None if report is None else asdict(report)})
     return 0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Keys of encrypted logs, and the chain that what is published is signed in."""
+
+    keys: LogKeys
+    links: Links
 
 
 def _keys(options: argparse.Namespace) -> LogKeys:
@@ -113,10 +125,10 @@ def _keys(options: argparse.Namespace) -> LogKeys:
 
 
 def _work(
-    options: argparse.Namespace, names: DayNames, tools: IndexTools, keys: LogKeys
+    options: argparse.Namespace, names: DayNames, tools: IndexTools, opened: Opened
 ) -> SealReport | ReindexReport | None:
     if options.reindex:
-        return Reindexer(Disk(), tools, keys).build(names, options.reindex)
+        return Reindexer(Disk(), tools, opened.keys, opened.links).build(names, options.reindex)
     sealer = Sealer(
         disk=Disk(),
         vocabulary=load_vocabulary(),
@@ -124,7 +136,8 @@ def _work(
         progress=tools.progress,
         compression=options.compression,
         policies=tools.policies,
-        keys=keys,
+        keys=opened.keys,
+        links=opened.links,
     )
     return sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
 

@@ -16,6 +16,8 @@ from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.chain.store import NoLinks
+from services.common.days.adopting import adopt, sign_removal
 from services.common.days.names import INDICES, day_of, day_start_ns, parse_day, read_pointer
 from services.common.days.policies import tell_policies
 from services.common.days.versions import activate, roll_back, served_generation
@@ -25,12 +27,15 @@ from services.ingester.indexer import Finish
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.common.days.adopting import Signed
     from services.common.days.names import StateNames
+    from services.common.days.versions import Switch
     from services.common.durable import Disk
     from services.ingester.intake import Intake, SegmentKey
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
     from services.ingester.settings import IngesterSettings
+    from services.ingester.signing import Signing
 
 _JOBS_KEPT = 256
 _LOOK_EVERY_S = 1.0
@@ -39,7 +44,9 @@ _NS = 1_000_000_000
 
 
 SEAL, REINDEX, ACTIVATE, ROLL_BACK = "seal", "reindex", "activate", "rollback"
+ADOPT, SIGN_REMOVAL = "adopt", "sign_removal"
 _SWITCHES = {ACTIVATE: activate, ROLL_BACK: roll_back}
+_SIGNATURES = {ADOPT: adopt, SIGN_REMOVAL: sign_removal}
 
 
 @dataclass
@@ -72,6 +79,7 @@ class SealingTools:
     receiver: Receiver
     indexing: ByteQueue
     disk: Disk
+    signing: Signing
     clock: Callable[[], int]  # nanoseconds since 1970
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]
@@ -92,6 +100,7 @@ class SealingJobs:
         self._stopped = False
         self._retries: dict[str, _Retry] = {}
         self._process: subprocess.Popen[str] | None = None
+        self._head: dict[str, str | int] = {}
 
     def request(self, day: str) -> str:
         """Queue the sealing of a day and give the job's name; a day that waits already keeps its job.
@@ -134,6 +143,18 @@ class SealingJobs:
             self._wake.notify_all()
             return job.job
 
+    def request_signature(self, kind: str, day: str) -> str:
+        """Queue the signing of a day as it is (`ADOPT`) or as gone (`SIGN_REMOVAL`) and give the job's name.
+
+        Raises:
+            UsageError: `day` is no day.
+        """
+        day = parse_day(day)
+        with self._wake:
+            job = self._add(Job(f"{kind}-{next(self._numbers)}", day, kind))
+            self._wake.notify_all()
+            return job.job
+
     def status(self, job: str) -> dict[str, Any]:
         """How a job is doing, as plain values.
 
@@ -159,7 +180,7 @@ class SealingJobs:
             elif job.kind == SEAL:
                 self._seal(job)
             else:
-                self._work_on_index(job)
+                self._work_on_sealed(job)
 
     def stop(self) -> None:
         """End `run`; a sealing that is going on is broken off, and nothing of it is published."""
@@ -237,21 +258,38 @@ class SealingJobs:
                 return
         self._work(job, upto.number)
 
-    def _work_on_index(self, job: Job) -> None:
+    def _work_on_sealed(self, job: Job) -> None:
         if job.kind == REINDEX:
             self._run_sealer(job, "--reindex", job.index)
         else:
             job.state = "running"
             try:
-                job.report = asdict(
-                    _SWITCHES[job.kind](self._state.day(job.day), job.index, self._tools.disk)
-                )
+                job.report = asdict(self._change(job))
             except (AppiaError, OSError) as error:
                 job.error = str(error)
             job.state = "failed" if job.error else "done"
         event = f"{job.kind}_failed" if job.error else f"{job.kind}_done"
         facts = {"day": job.day, "index": job.index, **(job.report or {})}
         self._tools.report(event, {**facts, "error": job.error} if job.error else facts)
+        self._tell_head()
+
+    def _change(self, job: Job) -> Switch | Signed:
+        """Do what needs no process of its own."""
+        names, links = self._state.day(job.day), self._tools.signing.links()
+        if job.kind in _SWITCHES:
+            return _SWITCHES[job.kind](names, job.index, self._tools.disk, links)
+        if isinstance(links, NoLinks):
+            raise AppiaError(
+                "There is no signing key: `appia keys signing DIR` makes one, DIR being the keys folder."
+            )
+        return _SIGNATURES[job.kind](names, links)
+
+    def _tell_head(self) -> None:
+        """Log the head of the chain when it is another: noted elsewhere, it shows when the end is cut off."""
+        head = self._tools.signing.head()
+        if head and head != self._head:
+            self._head = head
+            self._tools.report("chain_head", head)
 
     def _work(self, job: Job, through: int | None) -> None:
         self._run_sealer(job, *(() if through is None else ("--through", str(through))))
@@ -272,6 +310,8 @@ class SealingJobs:
             str(self._state.root),
             "--day",
             job.day,
+            "--keys",
+            str(self._settings.keys),
         ]
         command += [
             "--compression",
@@ -304,6 +344,7 @@ class SealingJobs:
             self._retries.pop(job.day, None)
             self._tools.receiver.call(lambda: self._tools.intake.forget(job.day))
             self._tools.report("day_sealed", {"day": job.day, **(job.report or {})})
+            self._tell_head()
             return
         retry = self._retries.setdefault(job.day, _Retry())
         retry.not_before = self._tools.monotonic() + retry.pause_s

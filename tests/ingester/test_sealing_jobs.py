@@ -25,6 +25,7 @@ from services.ingester.queue import ByteQueue
 from services.ingester.reindexing import describe_indices
 from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
+from services.ingester.signing import Signing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +56,10 @@ class Sealing:
         self.opened = opened
         self.queue = ByteQueue(1 << 20)
         settings = IngesterSettings(state=state.root, keys=state.keys, seal_after_quiet_s=600.0)
-        tools = SealingTools(opened.intake, Between(), self.queue, Disk(), clock.ns, clock.monotonic, reports)  # type: ignore[arg-type]
+        signing = Signing(state, state.keys, Disk(), clock.ns)
+        tools = SealingTools(
+            opened.intake, Between(), self.queue, Disk(), signing, clock.ns, clock.monotonic, reports
+        )  # type: ignore[arg-type]
         self.jobs = SealingJobs(state, settings, tools)
         self._threads = [threading.Thread(target=self.jobs.run), threading.Thread(target=self._let_go)]
         for thread in self._threads:

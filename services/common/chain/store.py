@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from services.common.chain.check import ChainWalk, CheckedChain, check_chain
-from services.common.chain.link import FIRST_PREVIOUS, Link, Place, begin_link, day_link, key_link
+from services.common.chain.link import (
+    FIRST_PREVIOUS,
+    LONGEST_LINE,
+    Link,
+    Place,
+    begin_link,
+    day_link,
+    key_link,
+    read_link,
+)
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -57,6 +66,15 @@ def read_lines(path: Path, start: int = 0) -> tuple[list[bytes], int]:
         return [], 0
     whole = data[: data.rfind(b"\n") + 1]
     return whole.split(b"\n")[:-1], start + len(whole)
+
+
+def last_link(path: Path) -> Link | None:
+    """The last link in a file, unchecked; None where there is none that can be read. Reads the end of the file."""
+    try:
+        lines, _ = read_lines(path, max(path.stat().st_size - 2 * LONGEST_LINE, 0))
+        return read_link(lines[-1]) if lines else None
+    except (AppiaError, FileNotFoundError):
+        return None
 
 
 def read_chain(path: Path, trusted: PublicKey | None) -> CheckedChain:
