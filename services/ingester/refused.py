@@ -38,7 +38,7 @@ EVENT_REASONS = frozenset(
 """Why the intake refuses an event. Only such are ever taken in again: a frame that was refused proves no sender, so
 what is written in it must not become an event."""
 
-_ID = re.compile(r"(\d{1,6}):(\d{1,12})")
+_ID = re.compile(r"([0-9]{1,6}):([0-9]{1,12})")
 
 Taken = dict[int, set[int]]
 """By file id, the offsets of records that were taken in."""

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.log import REFUSED, TAKEN, Damage, LogReader, LogWriter, was_begun
-from services.common.errors import UsageError
+from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.dead_letter import DeadLetterNames
 from services.ingester.refused import FIRST, Place, Refused, pack_taken, read_place
@@ -144,15 +144,31 @@ class Replay:
         return verdicts
 
     def _mark(self, done: Sequence[Kept]) -> None:
-        if self._log is None:
-            number = max(self._names.numbers("taken"), default=0) + 1
-            self._log = LogWriter(self._tools.disk, self._names.taken(number), self._tools.keys)
-            self._marks = 0
-        for file_id, group in groupby(sorted(done, key=_by_file), key=_by_file):
-            mark = pack_taken(file_id, [one.place.offset for one in group])
-            self._log.append(TAKEN, self._marks, [mark])
-            self._marks += 1
-        self._log.sync()
+        """Write down what was taken; block until it is on disk."""
+        before = 0
+        try:
+            if self._log is None:
+                self._log = self._open()
+            before = self._log.size
+            for file_id, group in groupby(sorted(done, key=_by_file), key=_by_file):
+                mark = pack_taken(file_id, [one.place.offset for one in group])
+                self._log.append(TAKEN, self._marks, [mark])
+                self._marks += 1
+            self._log.sync()
+        except OSError as error:
+            # What a failed write or sync left is unknown: it is cut off, and the next marks go into a new file.
+            if self._log is not None:
+                self._log.abandon(before)
+                self._log = None
+            raise AppiaError(
+                f"Events were taken in ({len(done)}), and that could not be noted ({error.strerror}): see to the disk, "
+                "then ask again; they are known, and will be noted then."
+            ) from None
+
+    def _open(self) -> LogWriter:
+        self._marks = 0
+        number = max(self._names.numbers("taken"), default=0) + 1
+        return LogWriter(self._tools.disk, self._names.taken(number), self._tools.keys)
 
     def _clear(self) -> None:
         """Remove the files of which everything was taken, and marks of files that are gone. The newest ones stay."""
