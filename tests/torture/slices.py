@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torture.suite import Suite
 
 PATIENCE_S = 600.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - scratch of this process, in a folder of its own
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Slice:
 
 def run_here(suite: Suite, part: Slice, until: float) -> Outcome:
     """Do the rounds in this process, in a folder of their own."""
-    with tempfile.TemporaryDirectory(prefix=f"appia-{suite.name}-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f"appia-{suite.name}-", dir=_MEMORY if _MEMORY.is_dir() else None
+    ) as folder:
         return suite.run(Budget(part.seed, Path(folder), part.rounds, part.first, until))
 
 
