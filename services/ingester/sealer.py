@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--semantic-model", default="semantic")
     parser.add_argument("--temporal-model", default="temporal")
     parser.add_argument("--storage-key", type=Path, help="file of the keys of encrypted logs")
-    parser.add_argument("--keys", type=Path, required=True, help="folder of keys; its signing keys sign")
+    parser.add_argument("--keys", type=Path, help="folder of keys, those of the state directory by default")
     parser.add_argument("--require-encryption", action="store_true", help="refuse logs that are not")
     options = parser.parse_args(argv)
     os.nice(NICENESS)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         embedders = sealing_embedders(state, chosen, options.threads)
         tools = IndexTools(embedders, lines.progress, options.policies)
-        links = Signing(state, options.keys, Disk(), time.time_ns).links()
+        links = Signing(state, options.keys or state.keys, Disk(), time.time_ns).links()
         report = _work(options, state.day(options.day), tools, Opened(_keys(options), links))
     except (AppiaError, OSError) as error:
         lines.write({"error": str(error)})
