@@ -95,6 +95,11 @@ class DayFiles:
         found = [self.fault, *(follower.fault for follower in self.followers)]
         return [fault for fault in found if fault is not None]
 
+    @property
+    def damaged(self) -> bool:
+        """Whether something that is sealed could not be opened: the day, or one of its indices."""
+        return self.fault is not None or (self.sealed is not None and bool(self.sealed.view.damaged))
+
     def readers(self) -> set[SealedReader | OpenSegmentReader]:
         """The readers that hold files open."""
         found = [self.reader, *(follower.reader for follower in self.followers)]
@@ -111,7 +116,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
     listed = tuple(known.names.segments())
     signature = (listed, _stamp(known.names.current), *_index_stamps(known))
     reopen = any(follower.gone and follower.number in listed for follower in known.followers)
-    if signature == known.signature and not reopen and (known.fault is None or now < known.retry_at):
+    if signature == known.signature and not reopen and (not known.damaged or now < known.retry_at):
         return known
     try:
         reader = _open_sealed(known)
@@ -133,6 +138,7 @@ def look_at_day(known: DayFiles, now: float) -> DayFiles:
         reader=reader,
         sealed=None if reader is None else _sealed_segment(reader.view(), known.sealed),
         followers=_follow(known, listed, through),
+        retry_at=now + _RETRY_DAMAGED_S,
         opening=known.opening,
     )
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from services.common.days.manifest import MANIFEST, digest_folder, read_manifest
 from services.common.days.names import StateNames
 from services.common.days.open_writer import VectorSpec, VectorWriter
+from services.common.days.opening import Opening
+from services.common.days.trial import ProcessTrials
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.rag.catalog import Catalog
+from services.rag.day_files import DayFiles, look_at_day
 from services.rag.events import find_event
 
 if TYPE_CHECKING:
@@ -117,6 +122,52 @@ def test_a_lease_keeps_what_sealing_removes(world: Any, follow: Any, until: Any)
         assert place.view.name == "open-000001"
         assert place.view.events.fetch([place.row])[0]["event_id"] == events[0].event_id
     until(lambda: not catalog._retired)
+
+
+def test_a_malformed_index_is_missing_and_the_rest_serves(world: Any) -> None:
+    """Its files fit its manifest, so only a trial finds that the vector of a row is not there."""
+    world.fill("2026-01-22", 20, sealed=True)
+    folder = world.state.day("2026-01-22").generation(1).index_version("attack", 1)
+    codes = np.fromfile(folder / "rows.bin", "<u4")
+    codes[3] = 1_000_000
+    for name in ("rows.bin", MANIFEST):
+        (folder / name).chmod(0o644)
+    codes.tofile(folder / "rows.bin")
+    changed = replace(read_manifest(folder), artifacts=digest_folder(folder))
+    (folder / MANIFEST).write_bytes(changed.to_json())
+    catalog = Catalog(world.state, make_logger("test"), Opening(trials=ProcessTrials()))
+    catalog.start()
+    try:
+        assert catalog.wait_opened(30)
+        with catalog.lease() as snapshot:
+            (segment,) = snapshot.segments
+            assert set(segment.view.indices) == {"semantic", "temporal"}
+            assert "a row has a vector beyond" in segment.view.missing["attack"]
+            assert segment.view.hosts is not None
+    finally:
+        catalog.stop()
+
+
+def test_an_index_that_could_not_be_opened_is_tried_again(world: Any) -> None:
+    """Its file was unreadable for a while, and a minute later it is not: nothing needs to be started again."""
+    world.fill("2026-01-22", 20, sealed=True)
+    names = world.state.day("2026-01-22")
+    rows = names.generation(1).index_version("attack", 1) / "rows.bin"
+    rows.rename(rows.with_suffix(".away"))
+    known = look_at_day(look_at_day(DayFiles(names), 0.0), 0.1)
+    try:
+        assert known.sealed is not None
+        assert "rows.bin is missing" in known.sealed.view.missing["attack"]
+        assert look_at_day(known, 59.0) is known
+        rows.with_suffix(".away").rename(rows)
+        again = look_at_day(known, 61.0)
+        assert again.sealed is not None
+        assert "attack" in again.sealed.view.indices
+        assert not again.sealed.view.missing
+        assert look_at_day(again, 600.0) is again
+    finally:
+        for reader in known.readers():
+            reader.close()
 
 
 def test_an_index_that_is_built_later_appears(world: Any, follow: Any, until: Any) -> None:

@@ -91,7 +91,10 @@ class SealedReader:
         return int(self.chunk.manifest.facts["through_segment"])
 
     def view(self) -> SegmentView:
-        """The generation with the indices to show; the same object while those that are published stay so."""
+        """The generation with the indices to show; the same object while those that are published stay so.
+
+        Blocks while an index is opened that was not before; one that could not be is tried again each time.
+        """
         changed = self._view is None
         for name in INDICES:
             changed |= self._follow(name)
@@ -108,8 +111,8 @@ class SealedReader:
             elif self._versions.get(name) == version:
                 return False
             else:
-                self._versions[name] = version
                 self._open(name, version)
+                self._versions[name] = version
                 self._missing.pop(name, None)
                 return True
         except AppiaError as error:

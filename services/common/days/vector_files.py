@@ -6,7 +6,7 @@ docs/formats.md says what each file holds.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import faiss
 import numpy as np
@@ -18,6 +18,7 @@ from services.common.days.raw import raw
 from services.common.days.selection import Postings
 from services.common.days.vector_lists import FaissLists, Lists
 from services.common.days.vectors import NO_VECTOR, VectorIndex
+from services.common.embedding.port import Metric
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -153,6 +154,10 @@ def map_vectors(files: CheckedFiles) -> VectorIndex:
     facts = manifest.facts
     spec = VectorSpec(facts["index"], facts["model"], facts["dim"], facts["metric"])
     items: int = facts["items"]
+    if spec.metric not in get_args(Metric):
+        raise AppiaError(
+            f"{files.folder} has the metric {spec.metric!r}, which does not exist: run `appia verify`"
+        )
     accelerator: Accelerator | None = None
     lists = None
     owner: object = None
