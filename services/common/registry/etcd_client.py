@@ -46,8 +46,15 @@ _TLS_REFUSALS = {
     "BAD_CERTIFICATE": _CLIENT_REFUSED,
     "UNKNOWN_CA": _CLIENT_REFUSED,
     "WRONG_VERSION_NUMBER": "does not speak TLS: give it certificates, or write etcd:// where it is on loopback",
-    "RemoteDisconnected": "hung up without an answer: it may want TLS (etcds://)",
 }
+# An etcd that wants something else and one that is being stopped hang up in the same way.
+_BROKE_OFF = (
+    "broke off the connection; if it runs, it may speak TLS where plain text was asked for or the other way round, or "
+    "not accept this client's certificate (client.pem of registry_keys)"
+)
+_HUNG_UP = dict.fromkeys(
+    ("RemoteDisconnected", "EOF occurred in violation of protocol", "Connection reset by peer"), _BROKE_OFF
+)
 
 _Answer = TypeVar("_Answer")
 
@@ -156,7 +163,7 @@ class EtcdClient:
         if isinstance(error, ConnectionTimeoutError):
             return f"did not answer within {self._share_s:.2g} s"
         if isinstance(error, ConnectionFailedError):
-            return "could not be connected to"
+            return _said_first(error, _HUNG_UP) or "could not be connected to"
         return f"said {_said(error)[:_MOST_SAID]!r}"
 
     def _refusal(self, error: Exception) -> str | None:
