@@ -300,3 +300,40 @@ def test_every_run_is_another_sender() -> None:
     first, second = new_origin("events", lambda: 7), new_origin("events", lambda: 7)
     assert first.sender != second.sender
     assert first.boot == second.boot == 7
+
+
+class TurnedWatch:
+    """Gives a ring once, when a test says so."""
+
+    def __init__(self) -> None:
+        self.next: KeyRing | None = None
+
+    def changed(self) -> KeyRing | None:
+        given, self.next = self.next, None
+        return given
+
+
+def test_what_waits_under_a_key_that_is_gone_is_sealed_anew(
+    context: zmq.Context[zmq.Socket[bytes]], peer: Peer
+) -> None:
+    """Both ends drop a key while frames wait for an answer: they go out under the new one, each event acknowledged."""
+    peer.answer = lambda _seq, _ack: []
+    watch = TurnedWatch()
+    limits = settings(peer.endpoint, batch_events=1, window_frames=16, give_up_after_s=20)
+    with ReliableSender(context, limits, RING, watch=watch) as sender:  # type: ignore[arg-type]
+        send_all(sender, EVENTS[:10])
+        while len(peer.payloads) < 10:
+            sender.poll()
+        assert sender.counts.acknowledged == 0
+        rotated = KeyRing(6, {6: bytes(32)}, frozenset({5}))
+        peer.answer = lambda _, ack: [ack]
+        peer.receiver.use(rotated)
+        watch.next = rotated
+        sender.flush()
+        sender.send(b"another")
+        sender.flush()
+    assert peer.payloads == [*EVENTS[:10], *EVENTS[:10], b"another"], (
+        "the real receiver knows the ten by content"
+    )
+    assert (sender.counts.events, sender.counts.acknowledged) == (11, 11)
+    assert sender.counts.resent_frames >= 10

@@ -223,3 +223,45 @@ def test_the_answer_uses_the_key_of_the_frame(ring: KeyRing, tmp_path: Path) -> 
     receiver = V2Receiver(rotated, "events", SenderTable(tmp_path / "senders.json"))
     opened = opened_of(receiver, V2Sealer(ring, ORIGIN).seal([b"event"])[1])
     assert ack_of(ring, receiver.acknowledge(opened, 1, 0, {}))[0].key_id == KEY_ID
+
+
+def test_another_ring_counts_at_once_also_for_keys_that_were_derived(
+    ring: KeyRing, receiver: V2Receiver, sealer: V2Sealer
+) -> None:
+    """The next frame under a revoked key is refused, under the new one taken: same sender, same boot, next seq."""
+    receiver.acknowledge(opened_of(receiver, sealer.seal([b"event"])[1]), 1, 0, {})
+    last = sealer.seal([b"event"])[1]
+    rotated = KeyRing(7, {7: bytes(32)}, frozenset({KEY_ID}))
+    receiver.use(rotated)
+    assert refusal(receiver, last) is Reason.REVOKED_KEY
+    sealer.use(rotated)
+    opened = opened_of(receiver, sealer.seal([b"event"])[1])
+    assert (opened.key_id, opened.seq) == (7, 2)
+    assert ack_of(rotated, receiver.acknowledge(opened, 1, 0, {}))[0].key_id == 7
+    receiver.use(ring)
+    assert opened_of(receiver, last).seq == 1
+
+
+def test_a_ring_does_not_change_under_a_frame_in_flight(
+    ring: KeyRing, receiver: V2Receiver, sealer: V2Sealer
+) -> None:
+    """Its key might not be there to answer with: the caller has to finish first."""
+    opened = opened_of(receiver, sealer.seal([b"event"])[1])
+    with pytest.raises(ValueError, match="in flight"):
+        receiver.use(ring)
+    receiver.acknowledge(opened, 1, 0, {})
+    receiver.use(ring)
+
+
+def test_acknowledgements_never_repeat_a_nonce_over_changes_of_the_ring(
+    ring: KeyRing, receiver: V2Receiver, sealer: V2Sealer
+) -> None:
+    """There and back again: the counter of the answers goes on."""
+    other = KeyRing(7, {7: bytes(32), KEY_ID: ring.sealing_seed()})
+    headers = []
+    for now in (ring, other, ring, other):
+        receiver.use(now)
+        opened = opened_of(receiver, sealer.seal([b"event"])[1])
+        headers.append(ack_of(now, receiver.acknowledge(opened, 1, 0, {}))[0])
+    assert len({header.seq for header in headers}) == 4
+    assert len({header.salt for header in headers}) == 1

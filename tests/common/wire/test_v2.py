@@ -229,3 +229,24 @@ def test_too_large_a_batch_is_not_sealed(ring: KeyRing) -> None:
     with pytest.raises(FrameRefused) as refused:
         V2Sealer(ring, ORIGIN).seal([bytes(600_000), bytes(600_000)])
     assert refused.value.reason is Reason.SIZE_TOO_LARGE
+
+
+def test_a_sealer_that_changes_its_ring_repeats_no_nonce() -> None:
+    """A to B and back to A under one salt: seq goes on, so no (key, nonce) comes twice."""
+    rings = {key: KeyRing(key, {1: SEED, 2: bytes(32)}) for key in (1, 2)}
+    sealer = V2Sealer(rings[1], Origin("events", 7, 1000))
+    used = []
+    for key in (1, 2, 1):
+        sealer.use(rings[key])
+        used += [(sealer.key_id, sealer.seal([b"event"])[0]) for _ in range(3)]
+    assert used == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5), (1, 6), (1, 7), (1, 8)]
+
+
+def test_a_sealer_opens_its_own_frames_while_it_has_their_key() -> None:
+    """What waits under a key that goes can be sealed anew; afterwards nobody opens it."""
+    sealer = V2Sealer(KeyRing(1, {1: SEED}), Origin("events", 7, 1000))
+    single, batch = sealer.seal([b"event"])[1], sealer.seal([b"one", b"two"], backfill=True)[1]
+    assert (sealer.reopen(single), sealer.reopen(batch)) == ([b"event"], [b"one", b"two"])
+    sealer.use(KeyRing(2, {2: bytes(32)}))
+    with pytest.raises(FrameRefused, match="unknown_key"):
+        sealer.reopen(single)
