@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+from torture.fuzz_frames import FRAME_TARGETS
 from torture.fuzzing import Target
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ _REQUEST = tuple(
 )
 
 TARGETS = (
+    *FRAME_TARGETS,
     Target("log", "a log gives back what was written or names damage", _log_inputs, _log_check, _LOG, 60_000),
     Target(
         "block", "a sealed block never grows beyond its limit", _block_inputs, _block_check, _LOG, 500_000
