@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import keys_registry, keys_storage, keys_wire
+from services.cli import keys_access, keys_registry, keys_signing, keys_storage, keys_wire
 from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
 from services.cli.output import print_json, print_lines
 
@@ -17,8 +17,10 @@ def add_to(app: typer.Typer) -> None:
     keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
     keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
     keys_wire.add_to(keys)
+    keys_signing.add_to(keys)
     keys_storage.add_to(keys)
     keys_registry.add_to(keys)
+    keys_access.add_to(keys)
     app.add_typer(keys, name="keys")
 
 
@@ -29,17 +31,25 @@ def new(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a wire key ring in DIR. Nothing is ever overwritten.
+    """Make a wire key ring, and a key that signs sealed days, in DIR. Nothing is ever overwritten.
 
     Copy DIR/wire, and nothing else of DIR, to each machine that runs `appia feed --to`; whoever has it can send
     events, and read them on their way.
     """
-    from services.common.wire.keys import new_key_ring, ring_folder  # noqa: PLC0415 - cryptography loads slowly
+    from services.common.chain.keys import (  # noqa: PLC0415 - cryptography loads slowly
+        active_public_key,
+        new_signing_key,
+        public_key_file,
+    )
+    from services.common.durable import Disk  # noqa: PLC0415 - as above
+    from services.common.wire.keys import new_key_ring, ring_folder  # noqa: PLC0415 - as above
 
     ring = new_key_ring(folder)
+    public = active_public_key(folder) or new_signing_key(folder, Disk()).public
     if as_json:
-        print_json({"keys": str(folder), "primary": ring.primary})
+        print_json({"keys": str(folder), "primary": ring.primary, "signing": public.id})
     else:
         print_lines(
-            f"Made key {ring.primary} in {ring_folder(folder)}; keep a copy where nobody else can read it."
+            f"Made key {ring.primary} in {ring_folder(folder)}; keep a copy where nobody else can read it.",
+            f"Days are signed with {public.id}; who verifies them needs {public_key_file(folder, public)}.",
         )

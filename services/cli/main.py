@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli import (
+    access,
     ask,
     ask_assistant,
     ask_campaigns,
@@ -23,6 +24,7 @@ from services.cli import (
     ask_search,
     ask_timeline,
     backup,
+    chain,
     completion,
     days,
     dead_letter,
@@ -35,6 +37,7 @@ from services.cli import (
     reindex,
     restore,
     up,
+    verify,
     version,
 )
 from services.cli.completion import answer_shells
@@ -75,11 +78,14 @@ def make_app() -> typer.Typer:
         http,
         mcp,
         days,
+        verify,
+        chain,
         dead_letter,
         reindex,
         backup,
         restore,
         keys,
+        access,
         models,
         completion,
         version,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from services.cli.child import Service
 from services.cli.run_settings import to_toml
 from services.cli.running import IngesterAt, ReplicaAt, Running
+from services.common.chain.keys import new_signing_key, public_key_file, read_signing_ring
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
@@ -55,6 +56,17 @@ def prepare_keys(names: StateNames) -> bool:
         return False
     new_key_ring(names.keys)
     return True
+
+
+def prepare_signing(names: StateNames, disk: Disk) -> Path | None:
+    """Make a key that signs sealed days where there is none; gives the file of its public half when one was made.
+
+    Raises:
+        AppiaError: there are keys that cannot be used.
+    """
+    if read_signing_ring(names.keys) is not None:
+        return None
+    return public_key_file(names.keys, new_signing_key(names.keys, disk).public)
 
 
 def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) -> None:

@@ -143,6 +143,9 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threa
     stack.prepare_models(store, names, stack.chosen_models(names))
     if stack.prepare_keys(names):
         say(f"made a new key in {names.keys}; machines that send here need a copy of its folder wire")
+    public = stack.prepare_signing(names, disk)
+    if public is not None:
+        say(f"made a new key that signs sealed days; who verifies a copy elsewhere needs {public}")
     disk.make_folder(names.inbox)
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
 

@@ -152,6 +152,24 @@ def read_public_key(path: Path) -> PublicKey:
     return PublicKey(bytes.fromhex(content.decode("ascii").strip()))
 
 
+def public_key_file(keys: Path, key: PublicKey) -> Path:
+    """Where the public half of a key lies."""
+    return signing_folder(keys) / f"{key.id}.public"
+
+
+def active_public_key(keys: Path) -> PublicKey | None:
+    """The public half of the key that signs; None where the folder has none. Reads no secret. Raises `UsageError`."""
+    try:
+        active = (signing_folder(keys) / "ACTIVE").read_text("ascii", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not KEY_ID.fullmatch(active):
+        raise UsageError(
+            f"{signing_folder(keys) / 'ACTIVE'} names {active[:40]!r}, which is no key: restore it."
+        )
+    return read_public_key(signing_folder(keys) / f"{active}.public")
+
+
 def new_signing_key(keys: Path, disk: Disk, random: Callable[[int], bytes] = os.urandom) -> SigningKey:
     """Make a key and let it sign from now on; keys before it stay. Durable when this returns; blocks on the disk.
 
@@ -163,7 +181,7 @@ def new_signing_key(keys: Path, disk: Disk, random: Callable[[int], bytes] = os.
     key = SigningKey(seed)
     disk.make_folder(folder, _FOLDER_MODE)
     create_secret_file(disk, folder / f"{key.public.id}.key", f"{seed.hex()}\n".encode())
-    disk.write_file(folder / f"{key.public.id}.public", f"{key.public.raw.hex()}\n".encode(), _PUBLIC_MODE)
+    disk.write_file(public_key_file(keys, key.public), f"{key.public.raw.hex()}\n".encode(), _PUBLIC_MODE)
     # Last, so that a crash leaves a key that does not sign yet, and never a name without its key.
     disk.write_file(folder / "ACTIVE", f"{key.public.id}\n".encode(), _PUBLIC_MODE)
     return key

@@ -1,0 +1,276 @@
+"""`appia verify`: checks files against their manifests, and days against the signed chain."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path  # noqa: TC003 - typer reads it when a command is made
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli import offers
+from services.cli.options import JsonOption, grouped, required_state
+from services.cli.output import counted, print_json, print_lines
+from services.cli.storage_key import StorageKeyOption, log_keys
+from services.common.errors import AppiaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from services.common.chain.keys import PublicKey
+    from services.common.days.names import StateNames
+    from services.common.days.proving import Proven
+    from services.common.days.verify import DayCheck
+    from services.common.feedback.follower import FeedbackFollower
+    from services.common.rest.log_keys import LogKeys
+
+_FIRST, _LAST = "0001-01-01", "9999-12-31"
+_HEAD_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Options of `verify`: which days, and what they are compared with."""
+
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DAY", help="First day.", show_default="the first there is"),
+    ] = None
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="Last day.", show_default="the last there is")
+    ] = None
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The public signing key that the chain has to be of, as in keys/signing/ID.public.",
+            show_default="that of the state directory",
+        ),
+    ] = None
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX",
+            help="A head of the chain that you noted: shows whether its end was cut off since.",
+            show_default="none",
+        ),
+    ] = None
+    state: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            envvar="APPIA_STATE",
+            help="State directory, or a copy; several where the days of one chain lie apart.",
+            show_default="none",
+        ),
+    ] = None
+    storage_key: StorageKeyOption = None
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: appia verify --from 2026-01-01 --to 2026-01-31 --state ~/appia")(
+        grouped(verify)
+    )
+
+
+def verify(
+    *,
+    day: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DAY]",
+            help="UTC day, YYYY-MM-DD. Default: all.",
+            show_default=False,
+            autocompletion=offers.days,
+        ),
+    ] = None,
+    choice: Choice,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file, and prove that nothing was altered, removed or put in.
+
+    All days are checked, and what analysts said, unless you name days. Files are compared with their manifests, and
+    these with the signed chain. The exit status is 1 when anything is wrong. Reads the disk itself, whether the stack
+    runs or not, and changes nothing; a copy of the folders days and chain, with VERSION, and the public key do. Without
+    the storage key, records of encrypted logs are checked by their checksum only, and remarks in them not counted.
+    """
+    from services.common.days.proving import Prover  # noqa: PLC0415 - `appia --help` starts quicker without it
+    from services.common.feedback.follower import FeedbackFollower  # noqa: PLC0415 - as above
+
+    first, last = _range(day, choice)
+    folders = _folders(choice.state)
+    keys = log_keys(choice.storage_key)
+    proven = Prover(folders, _trusted(choice.public_key, folders), time.sleep).prove(first, last)
+    checks = list(_check(folders, (first, last), keys))
+    found = {check.day for _, check in checks} | proven.chain.days.keys()
+    if day is not None and day not in found:
+        raise AppiaError(f"{folders[0].root} has no day {day}: `appia days` shows those there are")
+    everything = (first, last) == (_FIRST, _LAST)
+    said = [FeedbackFollower(names, keys) for names in folders] if everything else []
+    for one in said:
+        one.poll()
+    is_signed = bool(proven.chain.links or proven.chain.faults or choice.public_key or choice.head)
+    report = Report(checks, proven, _faults_of_chain(proven, folders, choice.head) if is_signed else (), said)
+    if as_json:
+        print_json(report.as_plain(is_signed=is_signed))
+    else:
+        report.show(is_signed=is_signed)
+    if report.faults:
+        raise AppiaError(
+            f"{counted(report.faults, 'fault')} found; what is damaged is not served, all else is"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found."""
+
+    checks: Sequence[tuple[StateNames, DayCheck]]
+    proven: Proven
+    chain_faults: Sequence[str]
+    said: Sequence[FeedbackFollower]
+
+    @property
+    def faults(self) -> int:
+        """How many things are wrong."""
+        days = sum(len(faults) for _, _, faults in self._days())
+        return days + len(self.chain_faults) + sum(len(one.faults) for one in self.said)
+
+    def _days(self) -> Iterator[tuple[StateNames | None, DayCheck, list[str]]]:
+        """Each day in each folder with what is wrong with it; what the chain says of a day stands at the first."""
+        from services.common.days.verify import DayCheck  # noqa: PLC0415 - as above
+
+        left = dict(self.proven.days)
+        rows: list[tuple[StateNames | None, DayCheck, list[str]]] = []
+        for names, check in self.checks:
+            proof = left.pop(check.day, None)
+            faults = [*check.faults, *(() if proof is None else proof.faults)]
+            rows.append((names, check, list(dict.fromkeys(faults))))
+        alone = [proof for proof in left.values() if proof.faults or proof.link]
+        rows += [(None, DayCheck(proof.day, 0, 0, ()), list(proof.faults)) for proof in alone]
+        yield from sorted(rows, key=lambda row: row[1].day)
+
+    def as_plain(self, *, is_signed: bool) -> dict[str, Any]:
+        """The report as plain values."""
+        chain = self.proven.chain
+        days = [
+            {
+                **asdict(check),
+                "faults": faults,
+                "state": "" if names is None else str(names.root),
+                "link": self._link_of(check.day),
+            }
+            for names, check, faults in self._days()
+        ]
+        signed = {
+            "links": len(chain.links),
+            "head": chain.head,
+            "keys": [key.raw.hex() for key in chain.keys],
+            "faults": list(self.chain_faults),
+        }
+        remarks = sum(len(one.book) for one in self.said)
+        spoken = {"remarks": remarks, "faults": [fault for one in self.said for fault in one.faults]}
+        return {
+            "days": days,
+            "chain": signed if is_signed else None,
+            **({"feedback": spoken} if self.said else {}),
+        }
+
+    def _link_of(self, day: str) -> int:
+        return self.proven.days[day].link if day in self.proven.days else 0
+
+    def show(self, *, is_signed: bool) -> None:
+        """Print the report for people."""
+        if is_signed:
+            _print_chain(self.proven, self.chain_faults)
+        elif self.checks:
+            print_lines("chain: none; nothing is signed")
+        rows = list(self._days())
+        if not rows:
+            print_lines("There is no day to check.")
+        for names, check, faults in rows:
+            self._print_day(names, check, faults)
+        for one in self.said:
+            _print_feedback(one)
+
+    def _print_day(self, names: StateNames | None, check: DayCheck, faults: Sequence[str]) -> None:
+        link = self._link_of(check.day)
+        verdict = counted(len(faults), "fault") if faults else "whole" if names else "removed"
+        signed = f", signed by link {link}" if link else ""
+        size = f"; {counted(check.rows, 'event')}, {counted(check.files, 'file')}" if names else ""
+        print_lines(f"{check.day}: {verdict}{signed}{size}")
+        print_lines(*(f"  {index}: {form}" for index, form in check.vectors.items()))
+        print_lines(*(f"  {fault}" for fault in faults))
+
+
+def _range(day: str | None, choice: Choice) -> tuple[str, str]:
+    from services.common.days.names import parse_day  # noqa: PLC0415 - as above
+
+    if choice.head is not None and (
+        len(choice.head) != _HEAD_DIGITS or set(choice.head) - set("0123456789abcdef")
+    ):
+        raise UsageError(f"--head takes {_HEAD_DIGITS} hex digits, as `appia verify` prints them")
+    if day is not None:
+        if choice.since or choice.until:
+            raise UsageError("give one DAY, or --from and --to")
+        return parse_day(day), parse_day(day)
+    first, last = parse_day(choice.since or _FIRST), parse_day(choice.until or _LAST)
+    if first > last:
+        raise UsageError(f"--from {first} is after --to {last}")
+    return first, last
+
+
+def _folders(states: list[Path] | None) -> list[StateNames]:
+    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+
+    folders = [StateNames(state) for state in states or [required_state(None)]]
+    for names in folders:
+        check_layout(names)
+    return folders
+
+
+def _trusted(given: Path | None, folders: Sequence[StateNames]) -> PublicKey | None:
+    """The key given, or that of the first folder that has one."""
+    from services.common.chain.keys import active_public_key, read_public_key  # noqa: PLC0415 - as above
+
+    if given is not None:
+        return read_public_key(given)
+    return next(filter(None, (active_public_key(names.keys) for names in folders)), None)
+
+
+def _check(
+    folders: Sequence[StateNames], days: tuple[str, str], keys: LogKeys
+) -> Iterator[tuple[StateNames, DayCheck]]:
+    from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
+
+    for names in folders:
+        for day in names.days():
+            if days[0] <= day <= days[1]:
+                yield names, verify_day(names.day(day), keys)
+
+
+def _faults_of_chain(proven: Proven, folders: Sequence[StateNames], head: str | None) -> tuple[str, ...]:
+    from services.common.days.proving import faults_of_chain  # noqa: PLC0415 - as above
+
+    return tuple(faults_of_chain(proven.chain, folders, head))
+
+
+def _print_chain(proven: Proven, faults: Sequence[str]) -> None:
+    chain = proven.chain
+    verdict = counted(len(faults), "fault") if faults else "whole"
+    keys = ", ".join(key.id for key in chain.keys)
+    print_lines(f"chain: {verdict}; {counted(len(chain.links), 'link')}{keys and f', signed with {keys}'}")
+    if chain.head:
+        print_lines(f"  head: {chain.head}")
+    print_lines(*(f"  {fault}" for fault in faults))
+
+
+def _print_feedback(said: FeedbackFollower) -> None:
+    if said.faults:
+        print_lines(f"feedback: {counted(len(said.faults), 'fault')}; {counted(len(said.book), 'remark')}")
+        print_lines(*(f"  {fault}" for fault in said.faults))
+    elif len(said.book):
+        print_lines(f"feedback: whole; {counted(len(said.book), 'remark')}")
