@@ -88,6 +88,18 @@ def read_access(path: Path) -> AccessTable:
     return parse_access(_read(path), str(path))
 
 
+def read_access_text(path: Path) -> str:
+    """The text of an access file; blocks on the disk.
+
+    Raises:
+        AppiaError: it cannot be read, others may change it, or it is no text.
+    """
+    try:
+        return _read(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise AppiaError(f"The access file {path} is not UTF-8.") from None
+
+
 def _read(path: Path) -> bytes:
     """The content of an access file that nobody else may change."""
     try:

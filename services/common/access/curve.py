@@ -57,6 +57,27 @@ class KeyPair:
         create_secret_file(disk, path, f"{self.secret}\n".encode())
 
 
+def make_server_key(disk: Disk, keys: Path) -> tuple[Path, str]:
+    """Make the key of a server in the folder `keys`: `access/server.secret`, and the public part beside it.
+
+    Returns:
+        The key file, and the public key (Z85).
+
+    Raises:
+        UsageError: there is one already; it is never overwritten.
+        AppiaError: the folder cannot be written.
+    """
+    folder = keys / "access"
+    pair, path = KeyPair.new(), folder / "server.secret"
+    try:
+        disk.make_folder(folder, 0o700)
+        pair.write(disk, path)
+        disk.write_file(folder / "server.public", f"{pair.public}\n".encode())
+    except OSError as error:
+        raise AppiaError(f"The folder {folder} cannot be written ({error.strerror}).") from None
+    return path, pair.public
+
+
 def check_public_key(text: str) -> str:
     """Give back a CURVE public key.
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.access.names import ALL, GROUPS, INDICES, OPERATIONS
 from services.common.access.rights import DEFAULT_BURST, DEFAULT_RATE, Days, Principal, Rate, Rights
-from services.common.errors import AppiaError
+from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -127,16 +127,29 @@ def _refuse_twice(where: str, principals: list[Principal], mark: Callable[[Princ
             raise AppiaError(f"The access file {where} gives {other} and {one.name} the same key or token.")
 
 
+def check_name(name: str) -> str:
+    """Give back the name of a key.
+
+    Raises:
+        UsageError: it is not allowed.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} is no name of a key: use 1 to 64 letters, digits, '_' and '-', beginning with a letter or "
+            "digit."
+        )
+    return name
+
+
 class _Reader:
     """Reads one table [keys.NAME]."""
 
     def __init__(self, where: str, name: str, fields: object) -> None:
         self._where, self._name = where, name
-        if not _NAME.fullmatch(name):
-            raise AppiaError(
-                f"The access file {where} has the name {name[:80]!r}: use 1 to 64 letters, digits, '_' and '-', "
-                "beginning with a letter or digit."
-            )
+        try:
+            check_name(name)
+        except UsageError as error:
+            raise AppiaError(f"The access file {where}: {error}") from None
         if not isinstance(fields, dict):
             raise self._wrong("it must be a table [keys.NAME]")
         unknown = sorted(set(fields) - set(_FIELDS))
