@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import signal
+import subprocess
+import sys
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -12,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 import pytest
+import zmq
 
 from services.common.days.embedders import Embedders
 from services.common.days.log import EVENT, REFUSED, Damage, LogReader
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
+from services.common.rpc_client import RpcClient
+from services.common.wire.keys import new_key_ring, read_key_ring
+from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.recovery import Recovery
@@ -232,3 +241,85 @@ def models(state: StateNames) -> None:
     if home is None:
         pytest.skip("no models are built: run `appia models build`")
     state.models.symlink_to(home)
+
+
+class Ingester:
+    """One process with its settings file."""
+
+    def __init__(self, state: StateNames, settings: dict[str, Any]) -> None:
+        values = {"state": str(state.root), "keys": str(state.keys), **settings}
+        self._file = state.root.parent / "ingester.toml"
+        self._file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+        self._log = (state.root.parent / "ingester.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.ingester.main", "--settings", str(self._file)],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.ready: dict[str, Any] = {}
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], 60)[0], "not ready after a minute"
+        self.ready = json.loads(self.process.stdout.readline())
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+        return status
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._file.with_suffix(".log").read_text().splitlines()]
+
+
+@pytest.fixture
+def launch(state: StateNames) -> Iterator[Callable[..., Ingester]]:
+    """Start an ingester; settings as keywords. It is ready on return unless `ready` is False."""
+    running: list[Ingester] = []
+    if not state.keys.exists():
+        new_key_ring(state.keys)
+
+    def make(*, ready: bool = True, **settings: Any) -> Ingester:
+        running.append(Ingester(state, settings))
+        if ready:
+            running[-1].wait_until_ready()
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def ask() -> Iterator[Callable[..., dict[str, Any]]]:
+    """Ask an ingester's control endpoint."""
+    with zmq.Context() as context:
+
+        def call(ingester: Ingester, op: str, **arguments: Any) -> dict[str, Any]:
+            client = RpcClient(context, ingester.ready["endpoints"]["control"])
+            try:
+                return dict(client.call(op, arguments, 10.0))
+            finally:
+                client.close()
+
+        yield call
+
+
+@pytest.fixture
+def send(state: StateNames) -> Callable[[Ingester, list[bytes]], int]:
+    """Send events and give how many were acknowledged."""
+
+    def run(ingester: Ingester, events: list[bytes]) -> int:
+        settings = ReliableSettings(ingester.ready["endpoints"]["v2"], new_origin("events"), backfill=True)
+        with zmq.Context() as context, ReliableSender(context, settings, read_key_ring(state.keys)) as sender:
+            for event in events:
+                sender.send(event)
+            sender.flush()
+            return sender.counts.acknowledged
+
+    return run
