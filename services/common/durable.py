@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from services.common.errors import AppiaError
@@ -249,8 +250,13 @@ class Disk:
         self.calls = calls
 
     def make_folder(self, path: Path, mode: int = FOLDER_MODE) -> None:
-        """Create `path` and its parents, and sync each folder that got a new name."""
+        """Create `path` and its parents, and sync each folder that got a new name.
+
+        So does the first that is there: who made it may have been killed before it could sync its name.
+        """
         if path.is_dir():
+            with suppress(PermissionError):  # who may not even list the folder above made nothing in it
+                self.sync_folder(path.parent)
             return
         self.make_folder(path.parent, mode)
         try:
@@ -339,14 +345,14 @@ class Disk:
     def remove(self, path: Path) -> None:
         """Delete a file or a folder with all it holds; nothing happens where it is gone already.
 
-        A folder vanishes by one rename, so that nobody who follows it ever sees a part of it. What a crash leaves of it
-        then is named `.NAME.going` and is for `clear_going`.
+        A folder vanishes by one rename, which is synced before anything in it goes, so that nobody ever sees a part of
+        it, not even after a power cut. What a crash leaves of it is named `.NAME.going` and is for `clear_going`.
         """
         if path.is_dir() and not path.is_symlink():
             going = path.with_name(f".{path.name}{_GOING}")
             if going.exists():
                 self._remove_tree(going)
-            self.calls.rename(path, going)
+            self.rename(path, going)
             self._remove_tree(going)
         elif os.path.lexists(path):
             self.calls.unlink(path)

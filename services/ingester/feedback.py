@@ -41,12 +41,20 @@ class FeedbackDesk:
         self._clock = clock
         self._keys = keys
         self._lock = threading.Lock()
+        self._sync()
         follower = FeedbackFollower(state, keys)
         follower.poll()
         self.faults = follower.faults
         self._book = follower.book
         self._next_lsn = follower.next_lsn
         self._log: LogWriter | None = None
+
+    def _sync(self) -> None:
+        """What a killed process left unsynced is known when it comes again, and is acknowledged then."""
+        numbers = self._state.feedback_logs()
+        for number in numbers[-1:]:  # a file is synced before the next is begun
+            self._disk.sync_file(self._state.feedback_log(number))
+            self._disk.sync_folder(self._state.feedback)
 
     def take(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Keep one remark: {"feedback_id", "event_id", "new"}. Blocks until it is on disk.

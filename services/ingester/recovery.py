@@ -81,7 +81,13 @@ class Recovery:
         return [segment for segment in kept if segment.rows]
 
     def _read(self, day: str, names: OpenNames) -> tuple[OpenSegment, bool]:
-        """Read a segment's log files; True where a middle is damaged, or more rows were indexed than there are."""
+        """Read a segment's log files; True where a middle is damaged, or more rows were indexed than there are.
+
+        They are synced first: what a killed process left unsynced is read like all else, is a duplicate when it comes
+        again, and is acknowledged then.
+        """
+        self.disk.sync_folder(names.folder.parent)
+        self.disk.sync_folder(names.folder)
         positions, found = [np.empty(0, np.int64)], [identities([])]
         damaged = False
         newest = 0
@@ -91,6 +97,7 @@ class Recovery:
             if not was_begun(path):
                 self.disk.remove(path)
                 continue
+            self.disk.sync_file(path)
             batch: list[Record] = []
             with closing(LogReader(path, self.keys)) as reader:
                 for record in reader.scan():

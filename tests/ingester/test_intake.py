@@ -86,7 +86,11 @@ def test_nothing_is_given_to_the_indices_before_it_is_on_disk(
     opened = start()
     for tools in (opened.intake._tools, opened.dead_letter):
         object.__setattr__(tools, "disk" if hasattr(tools, "disk") else "_disk", Watched())
-    opened.intake.add([*make_events(2), b"broken"], backfill=False, origin="")
+    first, *events = make_events(3)
+    opened.intake.add([first, b"broken"], backfill=False, origin="")
+    opened.intake.commit()
+    order.clear()  # of the beginnings of the files, which are synced by themselves
+    opened.intake.add([*events, b"broken too"], backfill=False, origin="")
     assert order == []
     assert [len(logged.payloads) for logged in opened.intake.commit()] == [2]
     assert sorted(order) == ["000001", "dead-letter"]

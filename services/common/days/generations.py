@@ -19,12 +19,14 @@ def retire(names: DayNames, disk: Disk) -> None:
     """Remove what the served generation replaces: segments that it holds, and all but the generation before it.
 
     A replica that still maps a removed file keeps its content; it opens the new generation at its next look.
+    The pointer is synced first: who moved it may have been killed before.
     """
     for folder in (names.open_folder, names.sealed_folder):
         disk.clear_going(folder)
     current = read_pointer(names.current)
     if current is None:
         return
+    disk.sync_folder(names.sealed_folder)
     through = sealed_through(names, current)
     for number in names.segments():
         if number <= through:

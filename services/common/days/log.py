@@ -15,7 +15,7 @@ import os
 import secrets
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import google_crc32c
@@ -49,6 +49,7 @@ MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
 
 _REMEMBERED = 1 << 18
 """Bytes of a block that is kept by each reader of a sealed log, for the next event of the same block."""
+_PIECE = 1 << 20
 _MAGIC = b"APPIALOG"
 _PLAIN, _ENCRYPTED = 1, 2
 """Versions of the format."""
@@ -89,16 +90,37 @@ def _pack_header(version: int, file_id: int) -> bytes:
 
 
 def was_begun(path: Path) -> bool:
-    """Whether all that stands before the first record is on disk.
+    """Whether what stands before the first record is on disk; False where a crash came before.
 
-    Where it is not, a crash came before anything in the file was synced, so the file never held what was acknowledged.
+    It is synced before the first record is written, so such a file never held one. A file that goes on behind a start
+    which cannot be read is damaged and not unfinished, unless it is all zeros.
     """
     with path.open("rb") as file:
-        head = file.read(_HEADER.size + BLOCK_BYTES)
-    block = head[_HEADER.size :]
-    if len(head) < _HEADER.size or not any(head[: _HEADER.size]):
-        return False
-    return _HEADER.unpack_from(head)[1] != _ENCRYPTED or (len(block) == BLOCK_BYTES and any(block))
+        header = file.read(_HEADER.size)
+        version = _version_of(header)
+        if version == _ENCRYPTED:
+            version = version if _is_key_block(header, file.read(BLOCK_BYTES)) else None
+        if version is not None:
+            return True
+        piece = file.read(_PIECE)
+        while piece and not (any(header) or any(piece)):
+            piece = file.read(_PIECE)
+        return bool(piece)
+
+
+def _version_of(header: bytes) -> int | None:
+    """The version that a header names; None where it is no whole header of a log."""
+    if len(header) < _HEADER.size:
+        return None
+    magic, version, _, _, crc, _ = _HEADER.unpack(header)
+    return int(version) if magic == _MAGIC and crc == google_crc32c.value(header[:24]) else None
+
+
+def _is_key_block(header: bytes, block: bytes) -> bool:
+    """Whether the block with the key of an encrypted file is whole."""
+    with suppress(KeyBlockDamaged):
+        return key_id_of(header, block) >= 0
+    return False
 
 
 class LogWriter:
@@ -120,6 +142,7 @@ class LogWriter:
             self._cipher = RecordCipher(file_key, self.file_id)
         self._file: AppendFile = disk.append_to(path)
         self._file.write(header + block)
+        self._file.sync()  # so that a file with a record has a start that can be read, see `was_begun`
 
     @property
     def size(self) -> int:
@@ -287,7 +310,7 @@ class LogReader:
         if not self.encrypted:
             return stored
         data = self._file_cipher().open(stored.type, stored.lsn, stored.payload)
-        return None if data is None else replace(stored, payload=data)
+        return None if data is None else Record(stored.offset, stored.type, stored.lsn, data, stored.end)
 
     def _file_cipher(self) -> RecordCipher:
         if self._cipher is None:  # two threads may both make one, which does no harm

@@ -93,11 +93,17 @@ class HourWriter:
             for block in traffic.blocks():
                 self._cells.update(block)
         known = self._count_own(decoded)
-        settled, base = read_counts(self._names.settled)
+        settled, base = self._settled_before()
         right = settled if (settled <= self.rows and base == self._base) else 0
         self._settled.write(right, self._base)
         self._mark(np.unique(known[right:]))
         self._noted = right
+
+    def _settled_before(self) -> tuple[int, int]:
+        try:
+            return read_counts(self._names.settled)
+        except AppiaError:  # torn by a power cut: all rows are looked at again
+            return 0, 0
 
     def _count_own(self, decoded: Callable[[int, int], Iterable[EventTable]]) -> NDArray[np.int64]:
         """The cell of each committed row; also finds out which vector each cell has."""

@@ -426,3 +426,19 @@ def test_what_is_right_is_noted_now_and_then(
     segment.settle()
     assert read_counts(segment.names.settled) == (100, 0)
     segment.close()
+
+
+def test_a_note_that_a_power_cut_tore_is_as_none(
+    open_segment: Callable[..., Segment], make_payloads: Callable[..., list[bytes]]
+) -> None:
+    """It only spares work, so nobody has to delete it by hand."""
+    segment = open_segment()
+    segment.feed(make_payloads(100))
+    segment.settle()
+    segment.hours.close()
+    segment.names.settled.write_bytes(bytes(20))
+    segment.open()
+    assert segment.hours.due > 0
+    segment.settle()
+    assert segment.hours.due == 0
+    segment.close()
