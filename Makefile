@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock proto clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -43,6 +43,14 @@ models: ## build the model files (fetches one package through pip, once)
 lock: ## write the lock files anew (UPGRADE=1: to the newest versions)
 	@make/venv.sh dev
 	@UPGRADE=$(UPGRADE) make/lock.sh
+
+audit: ## look known weaknesses of the locked packages up (asks a service on the internet)
+	@make/venv.sh dev
+	$(VENV)/bin/python make/audit.py
+
+sbom: ## write the bill of materials to dist/appia.cdx.json (CycloneDX)
+	@make/venv.sh dev
+	$(VENV)/bin/python make/sbom.py dist/appia.cdx.json
 
 proto: ## write the Python stub anew from proto/network_security.proto
 	@make/venv.sh dev

@@ -1,15 +1,17 @@
 """Says what must not be in the project: `python make/check_repo.py` prints each finding and exits 1.
 
-Four checks, over every file that git tracks or would track:
+Five checks, over every file that git tracks or would track:
 
 * no host name of a package registry or mirror: which one is used is a setting of the machine;
 * no absolute path of a developer's machine;
 * no file of the shared development data (`../shared/data`), whose terms forbid passing it on;
+* nothing that loads or holds pickles, which run what they like when they are read;
 * every relative link in the documentation leads to a file, and to a heading in it.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import subprocess
@@ -29,6 +31,19 @@ FORBIDDEN = {"host of a package registry": REGISTRY_HOST, "absolute path of a ma
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^()\s]+)\)|^\[[^\]]+\]:\s+(\S+)", re.MULTILINE)
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+PICKLING = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "jsonpickle",
+    "marshal",
+    "shelve",
+}
+READ_PICKLES = {"read_pickle", "to_pickle", "unsafe_load"}
+PICKLED = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill"}
 NOT_OURS = {".git", ".venv", ".appia", "__pycache__", "build", "dist"}
 
 
@@ -58,6 +73,40 @@ def forbidden_words(root: Path, path: Path) -> Iterator[str]:
         for what, pattern in FORBIDDEN.items():
             if match := pattern.search(line):
                 yield f"{path.relative_to(root)}:{number}: {what}: {match[0]}"
+
+
+def pickles(root: Path, path: Path) -> Iterator[str]:
+    """Imports and calls that read or write pickles, and files that are some."""
+    where = path.relative_to(root)
+    if path.suffix in PICKLED:
+        yield f"{where}: is a file of a kind that holds pickles"
+    if path.suffix not in {".py", ".pyi"}:
+        return
+    for node in ast.walk(ast.parse(read_text(path) or "", str(where))):
+        if not isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            continue
+        found = _called(node) if isinstance(node, ast.Call) else _imported(node)
+        if found:
+            yield f"{where}:{node.lineno}: {found}: use JSON, msgpack, safetensors or plain arrays"
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> str:
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    found = PICKLING.intersection(name.split(".")[0] for name in names)
+    return f"imports {', '.join(sorted(found))}" if found else ""
+
+
+def _called(node: ast.Call) -> str:
+    """What is wrong with a call: numpy reads and writes pickles unless it is told not to, torch reads them."""
+    name = ast.unparse(node.func)
+    allowed = next((word.value for word in node.keywords if word.arg == "allow_pickle"), None)
+    if name in {"np.load", "numpy.load", "np.save", "numpy.save"} or allowed is not None:
+        return (
+            ""
+            if isinstance(allowed, ast.Constant) and allowed.value is False
+            else f"{name} without allow_pickle=False"
+        )
+    return f"calls {name}" if name == "torch.load" or name.split(".")[-1] in READ_PICKLES else ""
 
 
 def digest(path: Path) -> str:
@@ -103,6 +152,7 @@ def findings(root: Path) -> Iterator[str]:
     files = project_files(root)
     for path in files:
         yield from forbidden_words(root, path)
+        yield from pickles(root, path)
         if path.suffix == ".md":
             yield from broken_links(root, path)
     yield from shared_data(root, files, root.parent / "shared" / "data")

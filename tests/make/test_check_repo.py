@@ -49,6 +49,38 @@ def test_a_clean_project_passes(project: Path, check: Check) -> None:
     assert check() == (0, "check_repo: nothing found\n")
 
 
+BAD_LINES = {
+    "import pickle": "imports pickle",
+    "from joblib.externals import x": "imports joblib",
+    "def f():\n    import dill as d": "imports dill",
+    "x = np.load('a.npy')": "np.load without allow_pickle=False",
+    "x = np.load('a.npy', allow_pickle=True)": "np.load without allow_pickle=False",
+    "x = loaded(1, allow_pickle=wanted)": "loaded without allow_pickle=False",
+    "np.save('a', x)": "np.save without allow_pickle=False",
+    "x = torch.load('a', weights_only=True)": "calls torch.load",
+    "x = frame.read_pickle('a')": "calls frame.read_pickle",
+}
+
+
+@pytest.mark.parametrize("line", list(BAD_LINES))
+def test_what_reads_pickles_is_found(project: Path, check: Check, line: str) -> None:
+    """Wherever in a file it stands, with what to use instead."""
+    (project / "code.py").write_text(f'"""Says pickle and np.load(x)."""\n{line}\n')
+    status, output = check()
+    assert status == 1
+    assert f": {BAD_LINES[line]}: use JSON" in output
+
+
+def test_what_reads_no_pickles_passes(project: Path, check: Check) -> None:
+    (project / "code.py").write_text("import json\nx = np.load('a', allow_pickle=False)\ny = json.load(f)\n")
+    assert check() == (0, "check_repo: nothing found\n")
+
+
+def test_a_file_of_pickles_is_found(project: Path, check: Check) -> None:
+    (project / "weights.pt").write_bytes(b"\x80\x02N.")
+    assert check() == (1, "weights.pt: is a file of a kind that holds pickles\ncheck_repo: 1 finding(s)\n")
+
+
 @pytest.mark.parametrize(
     "word", [HOST, f"https://{HOST}/simple", MIRROR, f"'{CHECKOUT}/x.py'", f"({HOME}/x)"]
 )
