@@ -1,4 +1,4 @@
-"""Certificates of a private authority for 127.0.0.1, made anew for each test run."""
+"""Certificates of a private authority for addresses of this machine, made anew for each test run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
@@ -29,7 +30,7 @@ class Certificates:
     named_client: tuple[Path, Path]
 
 
-def make_certificates(folder: Path) -> Certificates:
+def make_certificates(folder: Path, addresses: Sequence[str] = ("127.0.0.1",)) -> Certificates:
     """The client's has no common name, which etcd's HTTP gateway would refuse; that of `named_client` has one."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -39,22 +40,22 @@ def make_certificates(folder: Path) -> Certificates:
     )
     ca = folder / "ca.pem"
     ca.write_bytes(authority.sign(key, hashes.SHA256()).public_bytes(PEM))
-    pairs = [_pair(folder, who, cn, (name, key)) for who, cn in _WHO]
-    return Certificates(ca, *pairs)
-
-
-_WHO = (("server", ""), ("client", ""), ("named", "appia"))
+    found = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(text)) for text in addresses])
+    server, client, named = (_pair(folder, who, found, (name, key)) for who in ("server", "client", "named"))
+    return Certificates(ca, server, client, named)
 
 
 def _pair(
-    folder: Path, who: str, cn: str, authority: tuple[x509.Name, ec.EllipticCurvePrivateKey]
+    folder: Path,
+    who: str,
+    addresses: x509.SubjectAlternativeName,
+    authority: tuple[x509.Name, ec.EllipticCurvePrivateKey],
 ) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
-    oid, text = (NameOID.COMMON_NAME, cn) if cn else (NameOID.ORGANIZATION_NAME, "appia")
-    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    oid = NameOID.COMMON_NAME if who == "named" else NameOID.ORGANIZATION_NAME
     signed = (
-        _builder(x509.Name([x509.NameAttribute(oid, text)]), authority[0], key)
-        .add_extension(loopback, critical=False)
+        _builder(x509.Name([x509.NameAttribute(oid, "appia")]), authority[0], key)
+        .add_extension(addresses, critical=False)
         .add_extension(x509.ExtendedKeyUsage(USAGES), critical=False)
         .sign(authority[1], hashes.SHA256())
     )

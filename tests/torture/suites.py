@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from torture import power
+from real_etcd.member import installed
+from torture import etcd, power
 from torture.fuzz_targets import TARGETS
 from torture.fuzzing import blind, guided
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
 
 def every_suite() -> dict[str, Suite]:
-    """The suites in the order in which they are run; those that coverage guides only where atheris is installed."""
+    """The suites in the order in which they are run; those that need etcd or atheris only where it is installed."""
     suites: list[Suite] = [power.SUITE, *map(blind, TARGETS)]
+    if installed():
+        suites.append(etcd.SUITE)
     if importlib.util.find_spec("atheris") is not None:
         suites += map(guided, TARGETS)
     return {suite.name: suite for suite in suites}
