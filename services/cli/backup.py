@@ -89,9 +89,15 @@ def _make(store: FolderStore, task: Task, state: Any, *, as_json: bool) -> None:
     names = StateNames(state.expanduser().resolve())
     check_layout(names)
     check_apart(names.root, store.folder)
-    with store.writing():
-        snapshot = _copied(store, names, keys=task.keys)
-        removed, freed = _pruned(store, snapshot, task.keep)
+    try:
+        with store.writing():
+            snapshot = _copied(store, names, keys=task.keys)
+            removed, freed = _pruned(store, snapshot, task.keep)
+    except OSError as error:
+        raise AppiaError(
+            f"{error.filename or store.folder}: {error.strerror}; what was copied is kept, and the next backup goes on "
+            "from there"
+        ) from None
     facts = {**facts_of(snapshot), "faults": list(snapshot.faults), "removed": removed, "freed_bytes": freed}
     if as_json:
         print_json(facts)
@@ -184,7 +190,7 @@ def _print_list(found: list[Snapshot], faults: list[str]) -> None:
 def _check(store: FolderStore, *, as_json: bool) -> None:
     from services.common.backup.checking import check_store  # noqa: PLC0415 - as above
 
-    with store.writing(), files_shown("reading") as show:
+    with store.writing(make=False), files_shown("reading") as show:
         checked = check_store(store, show)
     if as_json:
         print_json({"backups": checked.backups, "pieces": checked.pieces, "faults": list(checked.faults)})

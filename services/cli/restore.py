@@ -58,8 +58,13 @@ def restore(
     root = required_state(state).expanduser().resolve()
     store = FolderStore(Disk(), folder_of(place))
     check_apart(root, store.folder)
-    with store.reading():
-        restored = _restored(store, root, choice)
+    try:
+        with store.reading():
+            restored = _restored(store, root, choice)
+    except OSError as error:
+        raise AppiaError(
+            f"{error.filename or root}: {error.strerror}; give the same command again, and it goes on from there"
+        ) from None
     if as_json:
         print_json(asdict(restored))
     else:

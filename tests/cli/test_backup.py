@@ -11,7 +11,7 @@ from services.cli.backup import size_shown
 from services.cli.main import run
 from services.common.days.log import FEEDBACK, LogWriter
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import Disk
+from services.common.durable import Disk, SystemCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,7 @@ def test_damage_is_named_and_the_status_is_1(state: StateNames, tmp_path: Path, 
         (["backup", "PLACE", "--list", "--keep", "2"], "give --list or --check alone"),
         (["backup", "PLACE", "--list", "--check"], "give --list or --check alone"),
         (["backup", "PLACE", "--list"], "is no folder for backups"),
+        (["backup", "PLACE", "--check"], "is no folder for backups"),
         (["restore", "PLACE", "--state", "TARGET"], "is no folder for backups"),
         (["restore", "s3://b/x", "--state", "TARGET"], "s3:// is no place for backups"),
         (["restore", "PLACE"], "which state directory?"),
@@ -164,3 +165,26 @@ def test_sizes_are_shown_in_the_unit_that_fits() -> None:
         "3.0 TiB",
         "2048.0 TiB",
     ]
+
+
+def test_a_disk_that_fails_is_told_with_what_to_do(
+    state: StateNames, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full one above all: status 1, one sentence, and the same command goes on later."""
+
+    def full(_self: SystemCalls, _fd: int, _data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    place, target = str(tmp_path / "place"), tmp_path / "target"
+    for words in (
+        ["backup", place, "--state", str(state.root)],
+        ["restore", place, "--state", str(target)],
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(SystemCalls, "write", full)
+            assert run(words) == 1
+        err = capsys.readouterr().err
+        assert "No space left on device; " in err
+        assert "goes on from there" in err
+        assert run(words) == 0
+        capsys.readouterr()

@@ -11,9 +11,12 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from services.common.backup.folder_store import FolderStore
+from services.common.backup.restoring import RestoreTools, Restoring
 from services.common.days.log import EVENT, Damage, LogReader
 from services.common.days.names import StateNames, read_pointer
 from services.common.days.sealed_reader import SealedReader
+from services.common.durable import Disk
 from services.common.events.parse import parse_event
 
 if TYPE_CHECKING:
@@ -91,13 +94,21 @@ def test_backups_of_a_stack_at_work_have_every_acknowledged_event_once_and_go_on
     assert end_of(feeding)["acknowledged"] == EVENTS
     for number, backup in enumerate(made):
         target = tmp_path / f"restored-{number}"
-        restored = _appia("restore", str(store), "--state", str(target), "--backup", backup["backup"])
-        assert (restored["faults"], restored["missing"], restored["rows"]) == ([], [], backup["rows"])
+        _restore(store, backup, target)
         found = _ids(StateNames(target))
         assert found.total() == sum(backup["rows"].values())
         assert set(found.values()) == {1}
         assert set(fed[:FIRST]) <= set(found) <= set(fed)
     _goes_on(type(stack)(target, *stack._options), sample, end_of, Counter(fed))
+
+
+def _restore(store: Path, backup: dict[str, Any], target: Path) -> None:
+    places = FolderStore(Disk(), store)
+    with places.reading():
+        tools = RestoreTools(places, Disk(), lambda _done, _total: None)
+        snapshot = places.snapshot(backup["backup"])
+        restored = Restoring(snapshot, target, tools, despite_damage=False).run()
+    assert (restored.faults, restored.missing, restored.rows) == ((), (), backup["rows"])
 
 
 def _goes_on(restored: Stack, sample: Path, end_of: EndOf, expected: Counter[str]) -> None:
@@ -108,6 +119,5 @@ def _goes_on(restored: Stack, sample: Path, end_of: EndOf, expected: Counter[str
         assert done["duplicates"] >= FIRST
         assert sum(restored.wait_for_rows(EVENTS).values()) == EVENTS
         assert restored.ids() == expected
-        restored.appia("verify")
     finally:
         assert restored.end() == 0

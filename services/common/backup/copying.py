@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PIECE = 16 << 20
 """Bytes of a file in one piece, where no manifest says what the whole is: of a log that grew only the end is new."""
 MOST_PASSES = 100
+_BLOCK = 1 << 20
 _BEGINNING = 4096
 """Bytes of a log file that holds no record yet, at most."""
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -125,9 +126,9 @@ class Copying:
             self._tools.progress(number, len(found.files))
             try:
                 copy = self._copy_log(file, done) if file.kind is Kind.LOG else self._copy_file(file, done)
-            except FileNotFoundError:
-                # Where it was published anew meanwhile, another pass follows.
-                done.faults.append(f"{self._state.root / file.path} vanished")
+            except _ReadError as error:
+                # One that vanished because its day was published anew is no fault of the pass that follows.
+                done.faults.append(str(error))
                 continue
             if copy is not None:
                 self._copies[file.path] = copy
@@ -148,7 +149,7 @@ class Copying:
         elif self._tools.store.has(wanted):
             pieces = (wanted,)
         else:
-            pieces = (self._tools.store.put_file(path),)
+            pieces = (self._tools.store.put_blocks(_blocks(path, _BLOCK)),)
             if pieces != (wanted,):
                 done.faults.append(f"{path} is not what its manifest says; it was copied as it is")
                 return _Copy(("", 0, 0, 0), FileEntry(found.path, found.stat.st_mode & MODES, pieces))
@@ -171,10 +172,8 @@ class Copying:
 
     def _pieces(self, path: Path, size: int, *, secret: bool, start: int = 0) -> Iterator[Piece]:
         """Put the bytes from `start` to `size` of a file into the store, piece by piece."""
-        with path.open("rb") as file:
-            file.seek(start)
-            for at in range(start, size, PIECE):
-                yield self._tools.store.put(file.read(min(PIECE, size - at)), secret=secret)
+        for data in _blocks(path, PIECE, start, size):
+            yield self._tools.store.put(data, secret=secret)
 
     def _copy_log(self, found: Found, done: _Pass) -> _Copy | None:
         """Copy a log up to its last whole record: what is behind that was never acknowledged."""
@@ -185,7 +184,7 @@ class Copying:
         try:
             end, records = _whole_records(path, known.entry.size or None)
         except AppiaError as error:
-            if found.stat.st_size <= _BEGINNING and not was_begun(path):
+            if found.stat.st_size <= _BEGINNING and not _was_begun(path):
                 return None  # it is being made, or a crash came first: it never held a record
             done.faults.append(f"{error}; it was copied as it is")
             return self._copy_file(found, done)
@@ -211,6 +210,28 @@ class Copying:
             done.rows[day] = (0 if manifest is None else manifest.rows) + sum(opened)
 
 
+class _ReadError(Exception):
+    """A file of the state directory cannot be read, unlike one of the store, without which nothing goes on."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} could not be read ({error.strerror}): it is not in the backup")
+
+
+def _blocks(path: Path, block: int, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file from `start` to `end` (None: its end), in blocks of so many bytes. Raises `_ReadError`."""
+    try:
+        with path.open("rb") as file:
+            at = file.seek(start)
+            while end is None or at < end:
+                data = file.read(block if end is None else min(block, end - at))
+                if not data:
+                    return
+                at += len(data)
+                yield data
+    except OSError as error:
+        raise _ReadError(path, error) from None
+
+
 def source_of(state: StateNames) -> str:
     """What is backed up: the machine's name and the state directory."""
     return f"{socket.gethostname()}:{state.root}"
@@ -223,6 +244,13 @@ def _next_name(begun: datetime, names: list[str]) -> str:
     return time.strftime(_TIME)
 
 
+def _was_begun(path: Path) -> bool:
+    try:
+        return was_begun(path)
+    except OSError as error:
+        raise _ReadError(path, error) from None
+
+
 def _whole_records(path: Path, start: int | None) -> tuple[int, int]:
     """Where the last whole record ends, and how many events and remarks there are from `start` (None: the first) on.
 
@@ -230,17 +258,21 @@ def _whole_records(path: Path, start: int | None) -> tuple[int, int]:
 
     Raises:
         AppiaError: it is no log, or of a newer release.
+        _ReadError: it cannot be read.
     """
     records = 0
-    with closing(LogReader(path)) as log:
-        end = log.start if start is None else start
-        for found in log.scan_stored(end):
-            if isinstance(found, Damage):
-                if found.tail:
-                    break
-            else:
-                records += found.type in {EVENT, FEEDBACK}
-            end = found.end
+    try:
+        with closing(LogReader(path)) as log:
+            end = log.start if start is None else start
+            for found in log.scan_stored(end):
+                if isinstance(found, Damage):
+                    if found.tail:
+                        break
+                else:
+                    records += found.type in {EVENT, FEEDBACK}
+                end = found.end
+    except OSError as error:
+        raise _ReadError(path, error) from None
     return end, records
 
 

@@ -48,14 +48,16 @@ class FolderStore:
         self._incoming = folder / "incoming"
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Be the only one at the folder; makes it where it is missing or empty, and clears what a crash left.
+    def writing(self, *, make: bool = True) -> Iterator[None]:
+        """Be the only one at the folder, and clear what a crash left; `make` it where it is missing or empty.
 
         Raises:
             UsageError: it is no folder for backups, or the folder that should hold it is missing.
             AppiaError: another process works with it.
         """
-        self._make()
+        if make:
+            self._make()
+        self._check()
         with self._locked(fcntl.LOCK_EX, os.O_RDWR):
             for left in self._incoming.iterdir():
                 self._disk.remove(left)
@@ -81,7 +83,7 @@ class FolderStore:
             self._disk.make_folder(self.folder)
             self._disk.clear_staged(self.folder)
             self._disk.write_file(self.folder / MARKER, FORMAT)
-        self._check()
+        self._check()  # before anything is put into a folder of something else
         for folder in (self._pieces, self._snapshots, self._incoming):
             self._disk.make_folder(folder)
 
@@ -134,14 +136,14 @@ class FolderStore:
             return piece
         return self._write((data,), SECRET_MODE if secret else PIECE_MODE)
 
-    def put_file(self, path: Path) -> Piece:
-        """See `BackupStore.put_file`."""
-        with path.open("rb") as file:
-            return self._write(iter(lambda: file.read(BLOCK), b""), PIECE_MODE)
+    def put_blocks(self, blocks: Iterable[bytes]) -> Piece:
+        """See `BackupStore.put_blocks`."""
+        return self._write(blocks, PIECE_MODE)
 
     def _write(self, blocks: Iterable[bytes], mode: int) -> Piece:
         incoming = self._incoming / "piece"
         digest, size = hashlib.sha256(), 0
+        self._disk.remove(incoming)  # of content that could not be read to its end
         with self._disk.new_file(incoming, mode) as file:
             for block in blocks:
                 digest.update(block)

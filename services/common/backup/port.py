@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from services.common.backup.snapshot import Piece, Snapshot
 
@@ -20,8 +19,8 @@ class BackupStore(Protocol):
     def put(self, data: bytes, *, secret: bool) -> Piece:
         """Keep `data`, unless it is there; only its owner may read a secret."""
 
-    def put_file(self, path: Path) -> Piece:
-        """Keep the whole content of a file, which is read once, by and by."""
+    def put_blocks(self, blocks: Iterable[bytes]) -> Piece:
+        """Keep content that comes by and by, as one piece; what reading it raises is passed on, and nothing is kept."""
 
     def read(self, piece: Piece) -> Iterator[bytes]:
         """The content of a piece by and by; raises `AppiaError` at its end where it is not what it should be."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MARKER = ".restoring"
 _VERSION = "VERSION"
 _BLOCK = 1 << 20
+_SECRET_FOLDER = 0o700
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,10 @@ class Restoring:
                     )
                 except AppiaError as error:
                     self._note_damage(entry, error)
-        if not content.strip().isdigit() or int(content) > LAYOUT_VERSION:
+        layout = content[:40].decode("ascii", "replace").strip()
+        if not layout.isdecimal() or int(layout) > LAYOUT_VERSION:
             raise AppiaError(
-                f"backup {self._snapshot.name} is of a state directory with layout version {content[:40]!r}, this "
+                f"backup {self._snapshot.name} is of a state directory with layout version {layout!r}, this "
                 f"release reads up to {LAYOUT_VERSION}: install the release that made it, {self._snapshot.appia}"
             )
         return content
@@ -132,7 +134,7 @@ class Restoring:
 
     def _write(self, entry: FileEntry) -> None:
         path, disk = self._state.root / entry.path, self._tools.disk
-        disk.make_folder(path.parent)
+        disk.make_folder(path.parent, _SECRET_FOLDER if entry.path.startswith("keys/") else disk.FOLDER_MODE)
         if not _is_there(path, entry):
             disk.remove(path)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from services.common.rest.storage_keys import StorageKeys, new_storage_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     World = Any
     Tree = Callable[[Path], dict[str, tuple[str, int]]]
@@ -156,6 +156,37 @@ def test_what_is_damaged_before_the_first_backup_is_named_and_kept_as_it_is(worl
     copied = world.target / sealed.relative_to(world.state.root)
     assert copied.read_bytes() == b"SEALED EVENTS"
     assert any(f"{copied} was changed" in fault for fault in restored.faults)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"days/{DAY}/sealed/000001/chunk/events.log",
+        f"days/{OTHER_DAY}/open/000001/events-000001.log",
+        "run/senders.json",
+    ],
+)
+def test_a_file_that_cannot_be_read_does_not_keep_the_rest_out(
+    world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A bad sector is a fault of one file; it is named, and everything else is in the backup."""
+    bad, opened, os_open = world.state.root / path, Path.open, os.open
+
+    def broken(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self == bad:
+            raise OSError(5, "Input/output error", str(self))
+        return opened(self, *args, **kwargs)
+
+    def broken_too(file: Path | str, *args: Any, **kwargs: Any) -> int:
+        if str(file) == str(bad):
+            raise OSError(5, "Input/output error", str(file))
+        return os_open(file, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", broken)
+    monkeypatch.setattr(os, "open", broken_too)
+    snapshot = world.back_up()
+    assert snapshot.faults == (f"{bad} could not be read (Input/output error): it is not in the backup",)
+    assert {entry.path for entry in snapshot.files} == IN_IT - {path}
 
 
 class Meanwhile(SystemCalls):

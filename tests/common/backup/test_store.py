@@ -81,6 +81,16 @@ def test_damage_in_the_store_is_found_and_healed_by_the_next_backup(world: World
     assert world.restore(snapshot).missing == ()
 
 
+def test_a_piece_that_was_cut_is_written_again_by_the_next_backup(world: World) -> None:
+    """Its size alone shows that it is not what it should be."""
+    snapshot = world.back_up()
+    for piece in world.store.folder.glob("pieces/*/*"):
+        piece.chmod(0o640)
+        piece.write_bytes(piece.read_bytes()[:-1])
+    world.back_up()
+    assert world.restore(snapshot).missing == ()
+
+
 def test_a_snapshot_that_was_changed_is_named_by_the_check(
     world: World, rewrite: Callable[..., None]
 ) -> None:
