@@ -1,11 +1,10 @@
-"""The oracle of the frames sees what it is there for: each taken-out check is found by the mutations of every change."""
+"""The oracle of the frames sees what it is there for: each check that is taken out is found."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import lz4.block
-import pytest
 from torture.fuzz_frames import FRAME_TARGETS
 from torture.fuzzing import blind
 from torture.in_ci import SEED
@@ -16,6 +15,7 @@ from services.common.wire import acks, body, sessions, v1, v2
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     from services.common.wire.v2 import DirectionKeys, Header

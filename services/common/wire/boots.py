@@ -23,10 +23,10 @@ def next_boot(
 ) -> int:
     """Take the next boot number (1 to 2**32 - 1) and keep it on disk before giving it out.
 
-    It is the time in seconds. A second boot within a second waits for the next one, so that numbers do not
-    run ahead of the clock: then a folder that was rolled back to any earlier state brings no number again.
-    Where the clock was set back by more than two seconds it is one more than the last. Both at once, or a
-    machine that is cloned while it boots, can bring a number again: against that `V1Sealer` draws at random.
+    It is the next full second since 1970, and it is given out when that has come: so a boot after it takes a
+    greater one, also where the folder was lost or rolled back to any earlier state in between. Where the
+    clock was set back by more than two seconds it is one more than the last. Both at once, or a machine that
+    is cloned while it boots, can bring a number again: against that `V1Sealer` draws at random.
 
     Processes that share the file take turns. Blocks on the disk, and for up to two seconds.
 
@@ -41,16 +41,15 @@ def next_boot(
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        boot = max(_last_boot(path) + 1, 1)
-        wait_s = boot - now_s()
-        if 0 < wait_s <= LONGEST_WAIT_S:
-            sleep(wait_s)
-        boot = max(int(now_s()), boot)
+        boot = max(int(now_s()) + 1, _last_boot(path) + 1, 1)
         if boot >= BOOT_LIMIT:
             raise AppiaError(
                 f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."
             )
         replace_durably(path, f"{boot}\n".encode())
+        wait_s = boot - now_s()
+        if 0 < wait_s <= LONGEST_WAIT_S:
+            sleep(wait_s)
     finally:
         os.close(lock)
     return boot

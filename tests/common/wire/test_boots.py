@@ -23,27 +23,58 @@ for _ in range(30):
 """
 
 
+class Clock:
+    """Seconds that pass only where somebody waits or a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_boots_grow_whatever_the_clock_does(tmp_path: Path) -> None:
-    """A clock that stands still or goes back brings no number twice."""
-    path = tmp_path / "boot"
-    waits: list[float] = []
-    clock = iter([100.0, 100.0, 100.9, 100.9, 7.0, 7.0, 500.0, 500.0])
-    assert [next_boot(path, lambda: next(clock), waits.append) for _ in range(4)] == [100, 101, 102, 500]
-    assert waits == [pytest.approx(0.1)], "only for the next second, and only where that is near"
-    assert path.read_text() == "500\n"
+    """The next full second, which is waited for; after a clock that was set back, one more than the last."""
+    clock, path = Clock(), tmp_path / "boot"
+    clock.now = 100.75
+    assert (next_boot(path, clock, clock.sleep), clock.now) == (101, 101.0)
+    assert (next_boot(path, clock, clock.sleep), clock.now) == (102, 102.0)
+    clock.now = 7.0
+    assert (next_boot(path, clock, clock.sleep), clock.now) == (103, 7.0), "nobody waits for so long"
+    clock.now = 500.0
+    assert next_boot(path, clock, clock.sleep) == 501
+    assert path.read_text() == "501\n"
 
 
 def test_a_folder_restored_from_a_copy_brings_no_number_again(tmp_path: Path) -> None:
-    """1,000 boots a minute apart, the file lost or rolled back now and then: no number twice."""
-    path = tmp_path / "boot"
+    """200 boots a minute apart, the file lost or rolled back now and then: no number twice."""
+    clock, path = Clock(), tmp_path / "boot"
     seen = set()
-    for minute in range(1000):
+    for minute in range(200):
         if minute % 10 == 3:
             path.write_text("5\n")
         if minute % 10 == 7:
             path.unlink()
-        seen.add(next_boot(path, lambda: 1_000_000.0 + 60 * minute))  # noqa: B023 - called at once
-    assert len(seen) == 1000
+        clock.now += 60
+        seen.add(next_boot(path, clock, clock.sleep))
+    assert len(seen) == 200
+
+
+def test_quick_restarts_and_a_rollback_bring_no_number_again(tmp_path: Path) -> None:
+    """Ten boots a second, then the file as it was after five: none runs ahead of the clock, none comes again."""
+    clock, path, taken = Clock(), tmp_path / "boot", []
+    for number in range(30):
+        taken.append(next_boot(path, clock, clock.sleep))
+        assert taken[-1] <= clock.now
+        clock.now += 0.1
+        if number == 4:
+            copy = path.read_bytes()
+        if number == 19:
+            path.write_bytes(copy)
+    assert len(set(taken)) == 30
 
 
 def test_processes_that_share_the_file_never_share_a_number(tmp_path: Path) -> None:
