@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.common.chain.state import CHUNK, part_name
 from services.common.days.checked import check_files, damage_in
-from services.common.days.chunk import METADATA, open_chunk
+from services.common.days.chunk import EVENTS, METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
 from services.common.days.manifest import MANIFEST, digest_file, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
@@ -76,6 +76,8 @@ class SealedReader:
         self._opening = opening
         self._digests: dict[str, str] = {"": self._vouched(CHUNK)}
         self.chunk = open_chunk(names.chunk, opening.keys)
+        # Not mapped but read by name later on: what is there now was not changed since it was sealed.
+        check_files(names.chunk, self.chunk.manifest, (EVENTS, METADATA)).close()
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
         self._wanted = versions
         self._versions: dict[str, int] = {}
