@@ -86,12 +86,13 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         raw = json.loads(data)
         artifacts = {_plain_name(name): Artifact(**value) for name, value in raw.pop("artifacts").items()}
         manifest = Manifest(artifacts=artifacts, **raw)
+        known = INDEX_FORMAT if manifest.kind == "index" else FORMAT
+        too_new = manifest.min_reader > known
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AppiaError(
             f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again"
         ) from None
-    known = INDEX_FORMAT if manifest.kind == "index" else FORMAT
-    if manifest.min_reader > known:
+    if too_new:
         raise AppiaError(
             f"{path} needs a reader of format {manifest.min_reader}, this release knows {known}: install a newer appia"
         )

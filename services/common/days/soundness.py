@@ -62,9 +62,12 @@ def _refuse_rows(index: VectorIndex) -> None:
     if index.postings is None:
         return
     order, starts = index.postings.order, index.postings.starts
-    if np.any(np.bincount(np.minimum(order, len(codes)), minlength=len(codes) + 1)[: len(codes)] != 1):
+    listed = np.zeros(len(codes) + 1, bool)  # the last for numbers of no row
+    listed[np.minimum(order, len(codes))] = True
+    if not listed[:-1].all():
         raise AppiaError("the rows ordered by vector are not all the rows")
-    if np.any(np.searchsorted(codes[order], np.arange(items + 1)) != starts) or _falls(codes[order]):
+    counts = np.bincount(np.minimum(codes, items), minlength=items + 1)[:items]
+    if np.any(np.cumsum(counts) != starts[1:]) or starts[0] != 0 or _falls(codes[order]):
         raise AppiaError("the rows ordered by vector are not in that order")
 
 

@@ -228,6 +228,17 @@ def test_facts_that_make_no_sense_fail_that_index_only(
         open_entity_index(folder)
 
 
+@pytest.mark.parametrize("changed", [{"min_reader": "1"}, {"rows": "many"}, {"facts": []}, {"rows": -1}])
+def test_a_manifest_of_other_types_fails_that_index_only(
+    tmp_path: Path, trials: ProcessTrials, changed: dict[str, Any]
+) -> None:
+    folder = _index(tmp_path / "made")
+    made = replace(read_manifest(folder), **changed)
+    (folder / MANIFEST).write_bytes(made.to_json())
+    with pytest.raises(AppiaError):
+        open_index(folder, trials)
+
+
 ENDS = {
     "os.kill(os.getpid(), 11)": "it ended the process (SIGSEGV)",
     "ctypes.string_at(8)": "it ended the process (SIGSEGV)",
