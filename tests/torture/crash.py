@@ -266,4 +266,5 @@ SUITE = Suite(
     POINTS,
     POINTS * 100,
     run,
+    weight=4,
 )

@@ -76,7 +76,9 @@ def blind(target: Target) -> Suite:
             outcome.fault(budget.first, f"memory grew by {(_memory() - before) >> 20} MiB")
         return outcome
 
-    return Suite(f"fuzz-{target.name}", target.promise, "inputs", target.ci_rounds, 200_000_000, run)
+    return Suite(
+        f"fuzz-{target.name}", target.promise, "inputs", target.ci_rounds, 200_000_000, run, weight=0.5
+    )
 
 
 def guided(target: Target) -> Suite:
@@ -103,7 +105,8 @@ def guided(target: Target) -> Suite:
             "-max_len=65536",
         ]
         command += [f"-artifact_prefix={budget.folder}/", "-rss_limit_mb=2048", "-timeout=10"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        tests = Path(__file__).parents[1]
+        environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=budget.folder, env=environment
         )
@@ -116,7 +119,7 @@ def guided(target: Target) -> Suite:
             outcome.fault(budget.first, f"{' | '.join(lines[-30:])[-3000:]} (input {shown})")
         return outcome
 
-    return Suite(f"guided-{target.name}", target.promise, "inputs", 20_000, 200_000_000, run)
+    return Suite(f"guided-{target.name}", target.promise, "inputs", 20_000, 200_000_000, run, weight=0.5)
 
 
 def judge(check: Check, data: bytes) -> str | None:
