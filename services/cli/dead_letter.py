@@ -47,7 +47,7 @@ def list_kept(
     *,
     reason: ReasonOption = None,
     limit: Annotated[
-        int, typer.Option("-n", metavar="N", min=1, help="Show at most this many, the oldest first.")
+        int, typer.Option("--limit", metavar="N", min=1, help="Show at most this many, the oldest first.")
     ] = 20,
     state: StateOption = None,
     storage_key: StorageKeyOption = None,

@@ -115,7 +115,9 @@ def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
     from services.cli.running import StackLock  # noqa: PLC0415 - as above
     from services.common.days.names import claim_layout  # noqa: PLC0415 - as above
     from services.common.durable import Disk  # noqa: PLC0415 - as above
+    from services.common.private_folders import UMASK  # noqa: PLC0415 - as above
 
+    os.umask(UMASK)
     names, disk = options.names, Disk()
     claim_layout(names, disk)
     disk.make_folder(names.run)
