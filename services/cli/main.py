@@ -36,6 +36,7 @@ from services.cli import (
     models,
     reindex,
     restore,
+    status,
     up,
     verify,
     version,
@@ -66,6 +67,7 @@ def make_app() -> typer.Typer:
     for room in (
         up,
         feed,
+        status,
         ask_search,
         ask_assistant,
         ask,
@@ -102,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; says what was wrong in one line on standard error."""
     try:
         answer_shells(os.environ)
-        status = make_app()(arguments, prog_name="appia", standalone_mode=False)
+        ended = make_app()(arguments, prog_name="appia", standalone_mode=False)
         sys.stdout.flush()
     except AppiaError as failed:
         say(str(failed))
@@ -119,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
         where = "" if failed.filename is None else f"{failed.filename}: "
         say(f"{where}{failed.strerror or failed}")
         return 1
-    return status if isinstance(status, int) else 0
+    return ended if isinstance(ended, int) else 0
 
 
 def _wrong_use(wrong: typer.TyperException) -> int:

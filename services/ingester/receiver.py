@@ -24,6 +24,7 @@ from services.common.wire.refusals import INSIDE, FrameRefused, Reason
 from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
 from services.common.wire.v1_seen import Sighting
 from services.ingester.alarms import Alarms
+from services.ingester.key_use import KeyUse
 from services.ingester.private_links import check_private
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Receiver:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self.frames: Counter[str] = Counter()
+        self._keys_used = KeyUse()
         self.paused = False
 
     def submit(self, batch: Batch) -> None:
@@ -183,6 +185,7 @@ class Receiver:
             "refused": dict(tools.dead_letter.counts),
             "dead_letter_not_kept": tools.dead_letter.not_kept,
             "paused": self.paused,
+            "keys": self._keys_used.as_dict(),
             "v1_nodes": {node: asdict(counts) for node, counts in tools.frames.v1_counters.counts().items()},
         }
 
@@ -277,6 +280,7 @@ class Receiver:
                 self._refuse(refused, "v2", frame)
             else:
                 if isinstance(opened, Opened):
+                    self._keys_used.note(opened.key_id)
                     yield identity, opened, self._take_events(opened)
                     events += len(opened.payloads)
                 elif opened.ack is not None:

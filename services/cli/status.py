@@ -1,0 +1,76 @@
+"""`appia status`: what came in since the ingester started, and what gives cause for alarm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.cli.jobs import call, ingester_of
+from services.cli.options import JsonOption, StateOption, required_state
+from services.cli.output import counted, print_json, print_lines, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import typer
+
+NODES_SHOWN = 20
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: appia status --state ~/appia")(status)
+
+
+def status(*, state: StateOption = None, as_json: JsonOption = False) -> None:
+    """Show what came in since the ingester started: events, refusals by reason, keys, sensors and alarms.
+
+    A key that is quiet can be retired. A sensor of wire version 1 that repeats nonces can be forged.
+    """
+    with ingester_of(required_state(state)) as ingester:
+        counts = call(ingester, "status", {})
+    if as_json:
+        print_json(counts)
+        return
+    print_lines(*_lines(counts))
+    _print_keys(counts["keys"])
+    _print_nodes(counts["v1_nodes"])
+
+
+def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
+    frames, refused = counts["frames"], counts["refused"]
+    yield f"{counted(counts['accepted'], 'event')} stored, {counts['duplicates']:,} known before"
+    yield f"{counted(frames.get('v2', 0), 'frame')} of wire version 2, {frames.get('v1', 0):,} of version 1"
+    if refused:
+        told = ", ".join(f"{reason} {number:,}" for reason, number in sorted(refused.items()))
+        yield f"refused: {told}; {counts['dead_letter_not_kept']:,} of them not kept in the dead letter"
+    if counts["paused"]:
+        yield "ALARM: the disk is too full, intake pauses until there is room"
+    reused = {
+        node: seen["nonces_reused"] for node, seen in counts["v1_nodes"].items() if seen["nonces_reused"]
+    }
+    if reused:
+        yield (
+            f"ALARM: {counted(sum(reused.values()), 'repeated nonce')} from {counted(len(reused), 'sensor')} of wire "
+            "version 1: what they send can be read and forged by who listens"
+        )
+    copied = sum(refused.get(reason, 0) for reason in ("nonce_reused", "salt_changed"))
+    if copied:
+        yield f"ALARM: {counted(copied, 'frame')} of senders that were copied: two processes believe to be one"
+
+
+def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
+    rows = [[key, f"{used['frames']:,}", f"{used['quiet_s']:,} s"] for key, used in sorted(keys.items())]
+    if rows:
+        print_lines("")
+        print_table(["key", ">frames", ">quiet for"], rows)
+
+
+def _print_nodes(nodes: Mapping[str, Mapping[str, int]]) -> None:
+    shown = sorted(nodes.items(), key=lambda item: (-item[1]["nonces_reused"], -item[1]["frames"], item[0]))
+    counts = ("frames", "missing", "restarts", "replays", "nonces_reused")
+    rows = [[node, *(f"{seen[count]:,}" for count in counts)] for node, seen in shown[:NODES_SHOWN]]
+    if rows:
+        print_lines("")
+        print_table(["~v1 sensor", ">frames", ">missing", ">restarts", ">replays", ">nonces repeated"], rows)
+    if len(shown) > NODES_SHOWN:
+        print_lines(f"... and {counted(len(shown) - NODES_SHOWN, 'sensor')} more: --json has all")
