@@ -128,6 +128,10 @@ class EtcdClient:
             session.headers["Authorization"] = token
             try:
                 return call(client)
+            except ConnectionTimeoutError:
+                # A token names a place in etcd's log. One whose data was lost waits for it to come, without an answer.
+                self._forget(token)
+                raise
             except Etcd3Exception as error:
                 if not _says(error, *_STALE_TOKEN):
                     raise
@@ -158,6 +162,11 @@ class EtcdClient:
                 )
                 self._token = str(said["token"])
             return self._token or ""
+
+    def _forget(self, token: str) -> None:
+        with self._logging_in:
+            if self._token == token:
+                self._token = None
 
     def _outage(self, error: Exception) -> str:
         if isinstance(error, ConnectionTimeoutError):
