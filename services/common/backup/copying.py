@@ -200,10 +200,10 @@ class Copying:
             try:
                 current = read_pointer(names.current)
                 manifest = None if current is None else read_manifest(names.generation(current).chunk)
-            except AppiaError as error:
-                done.faults.append(str(error))
+                through = 0 if manifest is None else int(manifest.facts["through_segment"])
+            except (AppiaError, KeyError, TypeError, ValueError) as error:
+                done.faults.append(f"day {day} cannot be counted: {error}")
                 continue
-            through = 0 if manifest is None else int(manifest.facts["through_segment"])
             opened = (
                 count for (of, segment), count in done.events.items() if of == day and segment > through
             )

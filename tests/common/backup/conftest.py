@@ -43,7 +43,9 @@ class World:
         """Append events to the first log of a segment, and let them be on disk."""
         names = self.state.day(day).segment(segment)
         path = names.log(1)
-        if path not in self.logs:
+        if not path.exists():
+            if path in self.logs:
+                self.logs[path].close()
             self.disk.make_folder(names.folder)
             self.logs[path] = LogWriter(self.disk, path)
             (names.folder / "columns.bin").write_bytes(b"made anew from the log")

@@ -68,6 +68,7 @@ def test_secrets_are_in_a_backup_only_on_request_and_stay_secret(world: World, t
     world.restore(snapshot)
     assert (world.target / "keys/wire/1.seed").read_bytes() == b"secret"
     assert tree(world.target)["keys/wire/1.seed"][1] == 0o400
+    assert [(world.target / name).stat().st_mode & 0o777 for name in ("keys", "keys/wire")] == [0o700, 0o700]
     (piece,) = next(entry.pieces for entry in snapshot.files if entry.path == "keys/wire/1.seed")
     assert tree(world.store.folder)[f"pieces/{piece.sha256[:2]}/{piece.sha256}"][1] == 0o400
 
@@ -156,6 +157,32 @@ def test_what_is_damaged_before_the_first_backup_is_named_and_kept_as_it_is(worl
     copied = world.target / sealed.relative_to(world.state.root)
     assert copied.read_bytes() == b"SEALED EVENTS"
     assert any(f"{copied} was changed" in fault for fault in restored.faults)
+
+
+@pytest.mark.parametrize("damage", [b"000009x", b"000007", None])
+def test_a_day_that_cannot_be_counted_is_copied_and_named(world: World, damage: bytes | None) -> None:
+    """Whatever is wrong with its pointer or manifest; the other day is counted."""
+    names = world.state.day(DAY)
+    if damage is None:
+        manifest = names.generation(1).chunk / "manifest.json"
+        manifest.chmod(0o644)
+        manifest.write_bytes(manifest.read_bytes().replace(b"through_segment", b"through"))
+    else:
+        names.current.write_bytes(damage)
+    snapshot = world.back_up()
+    (fault,) = snapshot.faults
+    assert fault.startswith(f"day {DAY} cannot be counted: ")
+    assert snapshot.rows == {OTHER_DAY: 3}
+    assert {entry.path for entry in snapshot.files} == IN_IT
+
+
+def test_events_of_a_segment_that_is_sealed_already_count_once(world: World) -> None:
+    """A crash may have come before the segment was removed; the next start does that, also after a restore."""
+    world.write(DAY, 1, [b"first", b"second"])
+    world.write(DAY, 2, [b"late"])
+    snapshot = world.back_up()
+    assert snapshot.rows == {DAY: 3, OTHER_DAY: 3}
+    assert world.restore(snapshot).rows == snapshot.rows
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,9 @@ def test_a_snapshot_gives_no_file_a_mode_that_runs(world: World, rewrite: Callab
 def test_a_backup_of_a_newer_layout_is_refused_before_anything_is_written(world: World) -> None:
     """With the release that can read it; one whose VERSION alone is damaged comes back on request."""
     world.state.version.write_text("2\n")
-    with pytest.raises(AppiaError, match="layout version '2', this release reads up to 1: install .* 0.1.0"):
+    with pytest.raises(
+        AppiaError, match="layout version '2', this release reads up to 1: install the release"
+    ):
         world.restore(world.back_up())
     assert not world.target.exists()
     world.state.version.write_text("1\n")
