@@ -1,7 +1,7 @@
 """Proves days against the chain: every manifest, pointer and folder is the one that was signed, and there is no other.
 
-The contents of files are for `verify.py`, which checks them against the manifests; what it does not look at, the
-generation before the served one, is checked here.
+The contents of files are for `verify.py`, which checks them against the manifests; what it does not look at, all
+generations but the one that CURRENT names, is checked here.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def _compare(names: DayNames, links: Sequence[Link]) -> Iterator[str]:
     if state is None or state.served is None:
         return
     yield from _compare_pointer(names.current, state.served, links[-1])
+    checked = _pointed(names.current)  # by `verify.py`
     for number, signed in state.generations.items():
         generation = names.generation(number)
         if not generation.folder.is_dir():
@@ -67,7 +68,7 @@ def _compare(names: DayNames, links: Sequence[Link]) -> Iterator[str]:
             continue
         yield from _compare_parts(generation, signed, links[-1])
         yield from _compare_indices(generation, signed, links)
-        if number != state.served:
+        if number != checked:
             yield from _contents(generation, signed)
     for number in names.generations():
         if number not in state.generations and not _was_named(links, number):
@@ -83,6 +84,13 @@ def _compare_pointer(pointer: Path, signed: int, link: Link) -> Iterator[str]:
     if found != signed:
         names = "is missing" if found is None else f"names {found}"
         yield f"{pointer} {names}, and link {link.number} says {signed}: it was set by somebody else"
+
+
+def _pointed(pointer: Path) -> int | None:
+    try:
+        return read_pointer(pointer)
+    except AppiaError:
+        return None
 
 
 def _compare_parts(generation: GenerationNames, signed: GenerationState, link: Link) -> Iterator[str]:
