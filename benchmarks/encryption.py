@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.common.days.log import EVENT, EVENTS_A_BLOCK, LogReader, LogWriter
+from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.log_blocks import EVENTS_A_BLOCK
 from services.common.durable import Disk
 from services.common.rest.storage_keys import NO_KEYS, StorageKeys, new_storage_keys
 

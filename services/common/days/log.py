@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import google_crc32c
-import lz4.block
 import numpy as np
 
+from services.common.days.log_blocks import MAX_BLOCK, pack_block, unpack_block
 from services.common.errors import AppiaError
 from services.common.rest.log_keys import (
     BLOCK_BYTES,
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from services.common.rest.log_keys import LogKeys
 
 EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK, TAKEN = 1, 2, 3, 4, 5, 6
-EVENTS_A_BLOCK = 32
-MAX_BLOCK = EVENTS_A_BLOCK * ((1 << 20) + 4)
 MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
 """A block of the largest events that do not compress still fits."""
 
@@ -56,7 +54,6 @@ _PLAIN, _ENCRYPTED = 1, 2
 _HEADER = struct.Struct("<8sIIQII")
 _RECORD = struct.Struct("<IIBQ")
 _SEED = struct.Struct("<QQIB")
-_BLOCK = struct.Struct("<II")
 
 
 @dataclass(frozen=True)
@@ -175,11 +172,7 @@ class LogWriter:
         Returns:
             The position of each event for `LogReader.event`, int64: `offset << 8 | place in the block`.
         """
-        lengths = np.array([len(p) for p in payloads], "<u4").tobytes()
-        raw = lengths + b"".join(payloads)
-        mode = {"mode": "high_compression", "compression": level} if level else {}
-        packed = lz4.block.compress(raw, store_size=False, **mode)
-        record = self.append(BLOCK, first_lsn, [_BLOCK.pack(len(payloads), len(raw)) + packed])
+        record = self.append(BLOCK, first_lsn, [pack_block(payloads, level)])
         return np.int64(record[0] << 8) + np.arange(len(payloads), dtype=np.int64)
 
     def sync(self) -> None:
@@ -196,30 +189,6 @@ class LogWriter:
         """Sync and close."""
         self._file.sync()
         self._file.close()
-
-
-def unpack_block(payload: bytes) -> list[bytes]:
-    """The events of a BLOCK record.
-
-    Raises:
-        ValueError: the block is malformed.
-    """
-    if len(payload) < _BLOCK.size:
-        raise ValueError(f"a block of {len(payload)} bytes has no header")
-    count, size = _BLOCK.unpack_from(payload)
-    if size > MAX_BLOCK:
-        raise ValueError(f"a block claims {size} bytes, at most {MAX_BLOCK} are allowed")
-    try:
-        raw = lz4.block.decompress(payload[_BLOCK.size :], uncompressed_size=size)
-    except lz4.block.LZ4BlockError as error:
-        raise ValueError(str(error)) from error
-    if len(raw) != size or size < 4 * count:
-        raise ValueError(f"block of {count} events is {len(raw)} bytes instead of {size}")
-    ends = np.cumsum(np.frombuffer(raw, "<u4", count), dtype=np.int64) + 4 * count
-    if count and ends[-1] != size:
-        raise ValueError(f"events of a block end at {ends[-1]} instead of {size}")
-    starts = np.concatenate(([4 * count], ends[:-1]))
-    return [raw[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 class LogReader:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.days.log import BLOCK, EVENT, Damage, LogReader, LogWriter, Record, unpack_block
+from services.common.days.log import BLOCK, EVENT, Damage, LogReader, LogWriter, Record
+from services.common.days.log_blocks import unpack_block
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
