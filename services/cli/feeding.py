@@ -213,7 +213,7 @@ def _tell_keys(_event: str, facts: dict[str, Any]) -> None:
     if "why" in facts:
         say(f"the key ring as it is now cannot be used, the one before goes on: {facts['why']}")
     else:
-        say(f"the key ring changed: key {facts['primary']} seals from now on")
+        say(f"the key ring was read again: key {facts['primary']} seals")
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ class RingWatch:
     def changed(self) -> KeyRing | None:
         """Give the ring where it differs from the last one given, else None. Blocks on the disk at most once a second.
 
-        A ring that cannot be used is reported once (`key_ring_unusable`), and the last one stays; a new one is
-        reported with its ids (`key_ring_changed`).
+        A ring that cannot be used is reported once (`key_ring_unusable`), and the last one stays; so is its
+        return (`key_ring_usable_again`). A new one is reported with its ids (`key_ring_changed`).
         """
         if self._clock() < self._look_at:
             return None
@@ -63,6 +63,8 @@ class RingWatch:
             return None
         if _mark_of(self._keys) != mark:
             return None  # it changed while it was read: the next look sees the whole
+        if self._told and ring == self.ring:
+            self._report("key_ring_usable_again", ring.facts())
         self._wrong, self._told = None, ""
         if _is_settled(mark):
             self._seen = mark

@@ -97,6 +97,7 @@ def test_a_damaged_ring_is_told_once_and_the_last_good_one_stays(watched: Watche
     assert "ring.json" in facts["why"]
     DISK.write_file(path, good, 0o400)
     assert watched.look() is None, "the ring is the one that was kept"
+    assert [event for event, _ in watched.told] == ["key_ring_unusable", "key_ring_usable_again"]
     rotated = rotate_ring(watched.keys, DISK)
     assert watched.look() == rotated
 
