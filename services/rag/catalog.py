@@ -234,6 +234,10 @@ class Catalog:
             self._close_unused()
         if found is not None and found.fault is not None and (before is None or before.fault != found.fault):
             self._log.warning("a day cannot be read", day=day, error=found.fault)
+        known = {} if before is None else before.damaged_indices
+        for name, fault in ({} if found is None else found.damaged_indices).items():
+            if known.get(name) != fault:
+                self._log.warning("an index cannot be used", day=day, index=name, error=fault)
 
     def _poll_open(self) -> None:
         """Look at the counters of open segments, unless that was done just now or is being done."""

@@ -96,9 +96,16 @@ class DayFiles:
         return [fault for fault in found if fault is not None]
 
     @property
+    def damaged_indices(self) -> dict[str, str]:
+        """Why indices of the sealed day could not be opened, by their names."""
+        if self.sealed is None:
+            return {}
+        return {name: self.sealed.view.missing[name] for name in sorted(self.sealed.view.damaged)}
+
+    @property
     def damaged(self) -> bool:
         """Whether something that is sealed could not be opened: the day, or one of its indices."""
-        return self.fault is not None or (self.sealed is not None and bool(self.sealed.view.damaged))
+        return self.fault is not None or bool(self.damaged_indices)
 
     def readers(self) -> set[SealedReader | OpenSegmentReader]:
         """The readers that hold files open."""

@@ -124,7 +124,9 @@ def test_a_lease_keeps_what_sealing_removes(world: Any, follow: Any, until: Any)
     until(lambda: not catalog._retired)
 
 
-def test_a_malformed_index_is_missing_and_the_rest_serves(world: Any) -> None:
+def test_a_malformed_index_is_missing_and_the_rest_serves(
+    world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its files fit its manifest, so only a trial finds that the vector of a row is not there."""
     world.fill("2026-01-22", 20, sealed=True)
     folder = world.state.day("2026-01-22").generation(1).index_version("attack", 1)
@@ -146,6 +148,9 @@ def test_a_malformed_index_is_missing_and_the_rest_serves(world: Any) -> None:
             assert segment.view.hosts is not None
     finally:
         catalog.stop()
+    told = [line for line in "".join(capsys.readouterr()).splitlines() if "an index cannot be used" in line]
+    assert len(told) == 1
+    assert '"index": "attack"' in told[0]
 
 
 def test_an_index_that_could_not_be_opened_is_tried_again(world: Any) -> None:
