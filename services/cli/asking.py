@@ -10,6 +10,7 @@ import zmq
 
 from services.cli.filters import in_options
 from services.cli.options import required_state
+from services.cli.output import say
 from services.cli.running import read_running
 from services.cli.waiting import waiting_shown
 from services.common.access.credentials import Credentials
@@ -73,10 +74,19 @@ def replicas_for(asking: Whom) -> Replicas:
         return FixedReplicas(asking.endpoint)
     if asking.registry is not None:
         state = required_state(asking.state) if asking.registry == "file" else asking.state
-        return Where(state, asking.registry, registry_keys=asking.registry_keys).replicas()
+        return _doubted(Where(state, asking.registry, registry_keys=asking.registry_keys).replicas())
     state = required_state(asking.state)
     running = read_running(state)
     keys = asking.registry_keys or registry_keys_in(Path(running.keys))
     known = KnownSet(open_registry(running.registry, state, keys), KIND)
     # Questions are answered while the registry is away: the replicas of this machine are known without it.
-    return known if known.refresh() else FixedReplicas([replica.endpoint for replica in running.replicas])
+    if not known.refresh():
+        return FixedReplicas([replica.endpoint for replica in running.replicas])
+    return _doubted(known)
+
+
+def _doubted(replicas: Replicas) -> Replicas:
+    """The same replicas, after saying which registered ones are not believed."""
+    for fault in replicas.faults() if isinstance(replicas, KnownSet) else ():
+        say(f"a replica was left out: {fault}")
+    return replicas

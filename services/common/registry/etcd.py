@@ -30,12 +30,17 @@ from services.common.sealed import NotOpened, SeenRevisions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from etcd3gw.client import Etcd3Client
+    from etcd3gw.types import KeyValue
+
     from services.common.registry.etcd_url import EtcdSettings
     from services.common.registry.keys import RegistryKeys
     from services.common.sealed import Seals
 
 # etcd looks for leases that have run out twice a second and then writes their end to its log.
 EXPIRY_LAG_S = 1.0
+MAX_ENTRIES = 1000  # of one kind, so that whoever may write to etcd cannot fill a reader's memory with names
+MAX_FAULTS = 20
 
 
 class EtcdRegistry:
@@ -70,9 +75,7 @@ class EtcdRegistry:
         check_label("kind", kind)
         self._refuse_when_closed()
         folder = f"{self._settings.prefix}/{kind}/"
-        rows = self._etcd.ask(
-            lambda client: client.get_prefix(folder, sort_order="ascend", sort_target="key")
-        )
+        rows = self._etcd.ask(lambda client: _range(client, folder))
         found, faults = [], []
         for value, row in rows:
             key = _text(row["key"])
@@ -82,7 +85,7 @@ class EtcdRegistry:
                 faults.append(str(error))
             else:
                 found += [] if entry is None else [entry]
-        self._faults = tuple(faults)
+        self._faults = tuple(faults[:MAX_FAULTS])
         return found
 
     def faults(self) -> tuple[str, ...]:
@@ -190,6 +193,14 @@ class _EtcdRegistration:
 
     def _holder(self) -> int | None:
         return self._etcd.ask(lambda client: _lease_of(client.get(self._key, metadata=True)))
+
+
+def _range(client: Etcd3Client, folder: str) -> list[tuple[bytes, KeyValue]]:
+    """The rows below `folder`, which ends in a slash, in the order of their keys."""
+    end = f"{folder[:-1]}0"  # the character after the slash
+    return client.get(
+        folder, metadata=True, sort_order="ascend", sort_target="key", range_end=end, limit=MAX_ENTRIES
+    )
 
 
 def _listed(kind: str, name: str, value: bytes, row: Mapping[str, Any]) -> Entry | None:

@@ -117,7 +117,7 @@ class Registry(Protocol):
         """
 
     def faults(self) -> tuple[str, ...]:
-        """Why entries were left out of the last listing that are not sealed as they should be; never blocks."""
+        """Why entries, the first 20, were left out of the last listing that are not sealed as they should be."""
 
     def close(self) -> None:
         """Refuse further calls; entries not withdrawn go away with their lease. Does not block or raise."""
