@@ -37,7 +37,8 @@ def _log_inputs() -> Sequence[bytes]:
 
 
 def _log_check(folder: Path) -> Check:
-    from services.common.days.log import BLOCK, Damage, LogReader, unpack_block  # noqa: PLC0415 - see above
+    from services.common.days.log import BLOCK, Damage, LogReader  # noqa: PLC0415 - see above
+    from services.common.days.log_blocks import unpack_block  # noqa: PLC0415 - see above
     from services.common.errors import AppiaError  # noqa: PLC0415 - see above
 
     known = {text.encode() for text in _SECRETS} | {b"refused"}
@@ -80,7 +81,7 @@ def _block_inputs() -> Sequence[bytes]:
 
 
 def _block_check(_folder: Path) -> Check:
-    from services.common.days.log import MAX_BLOCK, unpack_block  # noqa: PLC0415 - see above
+    from services.common.days.log_blocks import MAX_BLOCK, unpack_block  # noqa: PLC0415 - see above
 
     def check(data: bytes) -> str | None:
         try:
