@@ -115,6 +115,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "keys/wire/1.seed": b"secret",
         "access.toml": b"[names]",
         "run/ingester.log": b"text",
+        "run/v1-seen": b"a memory of one day",
         "run/ingester.toml": b"state = 'here'",
         "cache/semantic/1.vectors": b"made again",
         "registry/rag/rag-1.json": b"who runs now",
