@@ -121,8 +121,10 @@ def _be_tried(request: Mapping[str, Any], handles: list[int], look: Look, writin
         fault = "it took more memory than it may"
     except BaseException as error:  # noqa: BLE001 - the fork must never go on as the helper
         fault = f"this was found: {type(error).__name__}: {error}"
-    os.write(writing, json.dumps({"fault": fault[: _MOST_WORDS // 8]}).encode())
-    os._exit(0)
+    try:
+        os.write(writing, json.dumps({"fault": fault[: _MOST_WORDS // 8]}).encode())
+    finally:
+        os._exit(0)
 
 
 def _limit(limits: TrialLimits, handles: list[int]) -> None:
