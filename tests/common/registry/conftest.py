@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHILD = """
 import sys, time
+from pathlib import Path
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
