@@ -270,7 +270,7 @@ def days(*, asking: Asking) -> None:
 
 
 def stats(*, asking: Asking) -> None:
-    """Show how many events there are, by class, category and sensor."""
+    """Count the events there are by class, category and sensor."""
     put(asking, answers.show_stats, "stats", {})
 
 

@@ -33,7 +33,7 @@ ReasonOption = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     letters = typer.Typer(
-        help="What could not be taken in: list it, look at it, take it in again.", no_args_is_help=True
+        help="What could not be taken in: list it, show it, replay it.", no_args_is_help=True
     )
     letters.command("list", epilog="Example: appia dead-letter list --state ~/appia")(list_kept)
     letters.command("show", epilog="Example: appia dead-letter show 1:32 --state ~/appia")(show)
@@ -89,7 +89,7 @@ def show(
     storage_key: StorageKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one thing that was refused: why, where it came from, and its bytes."""
+    """Show why something was refused, and its bytes."""
     from services.ingester.refused import read_place  # noqa: PLC0415 - `appia --help` starts quicker without it
 
     kept = _open(state, storage_key).find(read_place(name))
@@ -116,10 +116,10 @@ def replay(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the running ingester take in events again, however old they are.
+    """Have the running ingester take events in again.
 
-    What it takes is marked, and not taken twice; what it refuses again stays. Frames that were refused stay too:
-    nothing says that a sensor sent them. The exit status is 0 also when some were refused again.
+    They may be of any age. What it takes is marked, and not taken twice; what it refuses again stays. Frames that were
+    refused stay too: nothing says that a sensor sent them. The exit status is 0 also when some were refused again.
     """
     if names and reason:
         raise UsageError("name records or reasons, not both")

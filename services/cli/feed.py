@@ -131,7 +131,7 @@ def feed(
     reading: Reading,
     amount: Amount,
 ) -> None:
-    """Read traffic records, send them, and end when all are on disk.
+    """Read traffic records, send them, end when all are on disk.
 
     Records that cannot be read are named on standard error with file, line and reason; the exit status is then 1.
     """

@@ -67,7 +67,7 @@ def rotate(folder: KeysArgument, *, as_json: JsonOption = False) -> None:
 
 
 def list_keys(folder: KeysArgument, *, as_json: JsonOption = False) -> None:
-    """Show the ids of the storage keys, the newest last, and never the keys."""
+    """Show the ids of the storage keys, and never the keys."""
     from services.common.rest.storage_keys import read_storage_keys, storage_keys_file  # noqa: PLC0415 - as above
 
     keys = read_storage_keys(storage_keys_file(folder))
