@@ -33,7 +33,7 @@ class IngesterSettings(ServiceSettings):
         [], description="endpoints of version 1 sensors that publish, tcp://HOST:PORT each"
     )
     allow_public_v1: bool = Field(
-        default=False, description="true lets version 1 listen beyond loopback and private networks"
+        default=False, description="true lets version 1 listen and subscribe beyond loopback and private networks"
     )
     v1_backfill: bool = Field(
         default=False,
