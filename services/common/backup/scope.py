@@ -2,8 +2,8 @@
 
 So a folder that a later release adds is copied without a word here. Left out is what is made again from the rest
 (indices of open segments, the cache of narratives), what says only who runs now (registry, endpoints, locks), what is
-being made, the watched folder, which is the sensors', and the memory of the last day's frames of version 1, which raises
-alarms only and differs all over from one backup to the next.
+being made, the watched folder, which is the sensors', and the memory of the last day's frames of version 1, which
+raises alarms only and differs all over from one backup to the next.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +18,10 @@ from services.common.backup.restoring import Restored, RestoreTools, Restoring
 from services.common.days.log import EVENT, FEEDBACK, Damage, LogReader, LogWriter
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import Disk
+from services.common.durable import Disk, SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from services.common.backup.snapshot import Snapshot
 
@@ -174,3 +175,51 @@ def rewrite() -> Callable[..., None]:
         path.write_text(f'{{"format": 1, "sha256": "{digest}", "snapshot": {text}}}\n')
 
     return change
+
+
+def _parent(path: Path | str) -> str:
+    return str(Path(path).parent)
+
+
+class Synced(SystemCalls):
+    """Knows at each moment what a power cut would leave: which files and folders were synced as they are now."""
+
+    def __init__(self, moment: str, of: str) -> None:
+        """Note what of `of` is not synced at each moment at which `moment` gets its name."""
+        self.moment, self.of = moment, of
+        self.names: dict[int, str] = {}
+        self.unsynced: set[str] = set()
+        self.lost: list[set[str]] = []
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
+        if flags & os.O_CREAT and not os.path.lexists(path):
+            self.unsynced.add(_parent(path))
+        fd = super().open(path, flags, mode)
+        self.names[fd] = str(path)
+        return fd
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        self.unsynced.add(self.names[fd])
+        return super().write(fd, data)
+
+    def mkdir(self, path: Path | str, mode: int) -> None:
+        super().mkdir(path, mode)
+        self.unsynced.add(_parent(path))
+
+    def sync(self, fd: int) -> None:
+        self.unsynced.discard(self.names[fd])
+
+    def rename(self, old: Path | str, new: Path | str) -> None:
+        super().rename(old, new)
+        if str(old) in self.unsynced:
+            self.unsynced.remove(str(old))
+            self.unsynced.add(str(new))
+        if self.moment in str(new):
+            self.lost.append({path for path in self.unsynced if self.of in path or str(new) == path})
+        self.unsynced |= {_parent(old), _parent(new)}
+
+
+@pytest.fixture
+def synced() -> type[Synced]:
+    """System calls that know what a power cut would leave."""
+    return Synced

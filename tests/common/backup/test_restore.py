@@ -226,3 +226,12 @@ def test_a_backup_of_a_newer_layout_is_refused_before_anything_is_written(world:
         world.restore(snapshot)
     world.restore(snapshot, despite_damage=True)
     check_layout(StateNames(world.target))
+
+
+def test_a_directory_can_be_started_only_after_all_in_it_is_on_disk(world: World, synced: Any) -> None:
+    """A power cut leaves a restore that goes on, or a whole state directory."""
+    snapshot = world.back_up(keys=True)
+    calls = synced("VERSION", "target/")
+    world.restore(snapshot, disk=Disk(calls))
+    assert calls.lost == [set()]
+    assert not {path for path in calls.unsynced if "target/" in path}

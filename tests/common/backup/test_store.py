@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,59 +212,23 @@ def test_a_folder_that_a_crash_left_half_made_is_made_whole(tmp_path: Path) -> N
         ]
 
 
-def _parent(path: Path | str) -> str:
-    return str(Path(path).parent)
-
-
-class Synced(SystemCalls):
-    """Knows at each moment what a power cut would leave: which files and folders were synced as they are now."""
-
-    def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        self.unsynced: set[str] = set()
-        self.lost: list[set[str]] = []  # at the moment when a snapshot got its name
-
-    def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
-        if flags & os.O_CREAT and not os.path.lexists(path):
-            self.unsynced.add(_parent(path))
-        fd = super().open(path, flags, mode)
-        self.names[fd] = str(path)
-        return fd
-
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        self.unsynced.add(self.names[fd])
-        return super().write(fd, data)
-
-    def mkdir(self, path: Path | str, mode: int) -> None:
-        super().mkdir(path, mode)
-        self.unsynced.add(_parent(path))
-
-    def sync(self, fd: int) -> None:
-        self.unsynced.discard(self.names[fd])
-
-    def rename(self, old: Path | str, new: Path | str) -> None:
-        super().rename(old, new)
-        if str(old) in self.unsynced:
-            self.unsynced.remove(str(old))
-            self.unsynced.add(str(new))
-        if "snapshots" in str(new):
-            self.lost.append({path for path in self.unsynced if "pieces" in path or str(new) == path})
-        self.unsynced |= {_parent(old), _parent(new)}
-
-
-def test_a_snapshot_is_there_only_after_all_that_it_names_is_on_disk(world: World) -> None:
+def test_a_snapshot_is_there_only_after_all_that_it_names_is_on_disk(
+    world: World, synced: type[SystemCalls]
+) -> None:
     """Whatever a power cut leaves of a backup: every one that is listed is whole."""
-    calls = Synced()
+    calls: Any = synced("snapshots", "pieces")
     for _ in range(2):
         world.back_up(disk=Disk(calls))
     assert calls.lost == [set(), set()]
     assert str(world.store.folder / "snapshots") not in calls.unsynced, "and it stays listed"
 
 
-def test_names_that_a_killed_backup_did_not_sync_are_synced_by_the_next(world: World) -> None:
+def test_names_that_a_killed_backup_did_not_sync_are_synced_by_the_next(
+    world: World, synced: type[SystemCalls]
+) -> None:
     """It finds the piece there and does not write it, but a power cut could still take its name."""
     world.back_up()
-    calls = Synced()
+    calls: Any = synced("snapshots", "pieces")
     calls.unsynced = {str(path) for path in world.store.folder.glob("pieces/*")}
     assert calls.unsynced
     world.back_up(disk=Disk(calls))
@@ -303,20 +266,20 @@ def test_a_removal_that_ends_at_any_step_leaves_only_whole_backups(world: World)
     assert step >= 2
 
 
-def test_a_snapshot_does_not_come_back_after_its_pieces_are_gone(world: World) -> None:
+def test_a_snapshot_does_not_come_back_after_its_pieces_are_gone(world: World, synced: Any) -> None:
     """Its name is off the disk before the first of them goes."""
     first = world.back_up()
     world.write(OTHER_DAY, 1, [b"sixth"])
     world.back_up()
     gone: list[tuple[bool, str]] = []
 
-    class Watching(Synced):
+    class Watching(synced):
         def unlink(self, path: Path | str) -> None:
             super().unlink(path)
             gone.append((str(world.store.folder / "snapshots") in self.unsynced, str(path)))
-            self.unsynced.add(_parent(path))
+            self.unsynced.add(str(Path(path).parent))
 
-    store = FolderStore(Disk(Watching()), world.store.folder)
+    store = FolderStore(Disk(Watching("snapshots", "pieces")), world.store.folder)
     with store.writing():
         store.prune([first.name])
     pieces = [unsynced for unsynced, path in gone if "pieces" in path]
