@@ -13,6 +13,7 @@ import typer
 
 from services.cli.options import JsonOption, StateOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines, print_table
+from services.cli.storage_key import StorageKeyOption, log_keys
 from services.cli.store_folder import ModelsOption, model_store_folder
 from services.common.errors import UsageError
 
@@ -78,6 +79,7 @@ class EvaluateOptions:
         ),
     ] = None
     events: EventsOption = MOST_EVENTS
+    storage_key: StorageKeyOption = None
 
 
 def evaluate(*, options: EvaluateOptions, state: StateOption = None, as_json: JsonOption = False) -> None:
@@ -94,7 +96,7 @@ def evaluate(*, options: EvaluateOptions, state: StateOption = None, as_json: Js
     from services.training.plots import check_plotting  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
-    verdicts = read_feedback(names).verdicts
+    verdicts = read_feedback(names, log_keys(options.storage_key)).verdicts
     question = Question(_indices(options.index), options.baselines, events=options.events, verdicts=verdicts)
     if options.plots is not None:
         check_plotting()
@@ -216,6 +218,7 @@ class TrainChoices:
     ] = 120.0
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processors to train on.")] = 2
     events: EventsOption = MOST_EVENTS
+    storage_key: StorageKeyOption = None
     force: Annotated[
         bool, typer.Option("--force", help="Use the new model also if it is worse. Default: off.")
     ] = False
@@ -245,7 +248,7 @@ def train(
     names = StateNames(required_state(state))
     store = ModelStore(model_store_folder(models, os.environ))
     how = TrainOptions(options.seed, options.seconds, options.threads)
-    verdicts = read_feedback(names).verdicts
+    verdicts = read_feedback(names, log_keys(options.storage_key)).verdicts
     plan = TrainPlan(model, trainer_of(model), how, options.holdout, options.events, options.force, verdicts)
     with sealed_days(names, _days(options.days)) as readers, _shown() as report:
         outcome = train(readers, store, plan, report)

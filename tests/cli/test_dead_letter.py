@@ -13,6 +13,8 @@ from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.rest.storage_keys import StorageKeys, new_storage_keys, read_storage_keys
 from services.ingester.dead_letter import DeadLetter
+from services.ingester.feedback import FeedbackDesk
+from services.ingester.refused import Refused
 
 if TYPE_CHECKING:
     import subprocess
@@ -56,8 +58,6 @@ def letters(state: StateNames, storage_key: Path) -> list[str]:
     letter.keep("bad_tag", "the tag does not fit", "v2", _event("forged-event"))
     letter.keep("bad_source_ip", f"{EVIL!r} is no address", EVIL, EVIL.encode() + b"\x00" * 300)
     letter.close()
-    from services.ingester.refused import Refused  # noqa: PLC0415 - only here
-
     return [str(kept.place) for kept in Refused(state.dead_letter, StorageKeys(storage_key, print)).kept()]
 
 
@@ -141,6 +141,18 @@ def test_events_are_taken_in_by_the_running_stack(  # noqa: PLR0917 - fixtures
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "nothing says that a sensor sent it" in refused.stderr
     assert stack.stop()[0] == 0
+
+
+def test_training_reads_encrypted_feedback(appia: Appia, state: StateNames, storage_key: Path) -> None:
+    """Without the key it stops, as labels would be missing; with it, it comes to the days, of which there is none."""
+    desk = FeedbackDesk(state, Disk(), lambda: 1, StorageKeys(storage_key, print))
+    desk.take({"feedback_id": "f", "event_id": "e", "analyst": "ana", "verdict": "true_positive"})
+    desk.close()
+    where = ("models", "evaluate", "--state", str(state.root))
+    without, with_key = appia(*where), appia(*where, env={"APPIA_STORAGE_KEY": str(storage_key)})
+    assert (without.returncode, with_key.returncode) == (1, 1)
+    assert "encrypted with the storage key" in without.stderr
+    assert "has no sealed day" in with_key.stderr
 
 
 def test_storage_keys_on_the_command_line(appia: Appia, tmp_path: Path) -> None:
