@@ -9,7 +9,6 @@ nothing of Python runs after that. The folder lies in memory, because what a kil
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import faiss
+import msgpack
 from torture.calls import Tape
 from torture.oracle import Facts, Oracle
 from torture.replay import Tree
@@ -138,7 +138,7 @@ class Pipe(Tape):
         self._fd = fd
 
     def note(self, kind: str, what: Any) -> None:
-        data = pickle.dumps((kind, what))
+        data = msgpack.packb((kind, what))
         os.write(self._fd, _SIZE.pack(len(data)) + data)
 
 
@@ -219,7 +219,7 @@ class Crashes:
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             while head := pipe.read(_SIZE.size):
-                facts.add(*pickle.loads(pipe.read(*_SIZE.unpack(head))))  # noqa: S301 - our own child's
+                facts.add(*msgpack.unpackb(pipe.read(*_SIZE.unpack(head))))
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
             raise RuntimeError(f"the process failed before {point}, status {os.WEXITSTATUS(status)}")
