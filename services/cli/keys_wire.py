@@ -32,7 +32,10 @@ def add_to(keys: typer.Typer) -> None:
 
 
 def show(folder: FolderArgument, *, as_json: JsonOption = False) -> None:
-    """List the keys that frames are sealed with, and what each may do. No secret is shown."""
+    """List the keys that frames are sealed with.
+
+    Each with what it may do, and when it was made. No secret is shown.
+    """
     from services.common.wire.keys import read_key_ring  # noqa: PLC0415 - cryptography loads slowly
 
     rows = _rows(folder, read_key_ring(folder))
@@ -43,7 +46,7 @@ def show(folder: FolderArgument, *, as_json: JsonOption = False) -> None:
 
 
 def rotate(folder: FolderArgument, *, as_json: JsonOption = False) -> None:
-    """Make a new key and let senders seal with it; the keys before it go on opening.
+    """Make a new key that seals; the others go on opening.
 
     Do this where the ingester is, then copy DIR/wire to the senders. When all of them have it, `retire` the old key.
     """
@@ -69,9 +72,9 @@ def retire(folder: FolderArgument, key: KeyArgument, *, as_json: JsonOption = Fa
 
 
 def revoke(folder: FolderArgument, key: KeyArgument, *, as_json: JsonOption = False) -> None:
-    """Refuse a key from now on, because somebody else may have it. It is deleted and never taken again.
+    """Refuse a key from now on: others may have it.
 
-    Make a new key with `rotate` first. Do this wherever DIR/wire was copied to, first where ingesters are.
+    It is deleted and never taken again. Make a new key with `rotate` first. Do this wherever DIR/wire was copied to, first where ingesters are.
     """
     from services.common.durable import Disk  # noqa: PLC0415 - as above
     from services.common.wire.ring_changes import revoke_key  # noqa: PLC0415 - cryptography loads slowly
@@ -86,9 +89,9 @@ def sensor(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a seed for one sensor of wire version 1, and print the file that the sensor needs a copy of.
+    """Make a seed for one sensor of wire version 1.
 
-    From then on events that name this node are taken under this seed only, and it opens no others.
+    The sensor needs a copy of the file that is printed. From then on events that name this node are taken under this seed only, and it opens no others.
     """
     from services.common.durable import Disk  # noqa: PLC0415 - as above
     from services.common.wire.ring_changes import new_node_seed  # noqa: PLC0415 - cryptography loads slowly
