@@ -49,5 +49,6 @@ def days(context: typer.Context) -> list[str]:
     """The days of the state directory that was typed already, or that the environment names; the newest first."""
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
-    state = context.params.get("state")
-    return list(reversed(StateNames(Path(state)).days())) if state else []
+    given = context.params.get("state")
+    states = given if isinstance(given, list | tuple) else [given] if given else []  # several for `verify`
+    return sorted({day for state in states for day in StateNames(Path(state)).days()}, reverse=True)

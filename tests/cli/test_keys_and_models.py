@@ -22,7 +22,11 @@ def test_keys_are_made_once(appia: Appia, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     made = json.loads(appia("keys", "new", str(keys), "--json").stdout)
     ring = json.loads((keys / "wire" / "ring.json").read_text())
-    assert made == {"keys": str(keys), "primary": ring["primary"]}
+    assert made == {
+        "keys": str(keys),
+        "primary": ring["primary"],
+        "signing": (keys / "signing" / "ACTIVE").read_text().strip(),
+    }
     seed = keys / "wire" / f"{ring['primary']}.seed"
     assert (seed.stat().st_mode & 0o777) == 0o400
     again = appia("keys", "new", str(keys))

@@ -361,7 +361,8 @@ def test_a_day_is_sealed_served_and_verified(
     for words in (["verify", day], ["verify"]):
         checked = appia(*words, *state)
         assert (checked.returncode, checked.stderr) == (0, "")
-        assert checked.stdout.startswith(f"{day}: whole; 200 events, ")
+        assert checked.stdout.startswith("chain: whole; 2 links, signed with ")
+        assert f"\n{day}: whole, signed by link 2; 200 events, " in checked.stdout
     assert stack.stop()[0] == 0
     flip_a_bit(stack.state / "days" / day / "sealed" / "000001" / "chunk")
     wrong = appia("verify", *state, "--json")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from services.common.chain.keys import new_signing_key, read_signing_ring
+from services.common.chain.store import ChainWriter, read_chain
 from services.common.days.embedders import Embedders
+from services.common.days.manifest import MANIFEST, Manifest, digest_file, read_manifest
 from services.common.days.names import StateNames, claim_layout
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import SegmentLog
+from services.common.days.proof import prove_day
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
+from services.common.days.verify import verify_day
 from services.common.durable import Disk
 from services.common.events.features import extract
 from services.common.events.narrative import Narrator
@@ -29,10 +35,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.days.names import GenerationNames, OpenNames
+    from services.common.days.names import DayNames, GenerationNames, OpenNames
 
 DAY = "2026-01-22"
 DAY_SECONDS = 1_769_040_000  # 2026-01-22T00:00:00Z
+NOON_NS = (DAY_SECONDS + 43_200) * 1_000_000_000
 
 
 class Projection:
@@ -173,3 +180,50 @@ def read_sealed() -> Iterator[Callable[[GenerationNames], SealedReader]]:
     yield read
     for reader in readers:
         reader.close()
+
+
+@pytest.fixture
+def links(state: StateNames, disk: Disk) -> ChainWriter:
+    """The chain of the state directory, with a key of its own."""
+    new_signing_key(state.keys, disk)
+    ring = read_signing_ring(state.keys)
+    assert ring is not None
+    return ChainWriter(state.links, ring, disk, lambda: NOON_NS)
+
+
+@pytest.fixture
+def signing_sealer(sealer: Sealer, links: ChainWriter) -> Sealer:
+    """A sealer that signs."""
+    return replace(sealer, links=links)
+
+
+def faults(state: StateNames) -> list[str]:
+    """What the chain says is wrong with the day, and with its files."""
+    chain = read_chain(state.links, None)
+    assert chain.faults == ()
+    names = state.day(DAY)
+    return [*prove_day(DAY, [names], chain).faults, *verify_day(names).faults]
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a sealed file as somebody with the rights of the ingester can."""
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def forge(folder: Path, name: str) -> None:
+    """Alter a file and make the manifest fit."""
+    path = folder / name
+    put(path, path.read_bytes() + b"x")
+    manifest: Manifest = read_manifest(folder)
+    fitting = replace(manifest, artifacts={**manifest.artifacts, name: digest_file(path)})
+    put(folder / MANIFEST, fitting.to_json())
+
+
+@pytest.fixture
+def day(
+    state: StateNames, write_segment: Callable[..., None], make_payloads: Callable[..., list[bytes]]
+) -> DayNames:
+    """A day with one open segment."""
+    write_segment(state.day(DAY).segment(1), make_payloads(60))
+    return state.day(DAY)
