@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.durable import Disk, SystemCalls
 from services.ingester.dead_letter import SAMPLED_A_SECOND, DeadLetter
+from services.ingester.intake import Intake, IntakeTools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from services.common.days.names import StateNames
-    from services.common.durable import Disk
 
 
 @pytest.fixture
@@ -44,6 +46,41 @@ def test_a_refused_event_is_kept_with_all_that_is_known(
         }
     ]
     assert letter.counts == {"bad_source_ip": 1}
+
+
+def test_what_is_refused_is_on_disk_before_its_sender_hears_of_it(
+    state: StateNames, clock: Any, make_event: Callable[..., bytes]
+) -> None:
+    """The group is acknowledged after `commit`; the last that happened to the dead letter until then is a sync."""
+    happened: list[str] = []
+
+    class Noting(SystemCalls):
+        watched = -1
+
+        def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
+            fd = super().open(path, flags, mode)
+            if "refused-" in str(path):
+                self.watched = fd
+            return fd
+
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            if fd == self.watched:
+                happened.append("write")
+            return super().write(fd, data)
+
+        def sync_data(self, fd: int) -> None:
+            if fd == self.watched:
+                happened.append("sync")
+            super().sync_data(fd)
+
+    disk = Disk(Noting())
+    letter = DeadLetter(disk, state.dead_letter, 1 << 20, clock.ns)
+    intake = Intake(state, [], IntakeTools(disk, letter, clock.ns, clock.monotonic))
+    for payload in (b"nonsense", make_event(), b"more nonsense"):
+        intake.add([payload], backfill=False, origin="v2")
+    intake.commit()
+    assert happened[-3:] == ["write", "write", "sync"]
+    intake.close()
 
 
 def test_nothing_refused_leaves_no_file(open_letter: Callable[..., DeadLetter], state: StateNames) -> None:
