@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from services.common.registry.connect import open_registry
 from services.common.registry.port import Entry, Registry, RegistryUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TTL_S = 3.0
 NOBODY = Path("unused")
@@ -87,14 +88,13 @@ def test_a_token_that_ran_out_or_that_a_restarted_etcd_forgot_is_replaced_withou
 ) -> None:
     registry = opened(etcd, folder)
     registration = registry.register(ENTRY, TTL_S)
+    time.sleep(2.5)  # tokens live for a second here
+    registration.heartbeat({"late": 1})
     etcd.kill()
     etcd.start()
     registration.heartbeat({"back": 1})
     assert [entry.name for entry in registry.entries("rag")] == ["one"]
     registration.withdraw()
-
-
-Change = tuple[str, "Callable[[Path, Certificates, Path], None]", str]
 
 
 def _other_authority(folder: Path, _: Certificates, tmp: Path) -> None:
