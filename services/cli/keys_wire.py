@@ -74,7 +74,8 @@ def retire(folder: FolderArgument, key: KeyArgument, *, as_json: JsonOption = Fa
 def revoke(folder: FolderArgument, key: KeyArgument, *, as_json: JsonOption = False) -> None:
     """Refuse a key from now on: others may have it.
 
-    It is deleted and never taken again. Make a new key with `rotate` first. Do this wherever DIR/wire was copied to, first where ingesters are.
+    It is deleted and never taken again. Make a new key with `rotate` first. Do this wherever DIR/wire was copied to,
+    first where ingesters are.
     """
     from services.common.durable import Disk  # noqa: PLC0415 - as above
     from services.common.wire.ring_changes import revoke_key  # noqa: PLC0415 - cryptography loads slowly
@@ -91,7 +92,8 @@ def sensor(
 ) -> None:
     """Make a seed for one sensor of wire version 1.
 
-    The sensor needs a copy of the file that is printed. From then on events that name this node are taken under this seed only, and it opens no others.
+    The sensor needs a copy of the file that is printed. From then on events that name this node are taken under this
+    seed only, and it opens no others.
     """
     from services.common.durable import Disk  # noqa: PLC0415 - as above
     from services.common.wire.ring_changes import new_node_seed  # noqa: PLC0415 - cryptography loads slowly

@@ -24,7 +24,8 @@ def add_to(app: typer.Typer) -> None:
 def status(*, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what came in, and what gives cause for alarm.
 
-    All is counted since the ingester started: events, refusals by reason, keys and sensors. A key that is quiet can be retired. A sensor of wire version 1 that repeats nonces can be forged.
+    All is counted since the ingester started: events, refusals by reason, keys and sensors. A key that is quiet can
+    be retired. A sensor of wire version 1 that repeats nonces can be forged.
     """
     with ingester_of(required_state(state)) as ingester:
         counts = call(ingester, "status", {})

@@ -306,7 +306,7 @@ class Receiver:
         sealed, plain = opener.authenticate(frame, peer)
         try:
             payload = decompress(plain)
-            node = _node_of(payload)
+            node = node_of(payload)
             if node:
                 opener.check_node(sealed, node)
         except FrameRefused:
@@ -366,7 +366,7 @@ def _drain_with_peers(socket: zmq.Socket[bytes]) -> Iterator[tuple[bytes, str]]:
         yield part.bytes, peer
 
 
-def _node_of(payload: bytes) -> str:
+def node_of(payload: bytes) -> str:
     """The sensor that an event names; empty where it is none, which the intake finds out and says why."""
     try:
         return parse_event(payload).originating_node_id

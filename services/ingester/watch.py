@@ -16,7 +16,7 @@ from services.common.events.artifacts import event_from_record
 from services.common.events.parse import Refused
 from services.common.wire.body import MAX_BODY_BYTES, MAX_FRAME_BYTES
 from services.common.wire.refusals import FrameRefused
-from services.ingester.receiver import Batch
+from services.ingester.receiver import Batch, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +139,7 @@ class FolderWatch:
             return
         raw = path.read_bytes()
         try:
-            found.payloads.append(self._tools.opener.open(raw).payload if path.suffix == ".enc" else raw)
+            found.payloads.append(_unsealed(self._tools.opener, raw) if path.suffix == ".enc" else raw)
         except FrameRefused as refused:
             found.refusals.append((str(refused.reason), f"{path.name}: {refused.detail}", raw))
         yield found
@@ -168,6 +168,14 @@ class FolderWatch:
         if marks != self._saved:
             self._tools.disk.write_file(self._memory, json.dumps(marks).encode())
             self._saved = marks
+
+
+def _unsealed(opener: V1Opener, raw: bytes) -> bytes:
+    opened = opener.open(raw)
+    node = node_of(opened.payload)
+    if node:
+        opener.check_node(opened, node)
+    return opened.payload
 
 
 def _take_line(found: _Found, line: bytes, name: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from services.ingester.receiver import Batch
 
 SEED = bytes(range(32))
+NODE_SEED = bytes(range(100, 132))
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,8 @@ def watch(inbox: Path, state: StateNames, disk: Disk, reports: Any) -> Iterator[
         stop()
         taken = Taken()
         taken.holds = holds
-        tools = WatchTools(disk, V1Opener([SEED], RAG_ARTIFACTS), taken, reports)
+        opener = V1Opener([SEED], RAG_ARTIFACTS, {"node-b": NODE_SEED})
+        tools = WatchTools(disk, opener, taken, reports)
         watch = FolderWatch([inbox], state.run / "watch.json", tools)
         running.append((watch, threading.Thread(target=watch.run)))
         running[0][1].start()
@@ -120,6 +122,22 @@ def test_files_of_one_event_are_taken_once_plain_and_sealed(
     assert sorted(taken.payloads) == sorted(events)
     assert again.payloads == [b"the fourth"]
     assert (taken.refusals, again.refusals) == ([], [])
+
+
+def test_a_sealed_file_of_a_node_with_a_seed_of_its_own_needs_that_seed(
+    watch: Callable[..., Taken],
+    inbox: Path,
+    make_event: Callable[..., bytes],
+    eventually: Callable[..., None],
+) -> None:
+    """As with frames: who shares the other seed cannot speak for that node."""
+    event = make_event("b", originating_node_id="node-b")
+    _settled(inbox / "event_1.pb.enc", V1Sealer(SEED, RAG_ARTIFACTS, 1).seal(event))
+    _settled(inbox / "event_2.pb.enc", V1Sealer(NODE_SEED, RAG_ARTIFACTS, 1).seal(event))
+    taken = watch()
+    eventually("both came", lambda: taken.payloads and taken.refusals)
+    assert taken.payloads == [event]
+    assert [reason for reason, _, _ in taken.refusals] == ["wrong_node"]
 
 
 def test_a_file_is_read_once_it_has_settled(
