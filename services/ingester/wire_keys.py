@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.errors import AppiaError
 from services.common.wire.keys import read_key_ring
 from services.common.wire.ring_watch import RingWatch
 from services.common.wire.senders import SenderTable
@@ -49,15 +50,21 @@ def open_wire_keys(
 
     Raises:
         AppiaError: the key ring or a file of the state directory cannot be used.
-        OSError: the disk fails.
     """
     ring = read_key_ring(settings.keys)
     # Without a version 1 endpoint there is nothing to remember, and no file of 16 MiB to make.
     file = SeenFile(disk, state.run / SEEN) if settings.v1_pull or settings.v1_sub else None
+    try:
+        seen = SeenFrames(file=file)
+    except OSError as error:
+        raise AppiaError(
+            f"{state.run / SEEN} cannot be used ({error.strerror}): check its owner and disk, or delete it; replays of "
+            "frames are then known by their content only, until new ones came."
+        ) from error
     frames = Frames(
         V2Receiver(ring, settings.v2_channel, SenderTable(state.run / SENDERS)),
         V1Opener(ring.opening_seeds(), settings.v1_channel, ring.nodes),
-        V1Counters(SeenFrames(file=file)),
+        V1Counters(seen),
     )
     artifacts = V1Opener(ring.opening_seeds(), settings.artifact_channel, ring.nodes)
     return WireKeys(frames, artifacts, RingWatch(settings.keys, ring, report))

@@ -305,6 +305,15 @@ def test_a_version_1_frame_is_a_replay_after_a_restart_too(  # noqa: PLR0917 - f
     assert stored() == events[:2]
 
 
+def test_a_memory_that_cannot_be_used_is_said_in_a_sentence(
+    receive: Callable[[], Running], state: StateNames
+) -> None:
+    """A folder in its place: the start fails with the path and what to do."""
+    (state.run / "v1-seen").mkdir()
+    with pytest.raises(AppiaError, match="v1-seen cannot be used"):
+        receive()
+
+
 def test_many_alarms_are_one_line(  # noqa: PLR0917 - fixtures
     receive: Callable[[], Running],
     v1_peer: Callable[[Running], Peer],

@@ -205,7 +205,15 @@ def _read_ring_file(ring_file: Path, keys: Path) -> bytes:
 
 
 def _read_nodes(keys: Path) -> dict[str, bytes]:
-    paths = sorted(node_folder(keys).glob("*.seed"))
+    try:
+        # Not by glob: a folder that cannot be read must not pass for one without seeds.
+        paths = sorted(path for path in node_folder(keys).iterdir() if path.suffix == ".seed")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise AppiaError(
+            f"{node_folder(keys)} could not be read ({error.strerror}): check its owner and mode."
+        ) from error
     if len(paths) > MAX_NODE_SEEDS:
         raise AppiaError(
             f"{node_folder(keys)} has {len(paths)} seeds, at most {MAX_NODE_SEEDS} are tried: let sensors share "

@@ -204,6 +204,13 @@ def test_the_number_of_sensors_is_bounded(keys: Path, monkeypatch: pytest.Monkey
     assert not node_seed_file(keys, "b").exists()
 
 
+def test_seeds_of_sensors_that_cannot_be_read_are_not_passed_over(keys: Path) -> None:
+    """A ring without them would believe others in their name."""
+    (keys / "wire" / "v1").write_text("no folder")
+    with pytest.raises(AppiaError, match="v1 could not be read"):
+        read_key_ring(keys)
+
+
 @pytest.mark.parametrize("mode", [0o420, 0o402, 0o666])
 def test_a_ring_that_others_may_change_is_not_used(keys: Path, mode: int) -> None:
     """Who writes ring.json decides which keys are taken."""
