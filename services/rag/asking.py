@@ -113,6 +113,7 @@ class _Question:
     next_try: float = 0.0
     rounds: int = 0
     refusal: AppiaError | None = None
+    lost: str = ""  # why the last connection broke, a sentence
 
 
 class Asking:
@@ -163,9 +164,8 @@ class Asking:
                 return answer
         if question.refusal is not None:
             raise question.refusal
-        raise RpcTimeout(
-            f"No replica answered {op!r} within {patience.overall_s:g} s; check that appia-rag runs."
-        )
+        why = question.lost or "check that appia-rag runs."
+        raise RpcTimeout(f"No replica answered {op!r} within {patience.overall_s:g} s; {why}")
 
     def _begin_round(self, question: _Question) -> Generator[Wait | Look, None, None]:
         """Take the replicas in a random order; look anew when all those known have failed."""
@@ -221,7 +221,8 @@ class Asking:
             try:
                 for answer in one.connection.receive(one.request_id):
                     return dict(answer)
-            except RpcUnreachable:
+            except RpcUnreachable as error:
+                question.lost = str(error)
                 self.replicas.report_dead(one.entry)
                 question.tries.remove(one)
             except RpcRefused as refusal:

@@ -32,7 +32,10 @@ INGESTER = "ingester."
 
 REMARK = f"{INGESTER}feedback"
 LOOKS = tuple(f"{INGESTER}{name}" for name in ("status", "seal_status", "indices"))
-CHANGES = tuple(f"{INGESTER}{name}" for name in ("seal", "reindex", "activate", "rollback", "replay"))
+CHANGES = tuple(
+    f"{INGESTER}{name}"
+    for name in ("seal", "reindex", "activate", "rollback", "replay", "adopt", "sign_removal")
+)
 
 PING = "ping"
 """Every key that is known may ask this, of every service."""

@@ -103,7 +103,8 @@ def test_only_gateways_ask_on_behalf_of_others(gate: Gate) -> None:
 def test_a_gateway_on_this_machine_restricts_itself(gate: Gate) -> None:
     """Over plain text too the rights are those of whom it names; without an access file nobody can be named."""
     found = gate.admit(Request(1, "get", on_behalf="alice"), None)
-    assert (found.name, found.rights.operations) == ("alice", {"get", "feedback", "ingester.feedback"})
+    assert found.name == "alice"
+    assert found.rights.operations == {"get", "feedback", "ingester.feedback"}
     without = Gate(gate.refusals)
     assert _refusal(without, Request(1, "get", on_behalf="alice"), None).code == "forbidden"
 

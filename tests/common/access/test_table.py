@@ -87,7 +87,8 @@ def test_a_gateway_adds_nothing() -> None:
         frozenset({"get", "days"}), frozenset({"attack"}), (Days((("2026-11-20", TODAY),)),), delegate=True
     )
     both = own.within(gateway)
-    assert (both.operations, both.indices) == ({"get"}, {"attack"})
+    assert both.operations == {"get"}
+    assert both.indices == {"attack"}
     assert [both.allow_day(day, TODAY) for day in (TODAY, "2026-11-19")] == [True, False]
     assert (both.rate, both.delegate) == (own.rate, False), "it asks no further"
     assert EVERYTHING.see_everything
