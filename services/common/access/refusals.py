@@ -22,8 +22,8 @@ class Refused(StrEnum):
     HANDSHAKE = "handshake"  # no key, another mechanism, the wrong server key, or too slow
     UNKNOWN_KEY = "unknown_key"
     REVOKED_KEY = "revoked_key"
-    UNKNOWN_TOKEN = "unknown_token"  # no HTTP token, or none of the access file
-    REVOKED_TOKEN = "revoked_token"
+    UNKNOWN_BEARER = "unknown_token"  # no HTTP token, or none of the access file
+    REVOKED_BEARER = "revoked_token"
     OPERATION = "operation"
     CONTENT = "content"  # an index, or a day that was named
     ON_BEHALF = "on_behalf"
