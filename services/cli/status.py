@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import typer
 
 NODES_SHOWN = 20
+UNNAMED = "(names none, or not its own)"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,7 +70,9 @@ def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
 def _print_nodes(nodes: Mapping[str, Mapping[str, int]]) -> None:
     shown = sorted(nodes.items(), key=lambda item: (-item[1]["nonces_reused"], -item[1]["frames"], item[0]))
     counts = ("frames", "missing", "restarts", "replays", "nonces_reused")
-    rows = [[node, *(f"{seen[count]:,}" for count in counts)] for node, seen in shown[:NODES_SHOWN]]
+    rows = [
+        [node or UNNAMED, *(f"{seen[count]:,}" for count in counts)] for node, seen in shown[:NODES_SHOWN]
+    ]
     if rows:
         print_lines("")
         print_table(["~v1 sensor", ">frames", ">missing", ">restarts", ">replays", ">nonces repeated"], rows)
