@@ -201,6 +201,10 @@ class CountFile:
         """Publish both counters. What they count must be synced before."""
         self._calls.pwrite(self._fd, pack_counts(rows, items), 0)
 
+    def sync(self) -> None:
+        """Block until the counters are on disk (`fdatasync`): before what they counted goes."""
+        self._calls.sync_data(self._fd)
+
     def close(self) -> None:
         """Close the file."""
         self._calls.close(self._fd)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 from torture.calls import Chmod, Killed, Library, Mkdir, Open, RecordingCalls, Rename, Truncate, Unlink, Write
-from torture.workload import Process, World, make_event, served
+from torture.replay import Volume
+from torture.workload import Kit, Process, World, make_event, served
 
 from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.generations import sealed_through
@@ -23,6 +24,7 @@ from services.common.days.log import REFUSED, Damage, LogReader
 from services.common.days.names import EVENT_INDICES, day_of
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import SegmentLogReader
+from services.common.days.opening import Opening
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.verify import verify_day
 from services.common.durable import SystemCalls
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
     from torture.calls import Operation, Tape
     from torture.replay import Tree
 
-    from services.common.days.names import OpenNames, StateNames
+    from services.common.days.names import OpenNames
     from services.common.days.view import SegmentView
+    from services.common.rest.log_keys import LogKeys
 
 UNREADABLE = (AppiaError, OSError, ValueError, RuntimeError, KeyError, TypeError, sqlite3.Error)
 """What a replica takes for damage of one day, and goes on: as in services/rag/day_files.py."""
@@ -87,10 +90,11 @@ class Oracle:
             faults += [fault for fault in process.sentences if "left alone" in fault]
             faults += self._visible(tree, process, facts)
             faults += self._promises(process, facts)
-            process.kill()
-            first = len(tape.operations)
-            process = Process(self._world, RecordingCalls(tape), tape)
-            faults += [f"the second start does {op}" for op in tape.operations[first:] if changes(op)]
+            if any(map(changes, tape.operations)):
+                process.kill()
+                first = len(tape.operations)
+                process = Process(self._world, RecordingCalls(tape), tape)
+                faults += _changed(tree, tape, first)
             faults += self._goes_on(process, facts)
         except (AppiaError, OSError, ValueError, sqlite3.Error) as error:
             faults.append(f"the start ends with {type(error).__name__}: {error}")
@@ -122,7 +126,7 @@ class Oracle:
         names = self._world.state.day(day).generation(number)
         key = _key(tree, f"{self._world.state.root.name}/days/{day}/sealed/{names.folder.name}/")
         if key not in self._folders:
-            self._folders[key] = look_at_generation(self._world.state, day, number)
+            self._folders[key] = look_at_generation(self._world, day, number)
         return self._folders[key]  # type: ignore[no-any-return]
 
     def _segment(self, tree: Tree, names: OpenNames) -> list[str]:
@@ -150,7 +154,7 @@ class Oracle:
             events = list(self._generation(tree, day, current)[0]) if current else []
             for segment in process.recovered:
                 if segment.day == day:
-                    events += _logged(segment.names, segment.positions.tolist())
+                    events += _logged(segment.names, segment.positions.tolist(), self._world.keys)
             found.update(events)
             yield from (
                 f"an event of {self._day_of(e)} lies in {day}" for e in events if self._day_of(e) != day
@@ -166,12 +170,12 @@ class Oracle:
 
     def _promises(self, process: Process, facts: Facts) -> Iterable[str]:
         state = self._world.state
-        kept = _dead_letters(state)
+        kept = _dead_letters(self._world)
         refused = {payload for payload in facts.taken if not self._day_of(payload)}
         yield from (
             f"{payload[:20]!r} was refused, acknowledged, and is not kept" for payload in refused - kept
         )
-        follower = FeedbackFollower(state)
+        follower = FeedbackFollower(state, self._world.keys)
         follower.poll()
         there = {remark.feedback_id for _, remark in follower.page.newest_first()}
         yield from (f"{remark} was acknowledged and is lost" for remark in facts.remarked - there)
@@ -232,13 +236,31 @@ class Oracle:
         for day in state.days():
             process.seal(day)
             if served(state, day):
-                events, faults = look_at_generation(state, day, served(state, day))
+                events, faults = look_at_generation(self._world, day, served(state, day))
                 found.update(events)
                 yield from faults
-            yield from verify_day(state.day(day)).faults
+            yield from verify_day(state.day(day), self._world.keys).faults
         lost = {payload for payload in facts.taken if self._day_of(payload)} - found.keys()
         yield from (f"{_name(payload)} is lost by sealing" for payload in lost)
         yield from (f"{_name(payload)} is sealed {n} times" for payload, n in found.items() if n > 1)
+
+
+def _changed(tree: Tree, tape: Tape, first: int) -> Iterable[str]:
+    """What the operations from number `first` on change in what those before made of a tree."""
+    if not any(map(changes, tape.operations[first:])):
+        return
+    volume = Volume(tree)
+    volume.follow(tape.operations[:first])
+    before = volume.now()
+    volume.follow(tape.operations[first:])
+    after = volume.now()
+    for path in sorted(
+        before.files.keys() ^ after.files.keys() | before.folders.keys() ^ after.folders.keys()
+    ):
+        yield f"the second start makes or removes {path}"
+    for path in before.files.keys() & after.files.keys():
+        if before.files[path] != after.files[path]:
+            yield f"the second start changes {path}"
 
 
 def changes(operation: Operation) -> bool:
@@ -262,11 +284,13 @@ def _key(tree: Tree, place: str) -> tuple[str, int]:
     return place, hash(frozenset(files))
 
 
-def look_at_generation(state: StateNames, day: str, number: int) -> tuple[list[bytes], list[str]]:
+def look_at_generation(world: World, day: str, number: int) -> tuple[list[bytes], list[str]]:
+    """The events of a generation, and what is wrong with what a replica is shown of it."""
+    names = world.state.day(day).generation(number)
     events: list[bytes] = []
     faults: list[str] = []
     try:
-        with closing(SealedReader(day, state.day(day).generation(number))) as reader:
+        with closing(SealedReader(day, names, opening=Opening(keys=world.keys))) as reader:
             view = reader.view()
             faults += [f"{day} generation {number}: {name}: {why}" for name, why in view.missing.items()]
             events = [payload for block in iterate_blocks(reader.chunk) for payload in block]
@@ -278,7 +302,7 @@ def look_at_generation(state: StateNames, day: str, number: int) -> tuple[list[b
             ids = [parse_event(payload).event_id for payload in events]
             if [fields["event_id"] for fields in told] != ids:
                 faults.append(f"{day} generation {number}: the database names other events than the log")
-            faults += _wrong_vectors(view, events, None)
+            faults += _wrong_vectors(view, events, world.kit)
     except UNREADABLE as error:
         faults.append(f"{day} generation {number} is served and torn: {type(error).__name__}: {error}")
     return events, faults
@@ -291,11 +315,11 @@ def look_at_segment(world: World, names: OpenNames, whole: int | None = None) ->
     to be there in every index.
     """
     try:
-        with closing(OpenSegmentReader(names.day.day, names)) as reader:
+        with closing(OpenSegmentReader(names.day.day, names, world.keys)) as reader:
             view = reader.view()
             positions = np.asarray(view.columns["position"]).tolist()
             events = [view.events.payload(position) for position in positions]
-            faults = _wrong_vectors(view, events, world)
+            faults = _wrong_vectors(view, events, world.kit)
             times = [parse_event(payload).event_timestamp.ToNanoseconds() for payload in events]
             if times != np.asarray(view.columns["time_ns"]).tolist():
                 faults.append("the columns show other times than the events")
@@ -309,10 +333,8 @@ def look_at_segment(world: World, names: OpenNames, whole: int | None = None) ->
     return [f"{names.folder}: {fault}" for fault in faults]
 
 
-def _wrong_vectors(view: SegmentView, events: list[bytes], world: World | None) -> list[str]:
+def _wrong_vectors(view: SegmentView, events: list[bytes], kit: Kit) -> list[str]:
     """Indices that show other vectors than the models make of the events, of those that follow from one event alone."""
-    if world is None or not events:
-        return []
     faults = []
     for name in EVENT_INDICES:
         index = view.indices.get(name)
@@ -323,28 +345,30 @@ def _wrong_vectors(view: SegmentView, events: list[bytes], world: World | None) 
             faults.append(f"{name} names vectors that there are not")
             continue
         shown = np.asarray(index.vectors)[codes]
+        model = kit.embedder(name, index.spec.model_id)
         if name == "attack":
-            wanted = world.embedders.attack.embed(extract(events[: index.rows]).values)
+            wanted = model.embed(extract(events[: index.rows]).values)
         elif name == "semantic":
-            texts = [view.texts[code] for code in view.columns["narrative"][: index.rows].tolist()]
-            wanted = world.embedders.semantic.embed(texts)
+            wanted = model.embed([view.texts[n] for n in view.columns["narrative"][: index.rows].tolist()])
         else:
             continue
+        if index.spec.metric == "cosine":
+            shown, wanted = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (shown, wanted))
         if not np.allclose(shown, wanted, rtol=1e-4, atol=1e-4):
             faults.append(f"{name} shows vectors that its model does not make of these events")
     return faults
 
 
-def _logged(names: OpenNames, positions: list[int]) -> list[bytes]:
-    with closing(SegmentLogReader(names)) as reader:
+def _logged(names: OpenNames, positions: list[int], keys: LogKeys) -> list[bytes]:
+    with closing(SegmentLogReader(names, keys)) as reader:
         return [payload for payload in map(reader.event, positions) if payload is not None]
 
 
-def _dead_letters(state: StateNames) -> set[bytes]:
+def _dead_letters(world: World) -> set[bytes]:
     found: set[bytes] = set()
-    for path in state.dead_letter.glob("*.log"):
+    for path in world.state.dead_letter.glob("refused-*.log"):
         try:
-            with closing(LogReader(path)) as reader:
+            with closing(LogReader(path, world.keys)) as reader:
                 for record in reader.scan():
                     if not isinstance(record, Damage) and record.type == REFUSED:
                         found.add(msgpack.unpackb(record.payload)["data"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,11 @@ from torture.oracle import Facts, Oracle, touched
 from torture.replay import Volume
 from torture.stage import Stage
 from torture.suite import Outcome, Suite
-from torture.workload import Story, World, in_turn
+from torture.workload import OneKey, Story, World, in_turn
 
 from services.common.days.names import StateNames
 from services.common.durable import Disk
+from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
     from services.common.durable import SystemCalls
 
-ROUNDS_A_RECORDING = 2000
-LIVES = 9
+ROUNDS_A_RECORDING = 1000
+LIVES = 8
 AGAIN_SHARE = 0.2
 """Of the rounds, in how many the power goes once more."""
-DEEPER_EVERY = 100
+DEEPER_EVERY = 300
 MEMORY = Path("/dev/shm")  # noqa: S108 - not shared: a folder of its own is made there
 STATE = "state"
 
@@ -65,7 +66,7 @@ class PowerCuts:
         self._budget = budget
         self._top = Path(tempfile.mkdtemp(prefix="appia-power-", dir=_quickest(budget.folder)))
         self._stage = Stage(self._top)
-        self._world = World(StateNames(self._top / STATE), make_disk)
+        self._world = World(StateNames(self._top / STATE), make_disk=make_disk)
         self._oracle = Oracle(self._world)
         self._recording: Recording | None = None
         self._volume, self._at = Volume(), 0
@@ -133,7 +134,10 @@ class PowerCuts:
     def _recorded(self, number: int) -> Tape:
         if self._recording is None or self._recording.number != number:
             self._stage.clear()
-            self._recording = record(self._top, self._world, self._budget.seed, number)
+            keys = OneKey() if number % 4 == 2 else NO_KEYS
+            world = replace(self._world, is_signed=number % 2 == 1, keys=keys)
+            self._oracle = Oracle(world)
+            self._recording = record(self._top, world, self._budget.seed, number)
             self._stage.clear()
             self._volume, self._at, self._facts, self._noted = Volume(), 0, Facts(), 0
             self._seen.clear()

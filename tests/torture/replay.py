@@ -3,8 +3,8 @@
 A file keeps what was synced; of what was written since, any part may be there, torn at any byte, in any order, or as
 zeros where only its size was kept. A folder keeps the names that it had when it was synced; of the changes since, any
 may be there (the pessimistic reading of POSIX by ALICE, https://www.usenix.org/conference/osdi14/technical-sessions/
-presentation/pillai). A rename within a folder is atomic. States in which a journal kept the names in their order, as
-ext4 and XFS do, are drawn more often than their share.
+presentation/pillai). A rename within a folder is atomic; one to another folder may be there in
+either, both or none. States in which a journal kept the names in their order, as ext4 and XFS do, are drawn more often.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class _File:
     synced: bytes = b""
     pending: list[Write | Truncate] = field(default_factory=list)
     mode: int = FILE_MODE
-    loose: list[bytes] = field(default_factory=list)  # what a library had in it at some moments
+    loose: dict[int, bytes] = field(default_factory=dict)  # what a library had in it, by the moment
+    beside: str = ""  # the database that a file of a library belongs to
     _now: bytes | None = None
 
     def change(self, operation: Write | Truncate) -> None:
@@ -60,7 +61,7 @@ class _File:
     def sync(self, found: bytes | None) -> None:
         self.synced = self.now() if found is None else found
         self._now = self.synced
-        self.pending, self.loose = [], []
+        self.pending, self.loose = [], {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Volume:
             self._done += 1
             self._follow(operation)
 
-    def _follow(self, operation: Operation) -> None:  # noqa: C901, PLR0912 - one branch for each operation
+    def _follow(self, operation: Operation) -> None:  # noqa: C901 - one branch for each operation
         match operation:
             case Open():
                 self._open(operation)
@@ -149,10 +150,20 @@ class Volume:
                 if inode is not None:
                     self._at(inode).mode = operation.mode
             case Library():
-                for path, data in operation.files:
-                    inode = self._find(path)
-                    inode = self._add(path, _File()) if inode is None else inode
-                    self._file(inode).loose.append(data)
+                self._take_of_library(operation)
+
+    def _take_of_library(self, operation: Library) -> None:
+        database = operation.files[0][0]
+        there = dict(operation.files)
+        for path in (database, f"{database}-wal"):
+            inode = self._find(path)
+            if path in there:
+                inode = self._add(path, _File()) if inode is None else inode
+                file = self._file(inode)
+                file.loose[self._done], file.beside = there[path], database
+            elif inode is not None:  # the library took it away
+                folder, name = self._parent(path)
+                folder.change(_Entry(self._done, None, 0, name))
 
     def _open(self, operation: Open) -> None:
         inode = self._find(operation.path) if operation.path else self.ROOT
@@ -165,9 +176,12 @@ class Volume:
     def _rename(self, operation: Rename) -> None:
         folder, old = self._parent(operation.old)
         after, new = self._parent(operation.new)
-        if folder is not after:
-            raise NotImplementedError(f"{operation} leads to another folder, which is not atomic everywhere")
-        folder.change(_Entry(self._done, new, folder.now[old], old))
+        inode = folder.now[old]
+        if folder is after:
+            folder.change(_Entry(self._done, new, inode, old))
+        else:
+            after.change(_Entry(self._done, new, inode))
+            folder.change(_Entry(self._done, None, 0, old))
 
     def _at(self, inode: int) -> _File | _Folder:
         return self._inodes[inode]
@@ -210,9 +224,16 @@ class Volume:
         """What is there whatever happens: that which was synced."""
         return self._left(lambda _i, _p, _e: False, lambda _, file: file.synced, lambda _: None)
 
+    def now(self) -> Tree:
+        """What processes see."""
+        return self._left(
+            lambda _i, _p, _e: True, lambda _, file: file.now(), lambda file: file.loose[max(file.loose)]
+        )
+
     def cut(self, luck: random.Random) -> Tree:
         """One of the states in which a disk may be found if the power goes now."""
-        return self._left(*self._fate(luck), lambda file: _of_library(file, luck))
+        moments: dict[str, tuple[float, float]] = {}
+        return self._left(*self._fate(luck), lambda file: _of_library(file, luck, moments))
 
     def _left(
         self,
@@ -351,12 +372,13 @@ def _tear(content: bytearray, operation: Write | Truncate, luck: random.Random) 
         _apply(content, Write(operation.handle, at, bytes(kept)))
 
 
-def _of_library(file: _File, luck: random.Random) -> bytes | None:
-    """Whatever a library left: any moment of its file, a part of one, or no file."""
-    fate = luck.random()
-    if fate < 0.15:
+def _of_library(file: _File, luck: random.Random, moments: dict[str, tuple[float, float]]) -> bytes | None:
+    """What a library left: its files as they were at one moment, mostly; else a part of one, or no file."""
+    fate, share = moments.setdefault(file.beside, (luck.random(), luck.random()))
+    moment = sorted(file.loose)[int(share * len(file.loose))]
+    if fate < 0.7:
+        return file.loose[moment]
+    damage = luck.random()
+    if damage < 0.3:
         return None
-    data = luck.choice(file.loose)
-    if fate < 0.8:
-        return data
-    return data[: luck.randint(0, len(data))]
+    return file.loose[moment][: luck.randint(0, len(file.loose[moment]))]

@@ -9,7 +9,9 @@ import pytest
 from torture import power
 from torture.calls import Killed, RecordingCalls, Tape
 from torture.in_ci import hold
+from torture.oracle import look_at_segment
 from torture.replay import Volume
+from torture.stage import Stage
 from torture.workload import DAYS, Process, World, in_turn, make_event
 
 from services.common.days.generations import retire
@@ -148,6 +150,28 @@ def test_what_a_generation_replaces_goes_after_the_pointer_is_on_disk(
     assert any(path.endswith("sealed/CURRENT") for path in _promised(tape).files)
 
 
+def test_an_index_that_another_model_makes_anew_never_shows_what_was_before(
+    tape: Tape, world: World, tmp_path: Path
+) -> None:
+    """Wherever the power goes: counters of the old vectors would show zeros, or more vectors than there are."""
+    luck = random.Random(5)
+    with in_turn(luck):
+        for models in (0, 1):
+            process = Process(world, RecordingCalls(tape), tape, models)
+            process.take([make_event(f"{models}-{i}", NOON + i) for i in range(6)])
+            begin = len(tape.operations)
+            process.index()
+            process.kill()
+    stage = Stage(tmp_path)
+    names = world.state.day(DAYS[1]).segment(1)
+    for cut in range(begin, len(tape.operations)):
+        volume = Volume()
+        volume.follow(tape.operations[:cut])
+        for _ in range(4):
+            stage.show(volume.cut(luck), ())
+            assert look_at_segment(world, names) == [], cut
+
+
 def test_the_beginning_of_a_log_is_on_disk_before_a_record_is_written(tape: Tape, tmp_path: Path) -> None:
     """So a file whose beginning cannot be read, and that goes on behind it, is damaged: it is not thrown away."""
     log = LogWriter(Disk(RecordingCalls(tape)), tmp_path / "a.log")
@@ -175,7 +199,7 @@ def test_the_same_seed_tells_the_same_story(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         top = tmp_path / folder
         top.mkdir()
-        tape = power.record(top, World(StateNames(top / "state")), 7, 3).tape
+        tape = power.record(top, World(StateNames(top / "state"), is_signed=True), 7, 3).tape
         tapes.append([_shape(operation) for operation in tape.operations])
     assert len(tapes[0]) > 100
     assert tapes[0] == tapes[1]

@@ -12,36 +12,48 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor as _Pool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
 from torture.calls import Killed, RecordingCalls
 
+from services.common.chain.keys import SigningKey, SigningRing
+from services.common.chain.store import ChainWriter, NoLinks
 from services.common.days.embedders import Embedders
-from services.common.days.names import StateNames, claim_layout, read_pointer
+from services.common.days.index_builder import IndexTools
+from services.common.days.names import INDICES, StateNames, claim_layout, read_pointer
+from services.common.days.reindex import Reindexer
 from services.common.days.sealing import Sealer
+from services.common.days.versions import activate, roll_back
 from services.common.durable import Disk
+from services.common.embedding.cache import CacheSettings, NarrativeCache
+from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.events.vocabulary import load_vocabulary
+from services.common.rest.log_keys import WrappingKey
+from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.feedback import FeedbackDesk
 from services.ingester.indexer import Finish, Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools, SegmentKey
 from services.ingester.queue import ByteQueue
 from services.ingester.recovery import Recovery
+from services.ingester.signing import Signing
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torture.calls import Tape
 
+    from services.common.chain.store import Links
     from services.common.durable import SystemCalls
-    from services.common.events.vocabulary import Vocabulary
+    from services.common.rest.log_keys import LogKeys
     from services.ingester.intake import Logged, Verdict
     from services.ingester.recovery import OpenSegment
 
@@ -50,8 +62,10 @@ NOON = 1_769_040_000 + DAY_S // 2  # of 2026-01-22
 DAYS = ("2026-01-21", "2026-01-22")
 CAP = 1 << 20
 PATIENCE_S = 60.0
-
-MakeDisk = "Callable[[SystemCalls], Disk]"
+ACTIONS = (
+    *("new", "new", "new", "again", "again", "index", "index", "seal", "seal"),
+    *("refused", "remark", "told", "reindex", "roll back"),
+)
 
 
 class SmallModel:
@@ -104,18 +118,60 @@ def make_event(name: str, seconds: int) -> bytes:
     return event.SerializeToString(deterministic=True)
 
 
-@dataclass
+class Kit:
+    """What takes longer to make than a whole start, and never changes."""
+
+    def __init__(self) -> None:
+        """Make it."""
+        self.vocabulary = load_vocabulary()
+        self.narrator = Narrator(self.vocabulary)
+        self.embedders = (small_embedders(0), small_embedders(1))
+        signing = SigningKey(bytes(range(32)))
+        self.ring = SigningRing(signing, {signing.public.id: signing})
+
+    def embedder(self, index: str, model_id: str) -> Any:
+        """The model with an id."""
+        found = (embedders.named(index) for embedders in self.embedders)
+        return next(embedder for embedder in found if embedder.model_id == model_id)
+
+
+class OneKey:
+    """Encrypts all new logs with one storage key."""
+
+    allows_plain = True
+
+    def for_new_files(self) -> WrappingKey:
+        """See `LogKeys`."""
+        return WrappingKey(bytes(range(32)))
+
+    def find(self, key_id: int, path: Path) -> WrappingKey:  # noqa: ARG002 - the port asks for it
+        """See `LogKeys`."""
+        return self.for_new_files()
+
+
+@dataclass(frozen=True)
 class World:
     """Where processes live and what they are made of; nothing in it is of one process."""
 
     state: StateNames
+    kit: Kit = field(default_factory=Kit)
     make_disk: Callable[[SystemCalls], Disk] = Disk
-    vocabulary: Vocabulary = field(default_factory=load_vocabulary)
-    embedders: Embedders = field(default_factory=small_embedders)
+    is_signed: bool = False
+    keys: LogKeys = NO_KEYS
 
-    def __post_init__(self) -> None:
-        """Make the narrator once: it takes longer than a whole start."""
-        self.narrator = Narrator(self.vocabulary)
+
+class WorldSigning(Signing):
+    """Signs with the key of the kit, where days are signed."""
+
+    def __init__(self, world: World, disk: Disk) -> None:
+        """Read no file."""
+        super().__init__(world.state, world.state.keys, disk, Process.clock)
+        object.__setattr__(self, "_ring", world.kit.ring if world.is_signed else None)
+
+    def links(self) -> Links:
+        """See `Signing.links`."""
+        ring: SigningRing | None = self._ring  # type: ignore[attr-defined]
+        return NoLinks() if ring is None else ChainWriter(self.state.links, ring, self.disk, self.clock)
 
 
 class Process:
@@ -124,21 +180,28 @@ class Process:
     What it was handed and what it acknowledged is noted on the tape, if there is one.
     """
 
-    def __init__(self, world: World, calls: SystemCalls, tape: Tape | None = None) -> None:
-        """Start: recover, open everything. Raises what the start of the ingester raises."""
+    def __init__(self, world: World, calls: SystemCalls, tape: Tape | None = None, models: int = 0) -> None:
+        """Start with one of the two versions of the models: recover, open everything.
+
+        Raises what the start of the ingester raises.
+        """
         self.world, self.calls, self.tape = world, calls, tape
+        self._models = models
+        self._cache: NarrativeCache | None = None
         self.sentences: list[str] = []
         self.reports: list[tuple[str, dict[str, Any]]] = []
         self.state, self.disk = world.state, world.make_disk(calls)
         claim_layout(self.state, self.disk)
         self.disk.make_folder(self.state.run)
-        self.dead_letter = DeadLetter(self.disk, self.state.dead_letter, CAP, self.clock)
+        self.dead_letter = DeadLetter(self.disk, self.state.dead_letter, CAP, self.clock, world.keys)
+        self.signing = WorldSigning(world, self.disk)
+        self.signing.prepare(self.sentences.append)
         self.recovered: list[OpenSegment] = Recovery(
-            self.disk, self.dead_letter, self.sentences.append
+            self.disk, self.dead_letter, self.sentences.append, world.keys
         ).recover(self.state)
-        tools = IntakeTools(self.disk, self.dead_letter, self.clock, self.monotonic)
+        tools = IntakeTools(self.disk, self.dead_letter, self.clock, self.monotonic, world.keys)
         self.intake = Intake(self.state, self.recovered, tools)
-        self.desk = FeedbackDesk(self.state, self.disk, self.clock)
+        self.desk = FeedbackDesk(self.state, self.disk, self.clock, world.keys)
         self.logged: list[Logged] = []
         self._indexing: Indexing | None = None
 
@@ -172,6 +235,15 @@ class Process:
         self.desk.take({**told, "note": f"seen {number}"})
         self.note("remarked", told["feedback_id"])
 
+    @property
+    def embedders(self) -> Embedders:
+        """The models, texts through the cache on disk."""
+        made = self.world.kit.embedders[self._models]
+        if self._cache is None:
+            settings = CacheSettings(texts_per_generation=4)
+            self._cache = NarrativeCache(self.state.cache, made.semantic, settings, self.disk)
+        return replace(made, semantic=self._cache)
+
     def index(self) -> None:
         """Give all that was logged to the indices, and wait until they have it."""
         if self._indexing is None:
@@ -189,19 +261,37 @@ class Process:
         self._indexing.finish(upto)
         sealer = Sealer(
             self.disk,
-            self.world.vocabulary,
-            self.world.embedders,
-            lambda _step, _done, _total: None,
+            self.world.kit.vocabulary,
+            self.embedders,
+            _no_progress,
             retry_after_s=(),
+            keys=self.world.keys,
+            links=self.signing.links(),
         )
         report = sealer.seal(self.state.day(day), upto.number)
         self.note("sealed", (day, report.generation))
         self.intake.forget(day)
 
+    def reindex(self, day: str, index: str) -> None:
+        """Make an index of a sealed day anew with the model of this life, and serve it."""
+        with suppress(AppiaError):  # the day is not sealed, or the version is of this model already
+            tools = IndexTools(self.embedders, _no_progress, {}, self.disk)
+            links = self.signing.links()
+            Reindexer(self.disk, tools, self.world.keys, links).build(self.state.day(day), index)
+            activate(self.state.day(day), index, self.disk, links)
+
+    def roll_back(self, day: str, index: str) -> None:
+        """Serve the version before."""
+        with suppress(AppiaError):
+            roll_back(self.state.day(day), index, self.disk, self.signing.links())
+
     def end(self) -> None:
         """End in order."""
         if self._indexing is not None:
             self._indexing.end()
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
         self.desk.close()
         self.intake.close()
 
@@ -211,6 +301,8 @@ class Process:
             self.calls.kill()
         with suppress(Exception):
             self.end()
+        if isinstance(self.calls, RecordingCalls):
+            self.calls.bury()
 
 
 class Indexing:
@@ -224,10 +316,11 @@ class Indexing:
         self.failures: list[BaseException] = []
         tools = IndexerTools(
             process.disk,
-            world.narrator,
-            world.embedders,
+            world.kit.narrator,
+            process.embedders,
             process.monotonic,
             lambda event, facts: process.reports.append((event, facts)),
+            world.keys,
         )
         self.indexer = Indexer(process.state, process.recovered, self._queue, tools)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -284,11 +377,11 @@ class Story:
 
     def _live(self) -> None:
         luck = self._luck
-        kill_after = luck.choice((None, luck.randint(0, 40), luck.randint(0, 150), luck.randint(0, 400)))
+        kill_after = luck.choice((None, luck.randint(0, 60), luck.randint(0, 300), luck.randint(0, 900)))
         calls = RecordingCalls(self._tape, kill_after)
         process = None
         try:
-            process = Process(self._world, calls, self._tape)
+            process = Process(self._world, calls, self._tape, models=int(luck.random() < 0.25))
             for _ in range(luck.randint(2, 7)):
                 self._act(process)
             if luck.random() < 0.3:
@@ -301,13 +394,11 @@ class Story:
 
     def _act(self, process: Process) -> None:
         luck = self._luck
-        action = luck.choice(("new", "new", "again", "mixed", "refused", "remark", "told", "index", "seal"))
+        action = luck.choice(ACTIONS)
         if action == "new":
             process.take(self._new(luck.randint(1, 6)))
         elif action == "again":  # a sender that got no answer
-            process.take(self._sent[-luck.randint(1, 8) :])
-        elif action == "mixed":
-            process.take(self._sent[-luck.randint(0, 3) :] + self._new(luck.randint(1, 3)))
+            process.take(self._sent[-luck.randint(1, 8) :] + self._new(luck.choice((0, 2))))
         elif action == "refused":
             process.take([b"no event " + luck.randbytes(luck.choice((3, 700)))])
         elif action == "remark":
@@ -319,6 +410,10 @@ class Story:
             process.index()
         elif action == "seal":
             process.seal(luck.choice(DAYS))
+        elif action == "reindex":
+            process.reindex(luck.choice(DAYS), luck.choice(INDICES))
+        elif action == "roll back":
+            process.roll_back(luck.choice(DAYS), luck.choice(INDICES))
 
     def _new(self, count: int) -> list[bytes]:
         luck = self._luck
@@ -345,6 +440,10 @@ def in_turn(luck: random.Random) -> Iterator[None]:
         mock.patch("services.common.days.log.secrets.randbits", luck.getrandbits),
     ):
         yield
+
+
+def _no_progress(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 def served(state: StateNames, day: str) -> int:

@@ -90,7 +90,7 @@ def was_begun(path: Path) -> bool:
     """Whether what stands before the first record is on disk; False where a crash came before.
 
     It is synced before the first record is written, so such a file never held one. A file that goes on behind a start
-    which cannot be read is damaged and not unfinished, unless it is all zeros.
+    which cannot be read is damaged and not unfinished, unless it is all zeros, or as long as a start with a key.
     """
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
@@ -99,10 +99,11 @@ def was_begun(path: Path) -> bool:
             version = version if _is_key_block(header, file.read(BLOCK_BYTES)) else None
         if version is not None:
             return True
-        piece = file.read(_PIECE)
-        while piece and not (any(header) or any(piece)):
-            piece = file.read(_PIECE)
-        return bool(piece)
+        size = os.fstat(file.fileno()).st_size
+        if size <= _HEADER.size or size == _HEADER.size + BLOCK_BYTES:
+            return False
+        file.seek(0)
+        return any(any(piece) for piece in iter(lambda: file.read(_PIECE), b""))
 
 
 def _version_of(header: bytes) -> int | None:

@@ -22,6 +22,7 @@ from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -104,6 +105,9 @@ class ColumnWriter:
         with ExitStack() as opened:
             self._metadata = opened.enter_context(closing(MetadataWriter(names.metadata, disk)))
             self.rows = min(rows, self._metadata.rows())
+            if self.rows < rows:
+                _shorten(disk, names.columns, self.rows * ROW.itemsize)
+                _shorten(disk, names.tags, self.rows * 4)
             self._columns = opened.enter_context(closing(disk.append_to(names.columns)))
             self._columns.truncate(self.rows * ROW.itemsize)
             self._addresses = opened.enter_context(closing(AddressTable(disk, names.addresses)))
@@ -139,6 +143,13 @@ class ColumnWriter:
         """Close all files."""
         for file in (self._metadata, self._columns, self._addresses, self._texts, self._tags, self._counts):
             file.close()
+
+
+def _shorten(disk: Disk, path: Path, size: int) -> None:
+    """Keep the first `size` bytes in a new file: who maps the old one would be killed if it were cut (SIGBUS)."""
+    if path.exists() and path.stat().st_size > size:
+        with path.open("rb") as file:
+            disk.write_file(path, file.read(size))
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,7 @@ class VectorWriter:
         self._counts = disk.counts(names.counts(spec.index))
         self._counts.write(self.rows, self.items)
         if not same:
+            self._counts.sync()  # else a power cut may bring back counters of the vectors that go now
             # Removed and not cut: a process that reads below the end of a mapped file is killed (SIGBUS).
             disk.remove(names.vectors(spec.index))
             disk.remove(names.codes(spec.index))
