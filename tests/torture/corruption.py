@@ -104,7 +104,7 @@ class Ruin:
         return [day for day in self.world.state.days() if served(self.world.state, day)]
 
     def _look(self, day: str) -> tuple[list[bytes], list[str]]:
-        return look_at_generation(self.world.state, day, served(self.world.state, day))
+        return look_at_generation(self.world, day, served(self.world.state, day))
 
     def _list(self) -> Iterator[File]:
         state = self.world.state
@@ -185,7 +185,7 @@ class Ruin:
         with suppress(AppiaError):
             number = served(self.world.state, file.day)
             if number:
-                events, faults = look_at_generation(self.world.state, file.day, number)
+                events, faults = look_at_generation(self.world, file.day, number)
                 lacking = [fault for fault in faults if not any(index in fault for index in INDICES)]
                 if not lacking and not set(events) <= set(self._sealed[file.day][0]):
                     yield "other events are shown"
@@ -246,7 +246,7 @@ class Ruin:
         process.index()
         process.seal(day)
         if served(self.world.state, day):
-            events, faults = look_at_generation(self.world.state, day, served(self.world.state, day))
+            events, faults = look_at_generation(self.world, day, served(self.world.state, day))
             yield from faults
             wanted = Counter(event for event in self._open_events if file.kind == "derived")
             if wanted - Counter(events) and day == max(self._sealed):
