@@ -147,7 +147,7 @@ class Report:
         rows: list[tuple[StateNames | None, DayCheck, list[str]]] = []
         for names, check in self.checks:
             proof = left.pop(check.day, None)
-            faults = [*check.faults, *(() if proof is None else proof.faults)]
+            faults = [*(() if proof is None else proof.faults), *check.faults]
             rows.append((names, check, list(dict.fromkeys(faults))))
         alone = [proof for proof in left.values() if proof.faults or proof.link]
         rows += [(None, DayCheck(proof.day, 0, 0, ()), list(proof.faults)) for proof in alone]

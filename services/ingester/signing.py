@@ -49,6 +49,11 @@ class Signing:
                 f"days are sealed without a signature: there is no key in {signing_folder(self.keys)}; "
                 f"`appia keys signing {self.keys}` makes one"
             )
+        try:
+            links.state_of("")
+        except AppiaError as error:  # a damaged chain is said once; days are mended as far as they can be
+            report(str(error))
+            links = NoLinks()
         for day in self.state.days():
             try:
                 for sentence in mend(links, self.state.day(day), self.disk):

@@ -21,6 +21,7 @@ from services.common.days.embedders import Embedders
 from services.common.days.fusion import FusionWeights
 from services.common.days.names import StateNames, claim_layout, day_start_ns
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
+from services.common.days.opening import PLAIN
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.errors import AppiaError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.opening import Opening
     from services.common.rpc_server import Handler
 
 CLASSES = ("BENIGN", "DDoS", "PortScan", "Bot ünder*", "")
@@ -297,12 +299,12 @@ def make_world() -> Iterator[Callable[[Path], World]]:
 
 
 @pytest.fixture
-def follow() -> Iterator[Callable[[World], Catalog]]:
-    """Catalogs that are stopped at the end."""
+def follow() -> Iterator[Callable[..., Catalog]]:
+    """Catalogs that are stopped at the end; files of days are opened as told."""
     started: list[Catalog] = []
 
-    def start(world: World) -> Catalog:
-        catalog = Catalog(world.state, make_logger("test"))
+    def start(world: World, opening: Opening = PLAIN) -> Catalog:
+        catalog = Catalog(world.state, make_logger("test"), opening)
         started.append(catalog)
         catalog.start()
         assert catalog.wait_opened(30)

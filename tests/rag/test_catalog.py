@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.common.chain.follower import ChainFollower
+from services.common.chain.keys import new_signing_key, read_signing_ring
+from services.common.chain.store import ChainWriter
+from services.common.days.adopting import adopt
 from services.common.days.manifest import MANIFEST, digest_folder, read_manifest
 from services.common.days.names import StateNames
 from services.common.days.open_writer import VectorSpec, VectorWriter
@@ -303,3 +307,26 @@ def test_another_model_does_not_pull_the_file_away(world: Any, follow: Any, unti
             return found is not None and found.spec.model_id == "attack@other" and found.rows == 2000
 
     until(renewed)
+
+
+def test_with_a_public_key_only_signed_days_are_served(world: Any, follow: Any, tmp_path: Path) -> None:
+    """A day that no link names is a fault, one that was forged too; open days are served, and the signed one."""
+    new_signing_key(tmp_path / "keys", world.disk)
+    ring = read_signing_ring(tmp_path / "keys")
+    assert ring is not None
+    links = ChainWriter(world.state.links, ring, world.disk, lambda: 0)
+    for day in ("2026-01-22", "2026-01-23", "2026-01-24"):
+        world.fill(day, 5, sealed=True)
+    world.fill("2026-01-25", 3, sealed=False)
+    adopt(world.state.day("2026-01-22"), links)
+    adopt(world.state.day("2026-01-23"), links)
+    forged = world.state.day("2026-01-23").generation(1).chunk / "manifest.json"
+    forged.chmod(0o644)
+    forged.write_bytes(forged.read_bytes() + b" ")
+    vouching = ChainFollower(world.state.links, ring.active.public, lambda _: None)
+    with follow(world, Opening(vouching=vouching)).lease() as snapshot:
+        days = [segment.view.day for segment in snapshot.segments]
+        faults = dict(snapshot.faults)
+    assert days == ["2026-01-22", "2026-01-25"]
+    assert "was altered" in faults["2026-01-23"]
+    assert "is in no link" in faults["2026-01-24"]
