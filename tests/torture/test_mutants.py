@@ -1,0 +1,42 @@
+"""Each sync, check, rename and bound that is taken out is missed by the test that is named for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from torture.mutants import MUTANTS, Mutant, build, judge, judge_sound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_is_caught(mutant: Mutant) -> None:
+    """By the test that it names."""
+    assert judge(mutant) is None
+
+
+@pytest.mark.parametrize("test", sorted({mutant.test for mutant in MUTANTS}))
+def test_what_catches_mutants_passes_without_them(test: str) -> None:
+    """Else it would prove nothing."""
+    assert judge_sound([test]) == []
+
+
+def test_a_mutant_that_changes_nothing_lives() -> None:
+    """The runner tells: one whose change is none is not caught, one whose place is gone is an error."""
+    idle = Mutant(
+        "idle", "services/rag/protocol.py", "MAX_K = 1000\n", "MAX_K = 1_000\n", "tests/rag/test_schemas.py"
+    )
+    assert "did not catch" in (judge(idle) or "")
+    gone = Mutant("gone", "services/rag/protocol.py", "no such line", "", "tests/rag/test_schemas.py")
+    assert "0 times" in (judge(gone) or "")
+
+
+def test_a_mutant_is_the_product_with_one_change(tmp_path: Path) -> None:
+    """The copy differs from the project in the one file."""
+    build(MUTANTS[0], tmp_path)
+    changed = tmp_path / MUTANTS[0].file
+    assert MUTANTS[0].new in changed.read_text("utf-8")
+    assert not (tmp_path / "services").is_symlink()
+    assert (tmp_path / "tests").is_symlink()
