@@ -53,7 +53,7 @@ class CheckedChain:
 
 
 def check_chain(lines: Sequence[bytes], trusted: PublicKey | None, *, excerpt: bool = False) -> CheckedChain:
-    """Check a chain from its first line; about 15,000 links a second.
+    """Check a chain from its first line; some thousand links a second.
 
     Args:
         lines: as they lie on disk, without line feeds.

@@ -52,7 +52,7 @@ class ChainFollower:
     def check(self, day: str, generation: int, part: str, digest: str) -> None:
         """Refuse a part whose manifest is not the one that was signed.
 
-        Blocks to read what is new in the chain, about a second for 15,000 links.
+        Blocks to read what is new in the chain, about a second for some thousand links.
 
         Raises:
             AppiaError: it is another, or was never signed.
