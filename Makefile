@@ -31,6 +31,7 @@ lint: ## check style, types, layering, the generated stub, and what must not be 
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python proto/generate.py --check
 	$(VENV)/bin/python make/check_repo.py
+	$(VENV)/bin/python make/check_writes.py
 
 bench: ## measure, and write the figures to benchmarks/results/
 	@make/venv.sh dev

@@ -311,8 +311,13 @@ class Disk:
         return CountFile(self.calls, path, self.FILE_MODE)
 
     def write_file(self, path: Path, data: bytes, mode: int = FILE_MODE) -> None:
-        """Put `data` at `path` so that a reader or a crash finds the old content or the new, never a part."""
-        staged = path.with_name(f".{path.name}.{os.getpid()}{_STAGED}")
+        """Put `data` at `path` so that a reader or a crash finds the old content or the new, never a part.
+
+        One writer at a time: what a crash left of another writing is deleted.
+        """
+        staged = path.with_name(f".{path.name}{_STAGED}")
+        if os.path.lexists(staged):
+            self.calls.unlink(staged)
         with self.new_file(staged, mode) as file:
             file.write(data)
             file.sync()

@@ -62,7 +62,7 @@ def open_wire_keys(
             "frames are then known by their content only, until new ones came."
         ) from error
     frames = Frames(
-        V2Receiver(ring, settings.v2_channel, SenderTable(state.run / SENDERS)),
+        V2Receiver(ring, settings.v2_channel, SenderTable(state.run / SENDERS, disk=disk)),
         V1Opener(ring.opening_seeds(), settings.v1_channel, ring.nodes),
         V1Counters(seen),
     )

@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "a pointer is written in place instead of renamed",
         "services/common/durable.py",
-        '        staged = path.with_name(f".{path.name}.{os.getpid()}{_STAGED}")\n',
+        '        staged = path.with_name(f".{path.name}{_STAGED}")\n',
         "        staged = path\n",
         "crash 520",
     ),
@@ -177,7 +177,7 @@ MUTANTS = (
     Mutant(
         "a boot number is given out without being kept",
         "services/common/wire/boots.py",
-        '        replace_durably(path, f"{boot}\\n".encode())\n',
+        '        replace_file(disk, path, f"{boot}\\n".encode())\n',
         "",
         "tests/common/wire/test_boots.py",
     ),

@@ -7,19 +7,25 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from services.common.durable import REAL
 from services.common.errors import AppiaError
-from services.common.wire.files import replace_durably
+from services.common.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from services.common.durable import Disk
 
 BOOT_LIMIT = 1 << 32
 LONGEST_WAIT_S = 2.0
 
 
 def next_boot(
-    path: Path, now_s: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+    path: Path,
+    now_s: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    disk: Disk = REAL,
 ) -> int:
     """Take the next boot number (1 to 2**32 - 1) and keep it on disk before giving it out.
 
@@ -34,7 +40,7 @@ def next_boot(
         AppiaError: the file is damaged or cannot be written, or the numbers are used up.
     """
     try:
-        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        lock = disk.lock_file(path.with_name(f"{path.name}.lock"))
     except OSError as error:
         raise AppiaError(
             f"{path} could not be locked ({error.strerror}): check its folder and owner."
@@ -46,7 +52,7 @@ def next_boot(
             raise AppiaError(
                 f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."
             )
-        replace_durably(path, f"{boot}\n".encode())
+        replace_file(disk, path, f"{boot}\n".encode())
         wait_s = boot - now_s()
         if 0 < wait_s <= LONGEST_WAIT_S:
             sleep(wait_s)

@@ -7,12 +7,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.common.durable import REAL
 from services.common.errors import AppiaError
-from services.common.wire.files import replace_durably
+from services.common.replacing import replace_file
 from services.common.wire.refusals import FrameRefused, Reason
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from services.common.durable import Disk
 
 WINDOW = 8192
 MAX_SENDERS = 4096
@@ -66,9 +69,9 @@ class SenderTable:
     replayed across a restart is opened again, and its events are recognised as duplicates by identity.
     """
 
-    def __init__(self, path: Path, max_senders: int = MAX_SENDERS) -> None:
+    def __init__(self, path: Path, max_senders: int = MAX_SENDERS, disk: Disk = REAL) -> None:
         """Read the file, where there is one; raise AppiaError if it is damaged."""
-        self._path = path
+        self._path, self._disk = path, disk
         self._max_senders = max_senders
         self._senders = OrderedDict((sender, _Sender(boot)) for sender, boot in _read_boots(path).items())
         self._unsaved = False
@@ -112,7 +115,9 @@ class SenderTable:
         if not self._unsaved:
             return
         boots = {f"{sender:016x}": known.boot for sender, known in self._senders.items()}
-        replace_durably(self._path, f"{json.dumps({'format': TABLE_FORMAT, 'boots': boots})}\n".encode())
+        replace_file(
+            self._disk, self._path, f"{json.dumps({'format': TABLE_FORMAT, 'boots': boots})}\n".encode()
+        )
         self._unsaved = False
 
 

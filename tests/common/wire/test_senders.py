@@ -146,7 +146,7 @@ def test_a_table_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None
 def test_a_half_written_table_is_never_seen(tmp_path: Path) -> None:
     """What a crash left beside the file does not get in the way."""
     path = tmp_path / "senders.json"
-    (tmp_path / ".senders.json.new").write_text("{half")
+    (tmp_path / ".senders.json.staged").write_text("{half")
     table = SenderTable(path)
     table.admit(1, 10, SALT)
     table.keep()
