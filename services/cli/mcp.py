@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -38,7 +37,8 @@ def mcp(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Answer over HTTP at this port, 0 for a free one; --listen, --allow-plain and --host are about it.",
+            help="Answer over HTTP at this port, 0 for a free one; --listen, --access, --tls-cert and the like are "
+            "about it.",
             show_default="standard input and output",
         ),
     ] = None,
@@ -89,10 +89,11 @@ def _over_stdio(client: AsyncClient) -> None:
 
 
 def _over_http(client: AsyncClient, port: int, reach: Reach, *, as_json: bool) -> None:
-    from services.rag.http.server import hosts_of, listen_http, serve_app, url_of  # noqa: PLC0415 - as above
-    from services.rag.mcp.server import PATH, http_app, make_server  # noqa: PLC0415 - as above
+    from services.common.logs import make_logger  # noqa: PLC0415 - as above
+    from services.rag.http.server import open_front, serve_app  # noqa: PLC0415 - as above
+    from services.rag.mcp.server import PATH, http_app  # noqa: PLC0415 - as above
 
-    socket = listen_http(reach.listen, port, allow_plain=reach.allow_plain)
-    with contextlib.closing(socket):
-        app = http_app(make_server(client), hosts_of(socket, reach.host or ()))
-        serve_app(app, socket, lambda: announce("mcp", f"{url_of(socket)}{PATH}", as_json=as_json))
+    with open_front(reach.at(port), make_logger("mcp")) as front:
+        serve_app(
+            http_app(client, front), front, lambda: announce("mcp", f"{front.url}{PATH}", as_json=as_json)
+        )

@@ -16,9 +16,11 @@ from starlette.requests import Request  # noqa: TC002 - read when a route is mad
 from services.common.errors import AppiaError
 from services.common.rpc import RequestError
 from services.rag.asking import Patience
-from services.rag.http.description import describe
+from services.rag.http.description import HEALTH, describe
+from services.rag.http.health import Health
 from services.rag.http.problems import problem, problem_of
 from services.rag.http.reading import read_body, read_query, read_timeout
+from services.rag.http.tokens import TokenDoor, bearer_of
 from services.rag.places import Places
 from services.rag.protocol import MAX_K, OPERATIONS
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from services.rag.async_client import AsyncClient
+    from services.rag.http.tokens import Tokens
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -39,11 +42,13 @@ class HttpSettings:
     """What the application has to know.
 
     `hosts` are the names by which it may be called (header Host); where it listens on loopback they keep pages that a
-    browser has open from reaching it by a name of their own.
+    browser has open from reaching it by a name of their own. Without `tokens` everybody who reaches it may ask all
+    that the server itself may.
     """
 
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
     at_once: int = AT_ONCE
+    tokens: Tokens | None = None
 
 
 class Api:
@@ -53,6 +58,7 @@ class Api:
         """Ask by `client`, which has to stay open."""
         self._client = client
         self._places = Places(settings.at_once)
+        self._has_door = settings.tokens is not None
 
     async def ask(self, request: Request, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an operation.
@@ -60,9 +66,10 @@ class Api:
         Raises:
             AppiaError: it was refused, or nobody answered in time.
         """
+        on_behalf = bearer_of(request.scope) if self._has_door else None
         with self._places.taken():
             seconds = read_timeout(request, OPERATIONS[op])
-            return await self._client.ask(op, args, replace(Patience(), overall_s=seconds))
+            return await self._client.ask(op, args, replace(Patience(), overall_s=seconds), on_behalf)
 
     async def operation(self, request: Request, op: str) -> Response:
         """An operation with its arguments in the body."""
@@ -125,7 +132,7 @@ def _line(document: Mapping[str, Any]) -> str:
 def make_app(client: AsyncClient, settings: HttpSettings | None = None) -> FastAPI:
     """The application over a client, which it closes at its end. Nothing of it is loaded from elsewhere."""
     settings = settings or HttpSettings()
-    api = Api(client, settings)
+    api, health = Api(client, settings), Health(client)
 
     @asynccontextmanager
     async def closing(_app: FastAPI) -> AsyncIterator[None]:
@@ -147,8 +154,11 @@ def make_app(client: AsyncClient, settings: HttpSettings | None = None) -> FastA
         app.add_api_route(f"/v1/{name}", _posted(api, name), methods=["POST"])
     for path, endpoint in _forms(api).items():
         app.add_api_route(path, endpoint, methods=["GET"])
-    description = describe(version("appia"))
+    app.add_api_route(HEALTH, _health(health), methods=["GET"])
+    description = describe(version("appia"), needs_token=settings.tokens is not None)
     app.add_api_route("/openapi.json", _constant(description), methods=["GET"])
+    if settings.tokens is not None:
+        app.add_middleware(TokenDoor, tokens=settings.tokens, public=frozenset((HEALTH,)))
     return app
 
 
@@ -185,9 +195,6 @@ def _forms(api: Api) -> dict[str, Endpoint]:
     async def search(request: Request) -> Response:
         return await api.form(request, "search")
 
-    async def health(request: Request) -> Response:
-        return JSONResponse({"ok": True, "replica": await api.ask(request, "ping", {})})
-
     return {
         "/v1/events": api.stream,
         "/v1/events/{event_id:path}": event,
@@ -195,8 +202,16 @@ def _forms(api: Api) -> dict[str, Endpoint]:
         "/v1/days": days,
         "/v1/stats": stats,
         "/v1/search": search,
-        "/healthz": health,
     }
+
+
+def _health(health: Health) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        if await health.is_good():
+            return JSONResponse({"ok": True})
+        return problem("unavailable", "No replica answers.", request.url.path)
+
+    return endpoint
 
 
 def _constant(document: Mapping[str, Any]) -> Endpoint:

@@ -31,13 +31,23 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def describe(version: str) -> dict[str, Any]:
+HEALTH = "/healthz"
+"""The path that needs no token."""
+_BEARER: Mapping[str, Any] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "a token of the access file, made by `appia access token`; see docs/access.md",
+}
+
+
+def describe(version: str, *, needs_token: bool) -> dict[str, Any]:
     """The description, a plain document."""
     paths: dict[str, Any] = {
         f"/v1/{name}": {"post": _posted(operation)} for name, operation in OPERATIONS.items()
     }
     for path, (op, summary, named) in _FORMS.items():
         paths.setdefault(path, {})["get"] = _form(OPERATIONS[op], summary, named)
+    paths[HEALTH] = {"get": _health()}
     paths["/v1/events"]["get"]["responses"]["200"] = {
         "description": "one event a line; the last line has the receipt, or a problem where the list is not whole",
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
@@ -50,7 +60,8 @@ def describe(version: str) -> dict[str, Any]:
             "description": "Questions to the memory of a network's defence. The answers are those of docs/queries.md.",
         },
         "paths": paths,
-        "components": {"schemas": {"Problem": PROBLEM_SCHEMA}},
+        "components": {"schemas": {"Problem": PROBLEM_SCHEMA}, "securitySchemes": {"bearer": _BEARER}},
+        "security": [{"bearer": []}] if needs_token else [],
     }
 
 
@@ -61,7 +72,6 @@ _FORMS: Mapping[str, tuple[str, str, Sequence[str]]] = {
     "/v1/days": ("days", "Which days there are.", ()),
     "/v1/stats": ("stats", "Totals.", ()),
     "/v1/search": ("search", "Events that a text describes.", ()),
-    "/healthz": ("ping", "Whether a replica answers.", ()),
 }
 
 
@@ -96,6 +106,19 @@ def _form(operation: Operation, summary: str, named: Sequence[str]) -> dict[str,
         "summary": summary,
         "parameters": [*parameters, _timeout(operation)],
         "responses": {"200": _ANSWER, **_errors()},
+    }
+
+
+def _health() -> dict[str, Any]:
+    answer = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    errors = _errors()
+    return {
+        "summary": "Whether a replica answers, and nothing else; needs no token.",
+        "security": [],
+        "responses": {
+            "200": {"description": "one does", "content": {"application/json": {"schema": answer}}},
+            **{status: errors[status] for status in ("400", "503")},
+        },
     }
 
 

@@ -16,21 +16,26 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "usage": (400, "The request is wrong"),
+    "unauthorized": (401, "A token is needed"),
+    "forbidden": (403, "The key has no right to it"),
     "not_found": (404, "There is no such thing"),
     "method": (405, "The method is not allowed here"),
     "too_large": (413, "The request or the answer is too large"),
     "media_type": (415, "The body is not JSON"),
+    "too_many": (429, "The key asks more often than it may"),
     "internal": (500, "The service failed"),
     "unavailable": (503, "No replica can answer now"),
     "busy": (503, "Too many requests wait"),
     "deadline": (504, "The time was over"),
 }
 """Status and title of each code; the codes of docs/queries.md keep their names."""
-_RETRY_AFTER_S = {"busy": "1", "unavailable": "5"}
+_RETRY_AFTER_S = {"busy": "1", "too_many": "1", "unavailable": "5"}
 
 
-def problem(code: str, detail: str, instance: str | None = None) -> JSONResponse:
-    """The response for a code of `PROBLEMS`; another code is `internal`."""
+def problem(
+    code: str, detail: str, instance: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The response for a code of `PROBLEMS`, with some headers more; another code is `internal`."""
     status, title = PROBLEMS.get(code, PROBLEMS["internal"])
     body: dict[str, Any] = {
         "type": f"tag:appia,2026:problem:{code}",
@@ -39,10 +44,10 @@ def problem(code: str, detail: str, instance: str | None = None) -> JSONResponse
         "detail": detail,
         "code": code,
     }
-    headers = {"Retry-After": _RETRY_AFTER_S[code]} if code in _RETRY_AFTER_S else None
+    again = {"Retry-After": _RETRY_AFTER_S[code]} if code in _RETRY_AFTER_S else {}
     if instance is not None:
         body["instance"] = instance
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+    return JSONResponse(body, status, {**again, **(headers or {})}, MEDIA_TYPE)
 
 
 def code_of(error: AppiaError) -> str:

@@ -8,6 +8,8 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from starlette.requests import ClientDisconnect
+
 from services.common.rpc import MAX_DEADLINE_MS, MAX_REQUEST, RequestError
 from services.rag.protocol import Kind
 from services.rag.schemas import FILTERS
@@ -33,23 +35,30 @@ async def read_body(request: Request) -> dict[str, Any]:
     Raises:
         RequestError: it is too large, or no such object.
     """
-    raw = bytearray()
-    chunks = request.stream()
-    async for chunk in chunks:
-        raw += chunk
-        if len(raw) > MAX_REQUEST:
-            await _pass_over(chunks)
-            raise RequestError("too_large", f"The body is over the limit of {MAX_REQUEST} bytes.")
+    raw = await _whole(request.stream())
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if raw and kind != "application/json":
         raise RequestError("media_type", "The header Content-Type must be application/json.")
-    return _object(bytes(raw)) if raw.strip() else {}
+    return _object(raw) if raw.strip() else {}
 
 
-async def _pass_over(chunks: AsyncIterator[bytes]) -> None:
-    """Read what is left, and forget it: many clients see why a body is refused only when they have sent all of it."""
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    raw = bytearray()
+    try:
+        async for chunk in chunks:
+            raw += chunk
+            if len(raw) > MAX_REQUEST:
+                await pass_over(chunks)
+                raise RequestError("too_large", f"The body is over the limit of {MAX_REQUEST} bytes.")
+    except ClientDisconnect:
+        raise RequestError("usage", "The body did not come to its end.") from None
+    return bytes(raw)
+
+
+async def pass_over(chunks: AsyncIterator[bytes]) -> None:
+    """Read what is left, and forget it: many clients see why they are refused only when they have sent all of it."""
     left = _PASSED_OVER
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(_PASSED_OVER_S):
             async for chunk in chunks:
                 left -= len(chunk)

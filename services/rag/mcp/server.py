@@ -13,11 +13,20 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_PARAMS, PARSE_ERROR, CallToolResult, ErrorData, JSONRPCError, ListToolsResult
+from mcp.types import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    CallToolResult,
+    ErrorData,
+    JSONRPCError,
+    ListToolsResult,
+)
 
 from services.common.errors import AppiaError
 from services.common.rpc import MAX_REQUEST
 from services.rag.asking import Patience
+from services.rag.http.tokens import TokenDoor, bearer_of
 from services.rag.mcp.answers import refusal_of, result_of
 from services.rag.mcp.tools import INSTRUCTIONS, make_tools
 from services.rag.places import Places
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from services.rag.async_client import AsyncClient
+    from services.rag.http.server import Front
 
 PATH = "/mcp"
 AT_ONCE = 64
@@ -51,9 +61,10 @@ _UNREADABLE = JSONRPCError(
 class Tools:
     """Answers the requests of assistants by asking the replicas. For one event loop."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        """Ask by `client`, which has to stay open."""
+    def __init__(self, client: AsyncClient, *, has_door: bool = False) -> None:
+        """Ask by `client`, which has to stay open; `has_door` where requests come through a `TokenDoor`."""
         self._client = client
+        self._has_door = has_door
         self._tools = make_tools()
         self._places = Places(AT_ONCE)
 
@@ -68,9 +79,7 @@ class Tools:
         tool = self._tools.get(name)
         return None if tool is None else tool.input_schema
 
-    async def call(
-        self, _context: ServerRequestContext[Any], params: CallToolRequestParams
-    ) -> CallToolResult:
+    async def call(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
         """The answer of a tool, or the sentence why there is none.
 
         Raises:
@@ -80,16 +89,25 @@ class Tools:
             name, known = harmless(params.name)[:_MAX_NAME], ", ".join(self._tools)
             raise MCPError(INVALID_PARAMS, f"There is no tool {name!r}; there are: {known}.")
         patience = SLOW_PATIENCE if OPERATIONS[params.name].slow else PATIENCE
+        on_behalf = self._bearer(context)
         try:
             with self._places.taken():
-                answer = await self._client.ask(params.name, params.arguments or {}, patience)
+                answer = await self._client.ask(params.name, params.arguments or {}, patience, on_behalf)
         except AppiaError as error:
             return refusal_of(str(error))
         return result_of(answer, secrets.token_hex(8))
 
+    def _bearer(self, context: ServerRequestContext[Any]) -> str | None:
+        """On whose behalf is asked. A request that came around the door has none, and fails here."""
+        if not self._has_door:
+            return None
+        if context.request is None:
+            raise MCPError(INVALID_REQUEST, "This request came without a token.")
+        return bearer_of(context.request.scope)
 
-def make_server(client: AsyncClient) -> Server[None]:
-    """The server over a client, which it closes at its end."""
+
+def make_server(client: AsyncClient, *, has_door: bool = False) -> Server[None]:
+    """The server over a client, which it closes at its end; `has_door` where `http_app` is given tokens."""
 
     @asynccontextmanager
     async def closing(_server: Server[None]) -> AsyncIterator[None]:
@@ -98,7 +116,7 @@ def make_server(client: AsyncClient) -> Server[None]:
         finally:
             client.close()
 
-    tools = Tools(client)
+    tools = Tools(client, has_door=has_door)
     return Server(
         "appia",
         title="appia",
@@ -136,25 +154,29 @@ async def _pass_on(
                 await sound.send(line)
 
 
-def http_app(server: Server[None], hosts: Sequence[str]) -> Starlette:
-    """The server as an application at `PATH` (streamable HTTP) that may be called by the names `hosts`.
+def http_app(client: AsyncClient, front: Front) -> Starlette:
+    """The server over a client as an application at `PATH` (streamable HTTP), called by the names of `front`.
 
-    Every request is answered by itself, with one JSON document: there are no sessions that could pile up.
+    Every request is answered by itself, with one JSON document: there are no sessions that could pile up. Where there
+    are tokens each has to show one.
     """
-    return server.streamable_http_app(
+    app = make_server(client, has_door=front.tokens is not None).streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
         stateless_http=True,
         max_request_body_size=_MAX_BODY,
-        transport_security=_only(hosts),
+        transport_security=_only(front.hosts, front.scheme),
     )
+    if front.tokens is not None:
+        app.add_middleware(TokenDoor, tokens=front.tokens)
+    return app
 
 
-def _only(hosts: Sequence[str]) -> TransportSecuritySettings:
+def _only(hosts: Sequence[str], scheme: str) -> TransportSecuritySettings:
     """Which names (header Host) and pages (header Origin) are let in, at any port."""
     if "*" in hosts:
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
     names = [name for host in hosts for name in (host, f"{host}:*")]
     return TransportSecuritySettings(
-        allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
+        allowed_hosts=names, allowed_origins=[f"{scheme}://{name}" for name in names]
     )

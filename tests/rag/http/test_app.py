@@ -32,7 +32,7 @@ SCOPE = {
 class _Pages:
     """A client whose first page of a list was cut short; every further one is whole."""
 
-    async def ask(self, _op: str, args: Mapping[str, Any], _patience: object) -> dict[str, Any]:
+    async def ask(self, _op: str, args: Mapping[str, Any], *_: object) -> dict[str, Any]:
         if "after" in args:
             return {"events": [{"event_id": "b"}], "next": None, "receipt": WHOLE}
         return {"events": [{"event_id": "a"}], "next": "further", "receipt": CUT}
