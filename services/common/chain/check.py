@@ -59,7 +59,8 @@ def check_chain(lines: Sequence[bytes], trusted: PublicKey | None, *, excerpt: b
         lines: as they lie on disk, without line feeds.
         trusted: a key that the chain has to have been signed by at some time. Without one a chain vouches for nothing
             but itself.
-        excerpt: the lines are what `CheckedChain.excerpt` gives: links between them may be absent.
+        excerpt: the lines are what `CheckedChain.excerpt` gives: links between them may be absent. Then nothing shows
+            that what older keys signed leads up to `trusted`, so only what it signed itself and later keys count.
     """
     walk = ChainWalk(trusted, excerpt=excerpt)
     walk.take(lines)
@@ -90,7 +91,7 @@ class ChainWalk:
             except AppiaError as error:
                 self._unread.append(str(error))
                 continue
-            if self._excerpt or self._takes_its_place(link):
+            if self._takes_its_place(link):
                 is_sound = self._judge(link)
                 self._before, self._number = link.digest if is_sound else "", link.number
 
@@ -118,13 +119,18 @@ class ChainWalk:
             return False
         had_unread = bool(self._unread)
         self._faults += self._faults_of_unread(skipped)
-        missing = skipped - len(self._unread)
+        missing = 0 if self._excerpt else skipped - len(self._unread)
         self._unread = []
         if missing > 0:
             first, last = link.number - missing, link.number - 1
             are = f"link {first} is" if first == last else f"links {first} to {last} are"
             self._fault(first, f"{are} missing")
-        elif self._before and not had_unread and link.previous != self._before:
+        elif (
+            self._before
+            and not had_unread
+            and link.previous != self._before
+            and not (self._excerpt and skipped)
+        ):
             sentence = f"link {link.number} does not follow link {link.number - 1}: one of them was replaced"
             self._fault(link.number, sentence)
         if link.previous != self._before or skipped:
@@ -149,12 +155,12 @@ class ChainWalk:
             return self._fault(link.number, f"link {link.number} is signed with the key {link.key_id}{force}")
         if not link.signed_by(key):
             return self._fault(link.number, f"link {link.number} was altered: its signature does not hold")
-        if link.public is not None:
-            if link.what == KEY and not link.public.signed(PURPOSE, link.body, link.countersignature):
-                return self._fault(
-                    link.number, f"link {link.number} was altered: the new key did not sign it"
-                )
-            self._take_key(link.public)
+        new = link.public if link.what == KEY else None
+        if new is not None and not new.signed(PURPOSE, link.body, link.countersignature):
+            return self._fault(link.number, f"link {link.number} was altered: the new key did not sign it")
+        for taken in (key, new):
+            if taken is not None and taken != self._force:
+                self._take_key(taken)
         self._links.append(link)
         return True
 
@@ -163,16 +169,14 @@ class ChainWalk:
             return link.public
         given = self._trusted
         if given is not None and given.id == link.key_id and given not in self._keys:
-            self._take_key(
-                given
-            )  # the link that brought it cannot be read; from here on the key given vouches
+            return given  # the link that brought it cannot be read; what it signed from here on counts
         return self._force if self._force is not None and self._force.id == link.key_id else None
 
     def _take_key(self, key: PublicKey) -> None:
         """A key comes into force. Where it is the one given, what was signed before has to lead up to it unbroken."""
         self._force = key
         self._keys.append(key)
-        if key == self._trusted and not self._excerpt:
+        if key == self._trusted:
             del self._links[: self._unbroken]
 
     def _fault(self, number: int, sentence: str) -> bool:

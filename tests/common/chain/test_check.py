@@ -217,6 +217,44 @@ def test_an_excerpt_shows_some_days_and_all_keys() -> None:
     assert check_chain([excerpt[0].line, excerpt[2].line, excerpt[1].line], None, excerpt=True).faults
 
 
+def _names_the_key(link: Link, key: SigningKey) -> bytes:
+    """A link that claims to be signed with another key than it is."""
+    raw = read_canonical(link.line)
+    return canonical(raw | {"key": key.public.id})
+
+
+def test_a_key_vouches_for_nothing_by_its_name_alone() -> None:
+    """A chain of a thief does not count because a link of it claims, without a signature, to be of the key given."""
+    begin = begin_link("cd" * 16, Place(1, FIRST_PREVIOUS, TIME), THIEF)
+    forged = day_link(SEALED, state_of("2026-01-01", 9), place_after(begin), THIEF)
+    claim = day_link(SEALED, state_of("2026-01-02", 9), place_after(forged), THIEF)
+    chain = check_chain([begin.line, forged.line, _names_the_key(claim, FIRST)], FIRST.public)
+    assert chain.links == ()
+    assert "never signed with the key" in chain.faults[-1].sentence
+
+
+@pytest.mark.parametrize("order", ["after", "before"])
+def test_a_thief_puts_nothing_into_an_excerpt(order: str) -> None:
+    """The beginning of another chain, wherever it is put, brings no key into force beside the one given."""
+    genuine = made_chain()
+    begin = begin_link("cd" * 16, Place(1, FIRST_PREVIOUS, TIME), THIEF)
+    forged = day_link(SEALED, state_of("2026-01-31", 9), place_after(begin), THIEF)
+    lines = [genuine[0], begin, forged] if order == "after" else [begin, forged, genuine[3]]
+    chain = check_chain(lines_of(lines), FIRST.public, excerpt=True)
+    assert {link.key_id for link in chain.links} == {FIRST.public.id}
+    assert chain.state_of("2026-01-31") is None
+
+
+def test_an_older_key_puts_nothing_into_an_excerpt() -> None:
+    """Under the newer key a day that the older one signed does not count: nothing shows what it came after."""
+    links = made_chain(handed_over_after=3)
+    excerpt = lines_of(list(check_chain(lines_of(links), None).excerpt(["2026-01-02", "2026-01-05"])))
+    for trusted, known in ((FIRST.public, True), (SECOND.public, False)):
+        chain = check_chain(excerpt, trusted, excerpt=True)
+        assert (chain.state_of("2026-01-02") is not None) == known
+        assert chain.state_of("2026-01-05") is not None
+
+
 def test_a_chain_that_grows_is_checked_as_one() -> None:
     """In pieces it gives what it gives at once."""
     lines = _garbage_in_place(made_chain(handed_over_after=3))
