@@ -129,8 +129,10 @@ def feedback(
     if not said.withdraw:  # what was said of an event that is gone can still be taken back
         ask(asking, "get", {"event_id": event_id})
     from services.cli.jobs import call, ingester_of  # noqa: PLC0415 - as above
+    from services.common.access.credentials import Credentials  # noqa: PLC0415 - as above
 
-    with ingester_of(state) as ingester:
+    credentials = Credentials.read(asking.key, asking.server_key)
+    with ingester_of(state, credentials) as ingester:
         kept = call(ingester, "feedback", arguments)
     if asking.as_json:
         print_json(kept)

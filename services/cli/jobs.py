@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from services.common.access.credentials import Credentials
     from services.common.rpc_client import RpcClient
 
     Show = Callable[[Mapping[str, Any]], None]
@@ -22,8 +23,8 @@ POLL_SECONDS = 0.1
 
 
 @contextlib.contextmanager
-def ingester_of(state: Path) -> Iterator[RpcClient]:
-    """A connection to the ingester that runs on a state directory, with the keys that the environment names.
+def ingester_of(state: Path, credentials: Credentials | None = None) -> Iterator[RpcClient]:
+    """A connection to the ingester that runs on a state directory; without credentials those of the environment.
 
     Raises:
         AppiaError: nothing runs there, or a key cannot be used.
@@ -35,7 +36,7 @@ def ingester_of(state: Path) -> Iterator[RpcClient]:
     from services.common.rpc_client import RpcClient  # noqa: PLC0415 - as above
 
     endpoint = read_running(state).ingester.control
-    secured = Credentials.of_environment().secured(endpoint, {})
+    secured = (credentials or Credentials.of_environment()).secured(endpoint, {})
     with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint, secured)) as client:
         yield client
 
