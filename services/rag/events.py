@@ -41,7 +41,7 @@ def find_event(snapshot: Snapshot, event_id: str) -> Place:
     Raises:
         UsageError: the id is empty or too long.
         NotFound: there is none.
-        AppiaError: there is none, and a day's database is damaged.
+        AppiaError: there is none, and a day cannot be read or its database is damaged.
     """
     if not 0 < len(event_id) <= MAX_ID:
         raise UsageError(f"An event id must have 1 to {MAX_ID} characters, not {len(event_id)}.")
@@ -62,9 +62,13 @@ def find_event(snapshot: Snapshot, event_id: str) -> Place:
         raise AppiaError(
             f"The event {event_id!r} was not found, and the database of {days} is damaged: run `appia verify`."
         )
-    raise NotFound(
-        f"There is no event {event_id!r} on any day here ({len({s.view.day for s in snapshot.segments})} in all)."
-    )
+    days_here = {segment.view.day for segment in snapshot.segments}
+    unread = {day for day, _ in snapshot.faults} - days_here
+    if unread:
+        raise AppiaError(
+            f"The event {event_id!r} was not found, and {', '.join(sorted(unread))} cannot be read: run `appia verify`."
+        )
+    raise NotFound(f"There is no event {event_id!r} on any day here ({len(days_here)} in all).")
 
 
 def read_events(places: Sequence[Place]) -> list[dict[str, Any]]:

@@ -196,17 +196,21 @@ def test_any_arguments_are_answered_or_refused(ask: Any, op: str, args: dict[str
 
 
 def test_a_day_with_a_damaged_database_does_not_hide_the_others(world: Any, replica: Any) -> None:
-    """Events of sound days are found; for others the sentence names the damaged day."""
+    """Events of sound days are found; for others the sentence names the damaged day, before and after it was opened."""
     world.fill(OLD, 20, sealed=True)
     world.fill(OPEN, 20, sealed=True)
     database = world.state.day(OPEN).generation(1).chunk / "metadata.db"
     database.chmod(0o644)
+    opened_whole = replica(world)
     database.write_bytes(b"x" * database.stat().st_size)
-    operations = replica(world)
     event_id = next(i for i in world.events if OLD in i)
-    assert operations["get"]({"event_id": event_id}, SOON)["day"] == OLD
-    with pytest.raises(AppiaError, match=f"database of {OPEN} is damaged"):
-        operations["get"]({"event_id": "unknown"}, SOON)
+    for operations, why in (
+        (opened_whole, f"database of {OPEN} is damaged"),
+        (replica(world), f"{OPEN} cannot be read"),
+    ):
+        assert operations["get"]({"event_id": event_id}, SOON)["day"] == OLD
+        with pytest.raises(AppiaError, match=why):
+            operations["get"]({"event_id": "unknown"}, SOON)
 
 
 def test_hosts_and_events_are_not_confused(world: Any, ask: Any) -> None:
