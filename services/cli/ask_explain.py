@@ -15,7 +15,7 @@ from services.cli.output import print_json, print_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.cli.ask import Show
+    from services.cli.ask import Asking, Show
 
 MOST_OTHERS = 50
 
@@ -70,6 +70,22 @@ def put_similar_explained(asking: AskingEvents, show: Show, arguments: Mapping[s
         UsageError: a question was wrong.
         AppiaError: nothing runs, nobody answers, or what was asked for is not there.
     """
+    found = similar_explained(asking, arguments)
+    if asking.as_json:
+        print_json(found)
+        return
+    explanation = found.pop("explanation")
+    tell(asking, show, found)
+    if explanation:
+        print_lines("")
+        tell(asking, show_explanation, explanation)
+
+
+def similar_explained(asking: Asking, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of `similar`, with that of `explain` for what was found, or None, as its `explanation`.
+
+    Raises as `put_similar_explained`.
+    """
     from services.cli.asking import ask  # noqa: PLC0415 - `appia --help` starts quicker without it
 
     found = ask(asking, "similar", arguments)
@@ -77,10 +93,4 @@ def put_similar_explained(asking: AskingEvents, show: Show, arguments: Mapping[s
     others = [event["event_id"] for event in events[:MOST_OTHERS]]
     asked = {name: arguments[name] for name in ("event_id", "filters")}
     explanation = ask(asking, "explain", {**asked, "others": others}) if others else None
-    if asking.as_json:
-        print_json({**found, "explanation": explanation})
-        return
-    tell(asking, show, found)
-    if explanation:
-        print_lines("")
-        tell(asking, show_explanation, explanation)
+    return {**found, "explanation": explanation}

@@ -28,6 +28,7 @@ from services.cli import (
     completion,
     days,
     dead_letter,
+    export_case,
     feed,
     feedback,
     http,
@@ -39,6 +40,7 @@ from services.cli import (
     status,
     up,
     verify,
+    verify_case,
     version,
 )
 from services.cli.completion import answer_shells
@@ -82,6 +84,8 @@ def make_app() -> typer.Typer:
         days,
         verify,
         chain,
+        export_case,
+        verify_case,
         dead_letter,
         reindex,
         backup,
