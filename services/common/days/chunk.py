@@ -54,13 +54,15 @@ class Chunk:
             return files.mapped(IDENTITIES, IDENTITY, (self.rows,))
 
 
-def open_chunk(folder: Path, keys: LogKeys = NO_KEYS) -> Chunk:
+def open_chunk(folder: Path, keys: LogKeys = NO_KEYS, manifest: Manifest | None = None) -> Chunk:
     """Check and map the chunk in `folder`; `keys` are asked when an event of an encrypted log is read.
+
+    The `manifest` is the one there where none is given.
 
     Raises:
         AppiaError: a file is missing or was changed.
     """
-    manifest = read_manifest(folder)
+    manifest = manifest or read_manifest(folder)
     has_tags = TAGS_FILE in manifest.artifacts  # days of older releases have them in their database only
     with (
         check_files(folder, manifest, (*MAPPED, TAGS_FILE) if has_tags else MAPPED) as files,

@@ -72,12 +72,20 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         AppiaError: it is absent, malformed or of a newer release.
     """
+    return parse_manifest(manifest_bytes(folder), folder / MANIFEST)
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest as it lies on disk, for who has to know that what was vouched for is what is parsed.
+
+    Raises:
+        AppiaError: it is absent.
+    """
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise AppiaError(f"{path} is missing: run `appia verify`, then seal the day again") from None
-    return parse_manifest(data, path)
 
 
 def parse_manifest(data: bytes, path: Path) -> Manifest:

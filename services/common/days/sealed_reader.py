@@ -9,7 +9,7 @@ from services.common.chain.state import CHUNK, part_name
 from services.common.days.checked import check_files, damage_in
 from services.common.days.chunk import EVENTS, METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
-from services.common.days.manifest import MANIFEST, digest_file, read_manifest
+from services.common.days.manifest import MANIFEST, manifest_bytes, parse_manifest, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.opening import PLAIN
 from services.common.days.store import SegmentEvents
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from services.common.days.manifest import Manifest
     from services.common.days.names import GenerationNames
     from services.common.days.opening import Opening
     from services.common.days.trial import Trials
@@ -32,20 +33,22 @@ NOT_BUILT = "not built yet"
 """Why an index is not there that never was."""
 
 
-def open_index(folder: Path, trials: Trials = NO_TRIALS) -> VectorIndex:
-    """Check, try and map one version of an index. Nothing is copied.
+def open_index(folder: Path, trials: Trials = NO_TRIALS, manifest: Manifest | None = None) -> VectorIndex:
+    """Check, try and map one version of an index; by the manifest there where none is given. Nothing is copied.
 
     Raises:
         AppiaError: a file is missing or was changed, or does not hold what it should.
     """
-    with check_files(folder, read_manifest(folder)) as files, damage_in(folder):
+    with check_files(folder, manifest or read_manifest(folder)) as files, damage_in(folder):
         trials.check(files)
         return map_vectors(files)
 
 
-def open_entity_index(folder: Path, trials: Trials = NO_TRIALS) -> EntityIndex:
-    """Check, try and map one version of the index of hosts. Raises as `open_index`."""
-    with check_files(folder, read_manifest(folder)) as files, damage_in(folder):
+def open_entity_index(
+    folder: Path, trials: Trials = NO_TRIALS, manifest: Manifest | None = None
+) -> EntityIndex:
+    """Check, try and map one version of the index of hosts. As `open_index`."""
+    with check_files(folder, manifest or read_manifest(folder)) as files, damage_in(folder):
         trials.check(files)
         return EntityIndex(map_hosts(files), map_vectors(files))
 
@@ -74,8 +77,9 @@ class SealedReader:
         self.day = day
         self.names = names
         self._opening = opening
-        self._digests: dict[str, str] = {"": self._vouched(CHUNK)}
-        self.chunk = open_chunk(names.chunk, opening.keys)
+        manifest, digest = self._vouched(CHUNK)
+        self._digests: dict[str, str] = {"": digest}
+        self.chunk = open_chunk(names.chunk, opening.keys, manifest)
         # Not mapped but read by name later on: what is there now was not changed since it was sealed.
         check_files(names.chunk, self.chunk.manifest, (EVENTS, METADATA)).close()
         self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
@@ -130,23 +134,21 @@ class SealedReader:
 
     def _open(self, name: str, version: int) -> None:
         folder = self.names.index_version(name, version)
-        digest = self._vouched(part_name(name, version))
+        manifest, digest = self._vouched(part_name(name, version))
         if name == ENTITY:
-            self._hosts = open_entity_index(folder, self._opening.trials)
+            self._hosts = open_entity_index(folder, self._opening.trials, manifest)
         else:
-            self._indices[name] = open_index(folder, self._opening.trials)
+            self._indices[name] = open_index(folder, self._opening.trials, manifest)
         self._shown[name] = version
         self._digests[name] = digest
 
-    def _vouched(self, part: str) -> str:
-        """The SHA-256 of the manifest of a part that may be opened."""
-        manifest = self.names.folder / part / MANIFEST
-        try:
-            digest = digest_file(manifest).sha256
-        except FileNotFoundError:
-            raise AppiaError(f"{manifest} is missing: run `appia verify`, then seal the day again") from None
+    def _vouched(self, part: str) -> tuple[Manifest, str]:
+        """The manifest of a part that may be opened, and its SHA-256. It is read once, so it is the one vouched for."""
+        folder = self.names.folder / part
+        data = manifest_bytes(folder)
+        digest = hashlib.sha256(data).hexdigest()
         self._opening.vouching.check(self.day, self.names.number, part, digest)
-        return digest
+        return parse_manifest(data, folder / MANIFEST), digest
 
     def _make_view(self) -> SegmentView:
         return SegmentView(

@@ -23,7 +23,7 @@ from .conftest import DAY, faults, forge, put
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.common.days.names import DayNames, StateNames
+    from services.common.days.names import DayNames, GenerationNames, StateNames
     from services.common.days.sealing import Sealer
     from services.common.durable import Disk
 
@@ -168,6 +168,35 @@ def test_what_was_done_to_a_day_is_named(  # noqa: PLR0917 - fixtures
     assert faults(state) == []
     says = attack(day)
     assert any(says in fault for fault in faults(state)), faults(state)
+
+
+class _Swapping:
+    """Vouches as another does, and puts forged files in the place of what was vouched for in the same moment."""
+
+    def __init__(self, inner: ChainFollower, generation: GenerationNames) -> None:
+        self._inner, self._generation = inner, generation
+
+    def check(self, day: str, generation: int, part: str, digest: str) -> None:
+        self._inner.check(day, generation, part, digest)
+        forge(self._generation.folder / part, "symbols.bin" if part == "chunk" else "rows.bin")
+
+
+def test_what_was_vouched_for_is_what_is_mapped(
+    day: DayNames, state: StateNames, signing_sealer: Sealer
+) -> None:
+    """A manifest that is replaced once it was vouched for is not looked at: its files do not fit the one that was."""
+    ring = read_signing_ring(state.keys)
+    assert ring is not None
+    follower = ChainFollower(state.links, ring.active.public, lambda _: None)
+    signing_sealer.seal(day, 1)
+    generation = day.generation(1)
+    reader = SealedReader(DAY, generation, opening=Opening(vouching=follower))
+    reader._opening = Opening(vouching=_Swapping(follower, generation))
+    assert "has" in reader.view().missing["attack"]
+    assert "attack" not in reader.view().indices
+    reader.close()
+    with pytest.raises(AppiaError, match=r"symbols\.bin has"):
+        SealedReader(DAY, generation, opening=Opening(vouching=_Swapping(follower, generation)))
 
 
 def test_a_reader_with_the_public_key_maps_only_what_was_signed(
