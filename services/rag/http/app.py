@@ -67,7 +67,7 @@ class Api:
             AppiaError: it was refused, or nobody answered in time.
         """
         on_behalf = bearer_of(request.scope) if self._has_door else None
-        with self._places.taken():
+        with self._places.taken(on_behalf):
             seconds = read_timeout(request, OPERATIONS[op])
             return await self._client.ask(op, args, replace(Patience(), overall_s=seconds), on_behalf)
 

@@ -91,7 +91,7 @@ class Tools:
         patience = SLOW_PATIENCE if OPERATIONS[params.name].slow else PATIENCE
         on_behalf = self._bearer(context)
         try:
-            with self._places.taken():
+            with self._places.taken(on_behalf):
                 answer = await self._client.ask(params.name, params.arguments or {}, patience, on_behalf)
         except AppiaError as error:
             return refusal_of(str(error))

@@ -66,5 +66,5 @@ def replica_at(world: Any, start_replica: Any) -> str:
 
 @pytest.fixture
 def serve_mcp(start_server: Any) -> Callable[..., Any]:
-    """Starts servers over the replicas at some endpoints, on free ports of loopback."""
-    return lambda *endpoints: start_server(["mcp", "--http", "0"], endpoints)
+    """Starts servers over the replicas at some endpoints, on free ports of loopback, with more words."""
+    return lambda *endpoints, words=(): start_server(["mcp", "--http", "0", *words], endpoints)
