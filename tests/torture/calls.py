@@ -95,7 +95,17 @@ class Library:
     files: tuple[tuple[str, bytes], ...]
 
 
-Operation = Open | Write | Truncate | Sync | Rename | Unlink | Mkdir | Chmod | Library
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """A file or folder could not be synced. What was written to it is lost, and still there for who reads it.
+
+    That is what Linux does (https://wiki.postgresql.org/wiki/Fsync_Errors): the pages count as clean from then on.
+    """
+
+    handle: int
+
+
+Operation = Open | Write | Truncate | Sync | SyncFailed | Rename | Unlink | Mkdir | Chmod | Library
 
 
 @dataclass
@@ -117,6 +127,9 @@ class Tape:
         return text[len(top) + 1 :] if text == top or text.startswith(f"{top}/") else None
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class Killed(BaseException):
     """The process was killed before the operation."""
 
@@ -129,12 +142,13 @@ class RecordingCalls(SystemCalls):
 
     def __init__(self, tape: Tape, kill_after: int | None = None) -> None:
         """Record on `tape`; the process is killed before its operation number `kill_after`, counted from 0."""
-        self._tape = tape
+        self.tape = tape
         self._left = kill_after
         self._turn = threading.RLock()
         self._files: dict[
             int, tuple[int, bool, bool]
         ] = {}  # fd: handle, whether it appends, whether only read
+        self._open: set[int] = set()
         self.is_dead = False
 
     def kill(self) -> None:
@@ -146,17 +160,22 @@ class RecordingCalls(SystemCalls):
         """Give back the files that the process left open, and with them its locks, when nothing of it runs any more."""
         for fd in self._files:
             with suppress(OSError):
-                if self._tape.place(os.readlink(f"/proc/self/fd/{fd}")) is not None:  # noqa: PTH115 - no path
+                if self.tape.place(os.readlink(f"/proc/self/fd/{fd}")) is not None:  # noqa: PTH115 - no path
                     os.close(fd)
         self._files.clear()
+        self._open.clear()
 
     def _step(self, operation: Operation) -> None:
-        self._tape.operations.append(operation)
+        self.tape.operations.append(operation)
 
-    def _live(self) -> bool:
+    def _fail(self, kind: str, fd: int) -> None:
+        """Raise what the operation is to fail with; here none does."""
+
+    def _live(self, kind: str, fd: int = -1) -> bool:
         """Whether the process lives. The operation at which it is killed raises `Killed`; later ones do nothing."""
         if self.is_dead:
             return False
+        self._fail(kind, fd)
         if self._left is not None:
             if not self._left:
                 self.is_dead = True
@@ -167,28 +186,31 @@ class RecordingCalls(SystemCalls):
     def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
         """See `SystemCalls`."""
         with self._turn:
-            if not self._live():
+            if not self._live("open"):
                 raise OSError(errno.EIO, "the process is gone")
             created = bool(flags & os.O_CREAT) and not os.path.lexists(path)
             fd = super().open(path, flags, mode)
-            place = self._tape.place(path)
+            self._open.add(fd)
+            place = self.tape.place(path)
             if place is not None:
-                self._tape.handles += 1
+                self.tape.handles += 1
                 only_read = not flags & (os.O_WRONLY | os.O_RDWR)
-                self._files[fd] = self._tape.handles, bool(flags & os.O_APPEND), only_read
-                self._step(Open(self._tape.handles, place, created, bool(flags & os.O_TRUNC), mode))
+                self._files[fd] = self.tape.handles, bool(flags & os.O_APPEND), only_read
+                self._step(Open(self.tape.handles, place, created, bool(flags & os.O_TRUNC), mode))
             return fd
 
     def close(self, fd: int) -> None:
         """See `SystemCalls`."""
         with self._turn:
             self._files.pop(fd, None)
-            super().close(fd)
+            if fd in self._open:  # one that was given back before may be somebody else's by now
+                self._open.remove(fd)
+                super().close(fd)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """See `SystemCalls`."""
         with self._turn:
-            if not self._live():
+            if not self._live("write", fd):
                 return len(data)
             known = self._files.get(fd)
             at = os.fstat(fd).st_size if known and known[1] else os.lseek(fd, 0, os.SEEK_CUR)
@@ -200,7 +222,7 @@ class RecordingCalls(SystemCalls):
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """See `SystemCalls`."""
         with self._turn:
-            if not self._live():
+            if not self._live("write", fd):
                 return len(data)
             done = super().pwrite(fd, data, offset)
             if fd in self._files:
@@ -210,7 +232,7 @@ class RecordingCalls(SystemCalls):
     def truncate(self, fd: int, size: int) -> None:
         """See `SystemCalls`."""
         with self._turn:
-            if self._live():
+            if self._live("truncate", fd):
                 super().truncate(fd, size)
                 if fd in self._files:
                     self._step(Truncate(self._files[fd][0], size))
@@ -225,16 +247,16 @@ class RecordingCalls(SystemCalls):
 
     def _sync(self, fd: int, *, whole: bool) -> None:
         with self._turn:
-            if self._live() and fd in self._files:
+            if self._live("sync", fd) and fd in self._files:
                 handle, _, only_read = self._files[fd]
                 self._step(Sync(handle, _content(fd) if only_read else None, whole))
 
     def rename(self, old: Path | str, new: Path | str) -> None:
         """See `SystemCalls`."""
         with self._turn:
-            if self._live():
+            if self._live("rename"):
                 super().rename(old, new)
-                before, after = self._tape.place(old), self._tape.place(new)
+                before, after = self.tape.place(old), self.tape.place(new)
                 if before is not None and after is not None:
                     self._step(Rename(before, after))
 
@@ -258,9 +280,9 @@ class RecordingCalls(SystemCalls):
         self, work: Callable[[Path | str], None], path: Path | str, operation: Callable[[str], Operation]
     ) -> None:
         with self._turn:
-            if self._live():
+            if self._live("name"):
                 work(path)
-                place = self._tape.place(path)
+                place = self.tape.place(path)
                 if place is not None:
                     self._step(operation(place))
 
@@ -269,11 +291,47 @@ class RecordingCalls(SystemCalls):
         with self._turn:
             if self.is_dead:
                 return
-            place = self._tape.place(path)
+            place = self.tape.place(path)
             found = [(f"{path}{end}", f"{place}{end}") for end in ("", "-wal")]
             if place is not None:
                 files = [(name, Path(file).read_bytes()) for file, name in found if Path(file).exists()]
                 self._step(Library(tuple(files)))
+
+
+class FailingCalls(RecordingCalls):
+    """As `RecordingCalls`, with one operation that fails, or that and all after it.
+
+    A disk that is full takes a part of a write before it fails.
+    """
+
+    def __init__(self, tape: Tape, fail_at: int, error: int, *, forever: bool = False) -> None:
+        """Let operation number `fail_at`, counted from 0, fail with the number `error` of errno.h."""
+        super().__init__(tape)
+        self._at, self._error, self._forever = fail_at, error, forever
+        self.count = 0
+        self._short = False
+        self.failed = 0
+
+    def _fail(self, kind: str, fd: int) -> None:
+        number, self.count = self.count, self.count + 1
+        if number != self._at and not (self._forever and number > self._at) and not self._short:
+            return
+        if kind == "write" and self._error in FULL and not self._short and self.failed == 0:
+            self._short = True  # this one is cut short, and the next fails
+            return
+        self._short = False
+        self.failed += 1
+        if kind == "sync" and fd in self._files:
+            self.tape.operations.append(SyncFailed(self._files[fd][0]))
+        raise OSError(self._error, os.strerror(self._error))
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """See `SystemCalls`."""
+        with self._turn:
+            before = self._short
+            if self.count == self._at and not before and self._error in FULL and len(data) > 1:
+                return super().write(fd, data[: len(data) // 2])
+            return super().write(fd, data)
 
 
 def _content(fd: int) -> bytes | None:

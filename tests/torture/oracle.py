@@ -189,7 +189,10 @@ class Oracle:
     def _goes_on(self, process: Process, facts: Facts) -> Iterable[str]:
         """Senders send all of it again, and something new; the desk takes a remark."""
         again = sorted(payload for payload in facts.handed if self._day_of(payload))
-        new = [make_event(f"new-{number}", 1_769_040_000 - 86_400 * number) for number in (0, 1)]
+        new = [
+            make_event(f"new-{len(facts.handed)}-{number}", 1_769_040_000 - 86_400 * number)
+            for number in (0, 1)
+        ]
         verdict = process.take([*again, *new])
         if verdict.accepted + verdict.duplicates != len(again) + 2 or verdict.accepted < 2:
             yield f"after the start the intake says {verdict} of {len(again)} known events and 2 new ones"

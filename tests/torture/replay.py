@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torture.calls import Chmod, Library, Mkdir, Open, Rename, Sync, Truncate, Unlink, Write
+from torture.calls import Chmod, Library, Mkdir, Open, Rename, Sync, SyncFailed, Truncate, Unlink, Write
 
 if TYPE_CHECKING:
     import random
@@ -44,13 +44,27 @@ class _File:
     mode: int = FILE_MODE
     loose: dict[int, bytes] = field(default_factory=dict)  # what a library had in it, by the moment
     beside: str = ""  # the database that a file of a library belongs to
+    cache: bytearray | None = None  # what processes read, where a failed sync lost a part of it
     _now: bytes | None = None
 
     def change(self, operation: Write | Truncate) -> None:
         self.pending.append(operation)
         self._now = None
+        if self.cache is not None:
+            _apply(self.cache, operation)
+
+    def lose(self) -> None:
+        """What was written since the last sync never comes to the disk, and is read as before."""
+        self.cache = bytearray(self.now())
+        self.pending, self._now = [], None
 
     def now(self) -> bytes:
+        if self.cache is not None:
+            return bytes(self.cache)
+        return self.written()
+
+    def written(self) -> bytes:
+        """What is on disk if all that waits comes to it."""
         if self._now is None:
             content = bytearray(self.synced)
             for operation in self.pending:
@@ -59,7 +73,7 @@ class _File:
         return self._now
 
     def sync(self, found: bytes | None) -> None:
-        self.synced = self.now() if found is None else found
+        self.synced = self.written() if found is None or self.cache is not None else found
         self._now = self.synced
         self.pending, self.loose = [], {}
 
@@ -124,7 +138,7 @@ class Volume:
             self._done += 1
             self._follow(operation)
 
-    def _follow(self, operation: Operation) -> None:  # noqa: C901 - one branch for each operation
+    def _follow(self, operation: Operation) -> None:  # noqa: C901, PLR0912 - a branch each
         match operation:
             case Open():
                 self._open(operation)
@@ -137,6 +151,10 @@ class Volume:
                 else:
                     node.sync()
                 self._journal = self._done if operation.whole else self._journal
+            case SyncFailed():
+                node = self._at(self._handles[operation.handle])
+                if isinstance(node, _File):
+                    node.lose()
             case Rename():
                 self._rename(operation)
             case Unlink():
@@ -300,7 +318,7 @@ class Volume:
         def content(inode: int, file: _File) -> bytes:
             if (inode, -1) in chosen:
                 return _torn(file, luck)
-            return file.now() if keeps else file.synced
+            return file.written() if keeps else file.synced
 
         return lambda inode, place, _: ((inode, place) in chosen) is not keeps, content
 
@@ -322,7 +340,7 @@ def _settled(file: _File, luck: random.Random) -> bytes:
     if fate < 0.3:
         return file.synced
     if fate < 0.6:
-        return file.now()
+        return file.written()
     content = bytearray(file.synced)
     number = luck.randrange(len(file.pending))
     for operation in file.pending[:number]:

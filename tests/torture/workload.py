@@ -187,6 +187,7 @@ class Process:
         """
         self.world, self.calls, self.tape = world, calls, tape
         self._models = models
+        self._is_over = False
         self._cache: NarrativeCache | None = None
         self.sentences: list[str] = []
         self.reports: list[tuple[str, dict[str, Any]]] = []
@@ -287,6 +288,7 @@ class Process:
 
     def end(self) -> None:
         """End in order."""
+        self._is_over = True
         if self._indexing is not None:
             self._indexing.end()
         if self._cache is not None:
@@ -299,8 +301,9 @@ class Process:
         """End as kill -9 does: nothing more is written. Files are given back."""
         if isinstance(self.calls, RecordingCalls):
             self.calls.kill()
-        with suppress(Exception):
-            self.end()
+        if not self._is_over:
+            with suppress(Exception):
+                self.end()
         if isinstance(self.calls, RecordingCalls):
             self.calls.bury()
 
@@ -337,7 +340,7 @@ class Indexing:
         for item in logged:
             self._queue.put(item, item.size)
         self.finish(SegmentKey("", 0))
-        self._wait(lambda: not self.indexer.due())
+        self._wait(lambda: not self.indexer.due() or self.indexer.faults())
 
     def finish(self, upto: SegmentKey) -> None:
         """Let go of a day's segments."""

@@ -94,13 +94,12 @@ def was_begun(path: Path) -> bool:
     """
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
-        version = _version_of(header)
-        if version == _ENCRYPTED:
-            version = version if _is_key_block(header, file.read(BLOCK_BYTES)) else None
-        if version is not None:
+        version, block = _version_of(header), file.read(BLOCK_BYTES)
+        if version is not None and (version != _ENCRYPTED or _is_key_block(header, block)):
             return True
         size = os.fstat(file.fileno()).st_size
-        if size <= _HEADER.size or size == _HEADER.size + BLOCK_BYTES:
+        longest = _HEADER.size + BLOCK_BYTES
+        if size <= _HEADER.size or size == longest or (version == _ENCRYPTED and size < longest):
             return False
         file.seek(0)
         return any(any(piece) for piece in iter(lambda: file.read(_PIECE), b""))
@@ -138,9 +137,16 @@ class LogWriter:
             file_key = secrets.token_bytes(KEY_BYTES)
             block = wrapping.wrap(header, file_key)
             self._cipher = RecordCipher(file_key, self.file_id)
+        self._synced = 0  # bytes that are on disk
+        self._has_failed = False
         self._file: AppendFile = disk.append_to(path)
-        self._file.write(header + block)
-        self._file.sync()  # so that a file with a record has a start that can be read, see `was_begun`
+        try:
+            self._file.write(header + block)
+            self.sync()  # so that a file with a record has a start that can be read, see `was_begun`
+        except OSError:
+            self._file.close()
+            disk.remove(path)  # nothing was said of it yet: where the disk is full, the next try begins anew
+            raise
 
     @property
     def size(self) -> int:
@@ -177,8 +183,19 @@ class LogWriter:
         return np.int64(record[0] << 8) + np.arange(len(payloads), dtype=np.int64)
 
     def sync(self) -> None:
-        """Block until everything appended is on disk."""
-        self._file.sync()
+        """Block until everything appended is on disk.
+
+        Where that fails, what was appended since the last time is cut off: the next start would read it from memory, and
+        a power cut take it. Nothing may be appended after that, and no sync is tried again.
+        """
+        try:
+            self._file.sync()
+        except OSError:
+            self._has_failed = True
+            with suppress(OSError):
+                self._file.truncate(self._synced)
+            raise
+        self._synced = self._file.size
 
     def abandon(self, size: int) -> None:
         """Close a file that could not be written, cut back to `size` bytes where the system lets that be done."""
@@ -187,9 +204,12 @@ class LogWriter:
         self._file.close()
 
     def close(self) -> None:
-        """Sync and close."""
-        self._file.sync()
-        self._file.close()
+        """Sync and close; a file that failed is closed only."""
+        try:
+            if not self._has_failed:
+                self.sync()
+        finally:
+            self._file.close()
 
 
 class LogReader:
