@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 SCAN_S = 0.1
-# Looking may take this share of a core at most; with very many days it happens less often.
+# Looking may take this share of a core at most, so with very many days it happens less often, but not rarer than this.
 _SHARE = 0.03
+_LONGEST_S = 2.0
 _OPENING_THREADS = 2
 _PAST_LOOKS = 20
 BEING_OPENED = "its files are still being checked"
@@ -181,11 +182,12 @@ class Catalog:
         self._opened.set()
         wait_s = SCAN_S
         while not self._stopping.wait(wait_s):
-            started = time.monotonic()
-            self._scan()
+            started = time.thread_time()
+            has_changed = self._scan()
             self._trials.rest()
             self._poll_open()
-            wait_s = max(SCAN_S, (time.monotonic() - started) / _SHARE)
+            # Where something was opened, the time went into that and says nothing about looking.
+            wait_s = SCAN_S if has_changed else _pause(time.thread_time() - started, SCAN_S)
 
     def _open_first(self) -> None:
         """Open all days by two threads; each can be searched as soon as it is open."""
@@ -198,29 +200,35 @@ class Catalog:
         with ThreadPoolExecutor(_OPENING_THREADS, "open-days") as pool:
             list(pool.map(self._look, [day.day for day in names]))
 
-    def _scan(self) -> None:
+    def _scan(self) -> bool:
+        """Look at all days; whether any is another than before."""
         try:
             listed = self._state.days()
         except OSError as error:
             self._log.warning("the days cannot be listed", error=str(error))
-            return
+            return False
+        has_changed = False
         for day in sorted(set(self._days) | set(listed), reverse=True):
-            if day not in listed:
-                self._replace(day, None)
+            if day in listed:
+                has_changed |= self._look(day)
             else:
-                self._look(day)
+                self._replace(day, None)
+        return has_changed
 
-    def _look(self, day: str) -> None:
+    def _look(self, day: str) -> bool:
+        """Look at one day; whether it is another than before."""
         if self._stopping.is_set():
-            return
+            return False
         known = self._days.get(day, self._new_day(self._state.day(day)))
         try:
             found = look_at_day(known, time.monotonic())
         except OSError as error:
             self._log.warning("a day cannot be looked at", day=day, error=str(error))
-            return
-        if found is not known or day not in self._days:
-            self._replace(day, found)
+            return False
+        if found is known and day in self._days:
+            return False
+        self._replace(day, found)
+        return True
 
     def _replace(self, day: str, found: DayFiles | None) -> None:
         with self._lock:
@@ -241,9 +249,9 @@ class Catalog:
 
     def _poll_open(self) -> None:
         """Look at the counters of open segments, unless that was done just now or is being done."""
-        started = time.monotonic()
-        if started < self._next_poll or not self._polling.acquire(blocking=False):
+        if time.monotonic() < self._next_poll or not self._polling.acquire(blocking=False):
             return
+        started = time.thread_time()
         try:
             with self._lock:
                 followers = [follower for day in self._days.values() for follower in day.followers]
@@ -251,8 +259,7 @@ class Catalog:
             if any([self._feedback.poll(), *(follower.poll() for follower in followers)]):
                 with self._lock:
                     self._publish()
-            ended = time.monotonic()
-            self._next_poll = ended + max(POLL_S, (ended - started) / _SHARE)
+            self._next_poll = time.monotonic() + _pause(time.thread_time() - started, POLL_S)
         finally:
             self._polling.release()
 
@@ -275,3 +282,8 @@ class Catalog:
             if number <= oldest:
                 reader.close()
         self._retired = [(number, reader) for number, reader in self._retired if number > oldest]
+
+
+def _pause(took_s: float, least_s: float) -> float:
+    """How long to wait after a look that took so many seconds of a core."""
+    return min(max(least_s, took_s / _SHARE), _LONGEST_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,28 @@ def test_sealing_loses_and_doubles_nothing(world: Any, follow: Any, until: Any) 
         done.set()
         watcher.join()
     assert seen == {200}
+
+
+def test_a_day_that_took_long_to_open_hides_no_later_one(
+    world: Any, follow: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening takes as long as it takes; what comes next is noticed as quickly as ever."""
+
+    def look_slowly(known: DayFiles, now: float) -> DayFiles:
+        found = look_at_day(known, now)
+        if found.sealed is not known.sealed:
+            time.sleep(0.5)
+        return found
+
+    monkeypatch.setattr("services.rag.catalog.look_at_day", look_slowly)
+    world.fill("2026-01-22", 10, sealed=False)
+    catalog = follow(world)
+    world.seal("2026-01-22")
+    until(lambda: _names(catalog) == ["2026-01-22/sealed-000001"])
+    world.fill("2026-01-23", 7, sealed=False)
+    began = time.monotonic()
+    until(lambda: _rows(catalog) == 17)
+    assert time.monotonic() - began < 3.0
 
 
 def test_late_events_make_a_new_generation(world: Any, follow: Any, until: Any) -> None:
