@@ -7,18 +7,20 @@ the directory. A restore that was broken off is taken up by the next one of the 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.common.backup.places import is_vacant
+from services.common.backup.snapshot import is_secret
 from services.common.days.log import FEEDBACK, Damage, LogReader
 from services.common.days.names import LAYOUT_VERSION, StateNames
 from services.common.days.verify import verify_day
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from services.common.backup.port import BackupStore
@@ -29,6 +31,7 @@ MARKER = ".restoring"
 _VERSION = "VERSION"
 _BLOCK = 1 << 20
 _SECRET_FOLDER = 0o700
+_LONGEST_VERSION = 100
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Restoring:
             OSError: the disk failed; run it again.
         """
         version = self._layout_version()
-        self._claim()
         files = [entry for entry in self._snapshot.files if entry.path != _VERSION]
+        self._check_room(files)
+        self._claim()
         for number, entry in enumerate(files):
             self._tools.progress(number, len(files))
             self._write(entry)
@@ -92,6 +96,7 @@ class Restoring:
         for entry in self._snapshot.files:
             if entry.path == _VERSION:
                 try:
+                    _check_length(entry)
                     content = b"".join(
                         block for piece in entry.pieces for block in self._tools.store.read(piece)
                     )
@@ -104,6 +109,17 @@ class Restoring:
                 f"release reads up to {LAYOUT_VERSION}: install the release that made it, {self._snapshot.appia}"
             )
         return content
+
+    def _check_room(self, files: Sequence[FileEntry]) -> None:
+        """Refuse what the disk has no room for: a few bytes in a snapshot can stand for any number of them."""
+        root = self._state.root
+        needed = sum(entry.size for entry in files if not _has_size(root / entry.path, entry.size))
+        free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.is_dir())).free
+        if needed > free:
+            raise AppiaError(
+                f"backup {self._snapshot.name} needs {needed:,} bytes more, and {root} has room for {free:,}: free "
+                "some space, or name another directory with --state"
+            )
 
     def _claim(self) -> None:
         """Make the directory this restore's own."""
@@ -134,7 +150,7 @@ class Restoring:
 
     def _write(self, entry: FileEntry) -> None:
         path, disk = self._state.root / entry.path, self._tools.disk
-        disk.make_folder(path.parent, _SECRET_FOLDER if entry.path.startswith("keys/") else disk.FOLDER_MODE)
+        disk.make_folder(path.parent, _SECRET_FOLDER if is_secret(entry.path) else disk.FOLDER_MODE)
         if not _is_there(path, entry):
             disk.remove(path)
             try:
@@ -183,6 +199,16 @@ class Restoring:
             faults=tuple(faults),
             keys=self._snapshot.keys,
         )
+
+
+def _check_length(version: FileEntry) -> None:
+    if version.size > _LONGEST_VERSION:
+        raise AppiaError(f"the file {_VERSION} of the backup has {version.size} bytes and is no such file")
+
+
+def _has_size(path: Path, size: int) -> bool:
+    """Whether a restore that was broken off may have written the file already."""
+    return path.is_file() and path.stat().st_size == size
 
 
 def _count_remarks(state: StateNames) -> int:

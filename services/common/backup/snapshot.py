@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,11 @@ class Snapshot:
         return b'{"format": %d, "sha256": "%s", "snapshot": %s}\n' % (FORMAT, digest.encode(), body)
 
 
+def is_secret(path: str) -> bool:
+    """Whether a path in a state directory is that of a secret."""
+    return path == "keys" or path.startswith("keys/")
+
+
 def is_name(text: str) -> bool:
     """Whether a text is the name of a snapshot."""
     return _NAME.fullmatch(text) is not None
@@ -113,6 +119,8 @@ def _snapshot(raw: dict[str, Any]) -> Snapshot:
         raise ValueError("it names a file twice")
     if not is_name(raw["name"]):
         raise ValueError("it has no proper name")
+    if raw["keys"] is not True and any(is_secret(entry.path) for entry in files):
+        raise ValueError("it has secrets in it and says that it has none")
     rows = {parse_day(day): _whole(count) for day, count in raw["rows"].items()}
     return Snapshot(
         name=raw["name"],
@@ -130,9 +138,17 @@ def _snapshot(raw: dict[str, Any]) -> Snapshot:
 
 def _entry(raw: dict[str, Any]) -> FileEntry:
     parts = str(raw["path"]).split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+    if not all(map(_is_file_name, parts)):
         raise ValueError(f"{raw['path']!r} is no path below a state directory")
     return FileEntry("/".join(parts), _whole(raw["mode"]) & MODES, tuple(map(_piece, raw["pieces"])))
+
+
+def _is_file_name(part: str) -> bool:
+    try:
+        os.fsencode(part)
+    except UnicodeEncodeError:  # half a surrogate pair, which no file name gives
+        return False
+    return part not in {"", ".", ".."} and "\0" not in part
 
 
 def _piece(raw: dict[str, Any]) -> Piece:

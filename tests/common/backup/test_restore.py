@@ -190,7 +190,9 @@ def test_remarks_that_lack_are_named(world: World) -> None:
     assert "there are 0 remarks of analysts; there were 2" in restored.faults
 
 
-@pytest.mark.parametrize("path", ["../out", "/etc/out", "run/../../out", "", "run//out", "run/.", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["../out", "/etc/out", "run/../../out", "", "run//out", "run/.", "a\0b", "a\ud800b"]
+)
 def test_a_snapshot_that_leads_out_of_the_directory_is_refused(
     world: World, rewrite: Callable[..., None], path: str
 ) -> None:
@@ -209,6 +211,32 @@ def test_a_snapshot_gives_no_file_a_mode_that_runs(world: World, rewrite: Callab
     rewrite(file, files=[{"path": "run/x", "mode": 0o6777, "pieces": []}])
     (entry,) = world.store.snapshot(snapshot.name).files
     assert entry.mode == 0o644
+
+
+def test_a_snapshot_plants_no_keys(world: World, rewrite: Callable[..., None]) -> None:
+    """One that says that no secrets are in it has none: nobody looks for keys there that somebody else has too."""
+    snapshot = world.back_up()
+    file = world.store.folder / "snapshots" / f"{snapshot.name}.json"
+    rewrite(file, files=[{"path": "keys/wire/ring.json", "mode": 0o400, "pieces": []}])
+    with pytest.raises(AppiaError, match="has secrets in it and says that it has none"):
+        world.store.snapshot(snapshot.name)
+
+
+@pytest.mark.parametrize("path", ["run/bomb", "VERSION"])
+def test_few_bytes_that_stand_for_many_fill_no_disk(
+    world: World, rewrite: Callable[..., None], path: str
+) -> None:
+    """A file of one piece, over and over, is refused before anything is written or read."""
+    snapshot = world.back_up()
+    piece = world.store.put(bytes(1 << 16), secret=False)
+    file = world.store.folder / "snapshots" / f"{snapshot.name}.json"
+    pieces = [{"sha256": piece.sha256, "bytes": piece.bytes}] * 100
+    if path != "VERSION":
+        pieces = [{"sha256": piece.sha256, "bytes": 1 << 60}]
+    rewrite(file, files=[{"path": path, "mode": 0o640, "pieces": pieces}])
+    with pytest.raises(AppiaError, match=r"bytes more, and .* has room for|has 6553600 bytes"):
+        world.restore(world.store.snapshot(snapshot.name))
+    assert not world.target.exists()
 
 
 def test_a_backup_of_a_newer_layout_is_refused_before_anything_is_written(world: World) -> None:
