@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -24,12 +25,11 @@ class BoundedConnection(H11Protocol):
     _limit: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as the class above has it
-        """Take a connection, or close it at once where there are too many."""
+        """Take a connection; where there are too many, close the one that has dawdled longest, or else this one."""
         super().connection_made(transport)
+        self._wait()
         if len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
-        else:
-            self._wait()
+            self._longest_awaited().cut_off()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
@@ -46,7 +46,23 @@ class BoundedConnection(H11Protocol):
         if self.conn.their_state not in _COMING:
             self._wait_no_more()
         elif self._limit is None:
-            self._limit = self.loop.call_later(REQUEST_S, self.transport.abort)
+            self._limit = self.loop.call_later(REQUEST_S, self.cut_off)
+
+    def _longest_awaited(self) -> BoundedConnection:
+        """Which connection's request should have come first: so whoever opens many of them keeps nobody out."""
+        return min(
+            (one for one in self.connections if isinstance(one, BoundedConnection)), key=lambda one: one.due
+        )
+
+    @property
+    def due(self) -> float:
+        """When its request has to have come, on the loop's clock; infinite where none is awaited."""
+        return math.inf if self._limit is None else self._limit.when()
+
+    def cut_off(self) -> None:
+        """Close it at once, whatever is under way."""
+        self._wait_no_more()
+        self.transport.abort()
 
     def _wait_no_more(self) -> None:
         if self._limit is not None:

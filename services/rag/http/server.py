@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import resource
 import signal
 import socket
 from contextlib import contextmanager
@@ -156,6 +157,7 @@ def serve_app(app: ASGIApp, front: Front, ready: Callable[[], None]) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
+    _allow_many_files()
     config.ssl = None if front.tls is None else front.tls.context
     # The server gives a signal on to whoever handled it before, when it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,3 +165,9 @@ def serve_app(app: ASGIApp, front: Front, ready: Callable[[], None]) -> None:
     ready()
     with asyncio.Runner(loop_factory=BoundedLoop) as runner:
         runner.run(uvicorn.Server(config).serve(sockets=[front.socket]))
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files to the highest allowed: connections take one each, and questions some more."""
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))

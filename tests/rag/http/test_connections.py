@@ -112,23 +112,25 @@ def test_an_answer_may_take_longer_than_a_request() -> None:
 
 
 def test_there_are_so_many_connections_at_most() -> None:
-    """One more is closed at once, and there is a place again when another one ends."""
+    """One more takes the place of the one that dawdles longest; whose request came whole is answered."""
 
     async def check() -> None:
         async with _server() as port:
-            some = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-            some[0][1].write(HEAD + b"body")
+            first, second, third = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            first[1].write(HEAD + b"body")
+            third[1].write(HEAD)
+            await asyncio.sleep(LIMIT_S / 10)
+            fourth = await asyncio.open_connection("127.0.0.1", port)
+            found, seconds = await _end(second)
+            assert (found, seconds < LIMIT_S * 0.8) == (b"", True)
+            third[1].write(b"body")
+            fourth[1].write(HEAD + b"body")
             await asyncio.sleep(LIMIT_S / 10)
             found, seconds = await _end(await asyncio.open_connection("127.0.0.1", port))
             assert (found, seconds < LIMIT_S * 0.8) == (b"", True)
-            assert b"200 OK" in await some[0][0].readuntil(b"\r\n\r\n")
-            for _, writer in some:
+            for reader, writer in (first, third, fourth):
+                assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
                 writer.close()
-            await asyncio.sleep(LIMIT_S / 10)
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(HEAD + b"body")
-            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
-            writer.close()
 
     asyncio.run(check())
 
