@@ -47,6 +47,13 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
         yield f"refused: {told}; {counts['dead_letter_not_kept']:,} of them not kept in the dead letter"
     if counts["paused"]:
         yield "ALARM: the disk is too full, intake pauses until there is room"
+    elif counts["disk_filling"]:
+        yield f"WARNING: the disk is {counts['disk_percent']:.0f} % full; intake pauses when there is no room left"
+    if counts["reused_ids"]:
+        yield (
+            f"ALARM: {counted(counts['reused_ids'], 'event')} under an id that another event of the same sensor has; "
+            "both are kept"
+        )
     reused = {
         node: seen["nonces_reused"] for node, seen in counts["v1_nodes"].items() if seen["nonces_reused"]
     }

@@ -9,6 +9,7 @@ a rename or a new file counts only after its folder is synced.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -86,6 +87,26 @@ SYSTEM = SystemCalls()
 """The real ones; they hold no state."""
 
 
+class SyncFailed(OSError):  # noqa: N818 - what happened, as the system's own errors are named
+    """A sync failed: what it was for may be lost, although who reads the file is still shown it.
+
+    Never tried again: the next one succeeds and syncs nothing (https://wiki.postgresql.org/wiki/Fsync_Errors).
+    """
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that the disk, or what one may use of it, is full. A failed sync is more than that."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full and not isinstance(error, SyncFailed)
+
+
+def _sync(call: Callable[[int], None], fd: int) -> None:
+    try:
+        call(fd)
+    except OSError as error:
+        raise SyncFailed(error.errno, error.strerror) from error
+
+
 def write_all(calls: SystemCalls, fd: int, data: bytes | memoryview) -> int:
     """Write all of `data`, however often it takes; gives the number of bytes."""
     view = memoryview(data)
@@ -109,7 +130,7 @@ class NewFile:
 
     def sync(self) -> None:
         """Block until the content is on disk (`fsync`)."""
-        self._calls.sync(self._fd)
+        _sync(self._calls.sync, self._fd)
 
     def close(self) -> None:
         """Close the file; it is not synced by that."""
@@ -151,7 +172,7 @@ class AppendFile:
 
     def sync(self) -> None:
         """Block until the data is on disk (`fdatasync`). An error here means the data may be lost for good."""
-        self._calls.sync_data(self._fd)
+        _sync(self._calls.sync_data, self._fd)
 
     def close(self) -> None:
         """Close the file; what was not synced may still be lost in a power cut."""
@@ -179,7 +200,7 @@ class PatchFile:
 
     def sync(self) -> None:
         """Block until the data is on disk (`fdatasync`)."""
-        self._calls.sync_data(self._fd)
+        _sync(self._calls.sync_data, self._fd)
 
     def close(self) -> None:
         """Close the file."""
@@ -203,7 +224,7 @@ class CountFile:
 
     def sync(self) -> None:
         """Block until the counters are on disk (`fdatasync`): before what they counted goes."""
-        self._calls.sync_data(self._fd)
+        _sync(self._calls.sync_data, self._fd)
 
     def close(self) -> None:
         """Close the file."""
@@ -347,7 +368,7 @@ class Disk:
         """Block until the names in the folder `path` are on disk."""
         fd = self.calls.open(path, os.O_RDONLY)
         try:
-            self.calls.sync(fd)
+            _sync(self.calls.sync, fd)
         finally:
             self.calls.close(fd)
 

@@ -84,18 +84,23 @@ class DeadLetter:
         self._room = self._cap - _folder_size(self._names.folder)
 
     def keep(self, reason: str, detail: str, origin: str, data: bytes) -> None:
-        """Append one refused event or frame; durable after `sync`."""
-        self.counts[reason] += 1
+        """Append one refused event or frame; durable after `sync`.
+
+        Raises:
+            OSError: it could not be written; it is not counted then. Where the disk is full, it may be tried again.
+        """
         now = self._clock()
         record = {"reason": reason, "detail": detail, "origin": origin, "received_ns": now, "data": data}
         packed: bytes = msgpack.packb(record)
         if len(packed) > self._room:
+            self.counts[reason] += 1
             self.not_kept += 1
             return
         if self._log is None:
             self._log = self._open()
         before = self._log.size
         self._log.append(REFUSED, self._records, [packed])
+        self.counts[reason] += 1
         self._records += 1
         self._room -= self._log.size - before
 

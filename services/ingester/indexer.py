@@ -19,8 +19,10 @@ from services.common.events.features import extract
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
 from services.common.rest.storage_keys import NO_KEYS
+from services.ingester.alarms import Alarms
+from services.ingester.guarded_sink import SINKS, GuardedSink
 from services.ingester.intake import Logged, SegmentKey
-from services.ingester.sinks import AttackSink, Decoded, MetadataSink, SemanticSink, Sink, TemporalSink
+from services.ingester.sinks import Decoded
 
 if TYPE_CHECKING:
     import threading
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from services.common.days.embedders import Embedders
-    from services.common.days.names import OpenNames, StateNames
+    from services.common.days.names import StateNames
     from services.common.durable import Disk
     from services.common.events.narrative import Narrator
     from services.common.events.network_security_pb2 import NetworkSecurityEvent
@@ -38,19 +40,13 @@ if TYPE_CHECKING:
     from services.ingester.recovery import OpenSegment
     from services.ingester.sinks import History
 
-SINKS: dict[str, Callable[..., Sink]] = {
-    "metadata": MetadataSink,
-    "attack": AttackSink,
-    "semantic": SemanticSink,
-    "temporal": TemporalSink,
-}
 BATCH_ROWS = 1024
 SETTLING_SHARE, MOST_S = 0.25, 0.1
 """Of the time, how much goes into corrections while events come; and after one batch at most."""
 IDLE_S, LAST_S = 0.02, 5.0
 """How long corrections go on before the queue is looked at, and at the end of a segment at most: sealing makes all."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 OPEN_SEGMENTS = 8
+_TOLD = 128  # characters of a name in the log
 
 
 @dataclass(frozen=True)
@@ -63,96 +59,6 @@ class IndexerTools:
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]  # takes an event name and facts for the service's log
     keys: LogKeys = NO_KEYS
-
-
-class GuardedSink:
-    """A sink that may fail: it is opened when needed, closed at an error, and tried again after a pause."""
-
-    def __init__(self, name: str, names: OpenNames, tools: IndexerTools) -> None:
-        """Open nothing yet."""
-        self.name = name
-        self.fault: str | None = None
-        self._names = names
-        self._tools = tools
-        self._sink: Sink | None = None
-        self._rows = 0
-        self._due = 0
-        self._pause_s = FIRST_PAUSE_S
-        self._not_before = 0.0
-
-    @property
-    def rows(self) -> int:
-        """Rows committed, as far as known."""
-        return self._sink.rows if self._sink is not None else self._rows
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it may be tried now."""
-        return self._tools.monotonic() >= self._not_before
-
-    @property
-    def due(self) -> int:
-        """How much there is to `settle`, as far as known."""
-        sink = self._sink
-        return sink.due if sink is not None else self._due
-
-    @property
-    def is_open(self) -> bool:
-        """Whether its files are open."""
-        return self._sink is not None
-
-    def open(self, history: History) -> bool:
-        """Open the sink unless it is. False where that fails."""
-        if self._sink is not None:
-            return True
-        return self._guard(lambda: self._open(history))
-
-    def _open(self, history: History) -> None:
-        sink = SINKS[self.name](self._tools.disk, self._names, self._tools.embedders)
-        try:
-            sink.prime(history)
-        except BaseException:
-            sink.close()
-            raise
-        self._sink = sink
-
-    def apply(self, batch: Decoded) -> bool:
-        """Commit a batch that begins at `rows`; False where it failed, or begins elsewhere."""
-        sink = self._sink
-        if sink is None or sink.rows != batch.first_row:
-            return False
-        if not self._guard(lambda: sink.apply(batch)):
-            return False
-        self._pause_s = FIRST_PAUSE_S  # only now, as a sink may open well and then fail each time
-        return True
-
-    def settle(self, until_s: float) -> None:
-        """Correct what is due until that moment, a little at least."""
-        sink = self._sink
-        if sink is not None and sink.due:
-            self._guard(lambda: sink.settle(lambda: self._tools.monotonic() >= until_s))
-
-    def _guard(self, work: Callable[[], None]) -> bool:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - whatever breaks one index must not stop the others
-            self.fault = f"{type(error).__name__}: {error}"
-            self._tools.report(
-                "index_failed", {"index": self.name, "segment": str(self._names.folder), "error": self.fault}
-            )
-            self.close()
-            self._not_before = self._tools.monotonic() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            return False
-        self.fault = None
-        return True
-
-    def close(self) -> None:
-        """Close the sink; it opens again when needed."""
-        if self._sink is not None:
-            self._rows, self._due = self._sink.rows, self._sink.due
-            self._sink.close()
-            self._sink = None
 
 
 @dataclass
@@ -209,6 +115,8 @@ class Indexer:
         for found in recovered:
             self._segment(SegmentKey(found.day, found.names.number)).add(found.positions)
         self._pool = ThreadPoolExecutor(len(SINKS), "sink")
+        self._alarms = Alarms(tools.report)
+        self.reused_ids = 0  # events under an id that another one of their sensor has; for any thread
         self._turn = 0  # which segment's corrections come first
         self._settled_s = tools.monotonic()  # when corrections were made last
 
@@ -288,10 +196,21 @@ class Indexer:
 
     def _apply(self, sink: GuardedSink, batch: Decoded) -> None:
         """Commit a batch; the quickest of the sinks then corrects what is due, while the others work still."""
-        sink.apply(batch)
+        self._give(sink, batch)
         if sink.name == "temporal":
             share_s = SETTLING_SHARE * (self._tools.monotonic() - self._settled_s)
             self._settle(min(share_s, MOST_S))
+
+    def _give(self, sink: GuardedSink, batch: Decoded) -> bool:
+        """Commit a batch, and say which of its events have the id of another: both are kept, one may be forged."""
+        if not sink.apply(batch):
+            return False
+        for node, event_id in sink.reused:
+            self.reused_ids += 1
+            self._alarms.tell(
+                "event_id_reused", node[:_TOLD], {"node": node[:_TOLD], "event_id": event_id[:_TOLD]}
+            )
+        return True
 
     def _settle(self, seconds: float, *, reopen: bool = False) -> None:
         """Correct what is due for about so long, each segment in its turn; closed ones only on request."""
@@ -345,7 +264,7 @@ class Indexer:
         if not sink.open(self._history(segment)) or sink.rows >= segment.rows:
             return
         for batch in self._read(segment, sink.rows, segment.rows):
-            if not sink.apply(batch):
+            if not self._give(sink, batch):
                 return
 
     def _history(self, segment: _Segment) -> History:

@@ -123,6 +123,10 @@ class Intake:
             backfill: whether events may be older than a week.
             origin: where they came from, for the dead letter.
             is_kept: they are in the dead letter already; what is refused again is not kept once more.
+
+        Raises:
+            OSError: they could not be written. Where the disk is full (`is_full`), the call may come again later: what
+                it took is known then; after anything else the process has to end.
         """
         verdict = Verdict()
         days: dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]] = {}
@@ -167,9 +171,13 @@ class Intake:
             payloads, events = [payloads[i] for i in kept], [events[i] for i in kept]
         if not payloads:
             return 0
-        log = self._log(day)
-        first_row = log.rows
-        positions = log.append(payloads)
+        try:
+            log = self._log(day)
+            first_row = log.rows
+            positions = log.append(payloads)
+        except OSError:
+            day.known.take_back(payloads)
+            raise
         day.rows = log.rows
         day.last_event_s = self._tools.monotonic()
         self._touched[number] = log

@@ -37,10 +37,11 @@ from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.models import ingester_embedders
 from services.ingester.queue import ByteQueue
-from services.ingester.receiver import Endpoints, Receiver, ReceiverTools, Room
+from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
 from services.ingester.recovery import Recovery
 from services.ingester.reindexing import describe_indices
 from services.ingester.replay import Replay, ReplayTools
+from services.ingester.room import Room
 from services.ingester.sealing_jobs import (
     ACTIVATE,
     ADOPT,
@@ -183,6 +184,7 @@ class Ingester:
             "index_lag": self.indexer.lag(),
             "hours_due": self.indexer.due(),
             "index_faults": self.indexer.faults(),
+            "reused_ids": self.indexer.reused_ids,
             "queue_bytes": self.indexing.bytes,
             "refused_requests": self.control.entrance.gate.refusals.counts,
             "writer": self.fencing.status(),
@@ -232,7 +234,7 @@ def _build(
     indexing = ByteQueue(settings.queue_bytes)
     intake = Intake(state, recovered, IntakeTools(disk, dead_letter, time.time_ns, time.monotonic, keys))
     endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
-    room = Room(state.root, settings.disk_stop_percent)
+    room = Room(state.root, settings.disk_stop_percent, settings.disk_warn_percent)
     receiver = Receiver(
         context,
         endpoints,

@@ -1,22 +1,25 @@
 """The receiver: the one thread that reads the sockets, makes events durable, and acknowledges them.
 
 It takes what has arrived (up to `GROUP_FRAMES`), commits it with one sync a day, and only then answers. While the disk
-is full, or the queue to the indices, it reads nothing: the senders wait.
+is full, or the queue to the indices, it reads nothing: the senders wait. A disk that is full below the limit (another
+process fills it, a quota) is met at a write: what was written of that is cut off, its sender gets no answer and sends
+it again, and the intake goes on by itself. A sync that fails ends the process.
 """
 
 from __future__ import annotations
 
-import errno
 import queue
-import shutil
 import threading
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from services.common.errors import AppiaError, UsageError
+from services.common.durable import is_full
+from services.common.errors import AppiaError
 from services.common.events.parse import Refused, parse_event
 from services.common.sockets import listen
 from services.common.wire.body import decompress
@@ -24,27 +27,24 @@ from services.common.wire.refusals import INSIDE, FrameRefused, Reason
 from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
 from services.common.wire.v1_seen import Sighting
 from services.ingester.alarms import Alarms
+from services.ingester.draining import SOCKET_OPTIONS, drain, drain_with_peers, subscribe
 from services.ingester.key_use import KeyUse
 from services.ingester.private_links import check_private
+from services.ingester.room import Gauge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from services.common.wire.v1 import SealedV1, V1Opener
     from services.common.wire.v1_counters import V1Counters
     from services.ingester.dead_letter import DeadLetter
     from services.ingester.intake import Intake, Verdict
     from services.ingester.queue import ByteQueue
+    from services.ingester.room import Room
 
-GROUP_FRAMES = 256
 GROUP_EVENTS = 1024
-"""A group is committed at once when it has so many frames or events, so that memory stays bounded."""
-WAITING_FRAMES = 256
-"""Frames that ZeroMQ holds for one sender before it stops reading from it; a frame has at most 1 MiB."""
+"""A group is committed at once when it has so many events, or 256 frames a socket, so that memory stays bounded."""
 _POLL_MS = 50
-_MAX_PART = 2 << 20
-_SOCKET_OPTIONS = {zmq.RCVHWM: WAITING_FRAMES, zmq.MAXMSGSIZE: _MAX_PART}
 _PAUSE_MS = 500
 _CALL_LOOK_S = 0.2
 
@@ -79,19 +79,6 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Room:
-    """Whether the disk has room: intake pauses at `stop_percent` and goes on below."""
-
-    folder: Path
-    stop_percent: float
-
-    def is_left(self) -> bool:
-        """Look at the file system now."""
-        usage = shutil.disk_usage(self.folder)
-        return 100.0 * (usage.total - usage.free) / usage.total < self.stop_percent
-
-
-@dataclass(frozen=True)
 class ReceiverTools:
     """What the receiver works with."""
 
@@ -123,13 +110,13 @@ class Receiver:
         self._alarms = Alarms(tools.report)
         places = (endpoints.v1_pull, *endpoints.v1_sub)
         check_private(places, tools.report, allow_public=endpoints.allow_public_v1)
-        self._v2 = listen(context, zmq.ROUTER, endpoints.v2, _SOCKET_OPTIONS)
+        self._v2 = listen(context, zmq.ROUTER, endpoints.v2, SOCKET_OPTIONS)
         self._v1: list[zmq.Socket[bytes]] = []
         try:
             if endpoints.v1_pull:
-                self._v1.append(listen(context, zmq.PULL, endpoints.v1_pull, _SOCKET_OPTIONS))
+                self._v1.append(listen(context, zmq.PULL, endpoints.v1_pull, SOCKET_OPTIONS))
             if endpoints.v1_sub:
-                self._v1.append(_subscribe(context, endpoints.v1_sub))
+                self._v1.append(subscribe(context, endpoints.v1_sub))
         except AppiaError:
             self._close_sockets(linger_ms=0)
             raise
@@ -141,7 +128,11 @@ class Receiver:
         self._ended = threading.Event()
         self.frames: Counter[str] = Counter()
         self._keys_used = KeyUse()
-        self.paused = False
+        self._finished: list[Batch] = []
+        self._held: Callable[[], object] | None = (
+            None  # what nobody sends again, and did not go on the disk yet
+        )
+        self.gauge = Gauge(tools.room, tools.report)
 
     def submit(self, batch: Batch) -> None:
         """Hand in events from a file; blocks while others wait."""
@@ -162,6 +153,12 @@ class Receiver:
                 result.append(work())
             except AppiaError as error:
                 failure.append(error)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                failure.append(
+                    AppiaError(f"The disk is full ({error.strerror}): free some space, then ask again.")
+                )
             finally:
                 done.set()
 
@@ -184,7 +181,7 @@ class Receiver:
             "duplicates": tools.intake.duplicates,
             "refused": dict(tools.dead_letter.counts),
             "dead_letter_not_kept": tools.dead_letter.not_kept,
-            "paused": self.paused,
+            **self.gauge.as_dict(),
             "keys": self._keys_used.as_dict(),
             "v1_nodes": {node: asdict(counts) for node, counts in tools.frames.v1_counters.counts().items()},
         }
@@ -202,7 +199,7 @@ class Receiver:
             while not self._stop.is_set():
                 self._run_calls()
                 self._tools.follow_keys()
-                if self._pause():
+                if self.gauge.is_shut():
                     self._stop.wait(_PAUSE_MS / 1000)
                     continue
                 poller.poll(_POLL_MS if self._batches.empty() else 0)
@@ -210,6 +207,8 @@ class Receiver:
         finally:
             self._ended.set()
             self._run_calls()
+            with suppress(OSError):
+                self._take_held()
             self._close_sockets(linger_ms=1000)
             self._tools.frames.v1_counters.close()
             self._tools.intake.close()
@@ -217,16 +216,6 @@ class Receiver:
     def _close_sockets(self, linger_ms: int) -> None:
         for socket in (self._v2, *self._v1):
             socket.close(linger=linger_ms)
-
-    def _pause(self) -> bool:
-        paused = not self._tools.room.is_left()
-        if paused != self.paused:
-            self._tools.report(
-                "intake_paused" if paused else "intake_resumed",
-                {"limit_percent": self._tools.room.stop_percent},
-            )
-            self.paused = paused
-        return paused
 
     def _run_calls(self) -> None:
         while True:
@@ -238,27 +227,44 @@ class Receiver:
     def _group(self) -> None:
         """Take what is there, make it durable, answer."""
         answers: list[tuple[bytes, Opened, Verdict | AuthenticFrameRefused]] = []
-        finished: list[Batch] = []
+        full = False
         try:
-            answers += self._take_v2()
+            self._take_held()
+            for answer in self._take_v2():
+                answers.append(answer)  # noqa: PERF402 - what came before a full disk is answered
             self._take_v1()
-            finished += self._take_batches()
-            logged = self._tools.intake.commit()
+            self._take_batches()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full(error):
                 raise
-            # A full disk is no broken one: nothing of this group is acknowledged, the senders try again.
-            for _, opened, _ in answers:
-                self._tools.frames.v2.abandon(opened)
-            raise AppiaError(
-                f"The disk is full ({error}): free some space, then start the ingester again."
-            ) from error
+            full = True
+        logged = self._tools.intake.commit()
         for identity, opened, result in answers:
-            self._v2.send_multipart([identity, self._acknowledge(opened, result)], copy=False)
-        for batch in finished:
+            full |= not self._answer(identity, opened, result)
+        for batch in self._finished:
             batch.done()
+        if full:
+            self.gauge.found_full()
+        elif answers or self._finished or logged:
+            self.gauge.has_written()
+        self._finished.clear()
         for item in logged:
             self._tools.indexing.put(item, item.size)
+
+    def _answer(self, identity: bytes, opened: Opened, result: Verdict | AuthenticFrameRefused) -> bool:
+        """Acknowledge a frame that is on disk. False where the disk is too full to keep the boot of a new sender.
+
+        It sends the frame again then, and its events are known.
+        """
+        try:
+            ack = self._acknowledge(opened, result)
+        except AppiaError as error:
+            if not is_full(error.__cause__):
+                raise
+            self._tools.frames.v2.abandon(opened)
+            return False
+        self._v2.send_multipart([identity, ack], copy=False)
+        return True
 
     def _acknowledge(self, opened: Opened, result: Verdict | AuthenticFrameRefused) -> bytes:
         receiver = self._tools.frames.v2
@@ -268,25 +274,47 @@ class Receiver:
 
     def _take_v2(self) -> Iterator[tuple[bytes, Opened, Verdict | AuthenticFrameRefused]]:
         events = 0
-        for identity, *parts in _drain(self._v2):
+        for identity, *parts in drain(self._v2):
             frame = parts[-1] if parts else b""
             self.frames["v2"] += 1
             try:
                 opened = self._tools.frames.v2.open(frame)
             except AuthenticFrameRefused as refused:
-                self._tools.dead_letter.keep(refused.reason, refused.detail, "v2", frame)
+                with self._given_up_if_it_fails(refused.opened):
+                    self._tools.dead_letter.keep(refused.reason, refused.detail, "v2", frame)
                 yield identity, refused.opened, refused
             except FrameRefused as refused:
                 self._refuse(refused, "v2", frame)
             else:
                 if isinstance(opened, Opened):
                     self._keys_used.note(opened.key_id)
-                    yield identity, opened, self._take_events(opened)
+                    with self._given_up_if_it_fails(opened):
+                        verdict = self._take_events(opened)
+                    yield identity, opened, verdict
                     events += len(opened.payloads)
                 elif opened.ack is not None:
                     self._v2.send_multipart([identity, opened.ack])
             if events >= GROUP_EVENTS:
                 return
+
+    @contextmanager
+    def _given_up_if_it_fails(self, opened: Opened) -> Iterator[None]:
+        """A frame that could not be stored is new when it is sent again."""
+        try:
+            yield
+        except OSError:
+            self._tools.frames.v2.abandon(opened)
+            raise
+
+    def _hold(self, work: Callable[[], object]) -> None:
+        """Store what nobody sends again: while the disk is full it is held, and is the first thing after that."""
+        self._held = work
+        work()
+        self._held = None
+
+    def _take_held(self) -> None:
+        if self._held is not None:
+            self._hold(self._held)
 
     def _take_events(self, opened: Opened) -> Verdict:
         origin = f"v2 sender {opened.sender:#018x}"
@@ -294,7 +322,7 @@ class Receiver:
 
     def _take_v1(self) -> None:
         for socket in self._v1:
-            for frame, peer in _drain_with_peers(socket):
+            for frame, peer in drain_with_peers(socket):
                 self.frames["v1"] += 1
                 try:
                     self._take_v1_frame(frame, peer)
@@ -314,8 +342,8 @@ class Receiver:
             self._note_v1("", sealed)
             raise
         self._note_v1(node, sealed)
-        backfill = self._tools.v1_backfill
-        self._tools.intake.add([payload], backfill=backfill, origin=f"v1 node {node}")
+        backfill, origin = self._tools.v1_backfill, f"v1 node {node}"
+        self._hold(partial(self._tools.intake.add, [payload], backfill=backfill, origin=origin))
 
     def _note_v1(self, node: str, sealed: SealedV1) -> None:
         """Count an authentic frame; raises FrameRefused for one that was seen before."""
@@ -325,45 +353,23 @@ class Receiver:
         if sighting is Sighting.NONCE_REUSED:
             self._alarms.tell("nonce_reused", node, {"node": node, "counter": sealed.counter})
 
-    def _take_batches(self) -> Iterator[Batch]:
-        while True:
-            try:
+    def _take_batches(self) -> None:
+        with suppress(queue.Empty):
+            while True:
                 batch = self._batches.get_nowait()
-            except queue.Empty:
-                return
-            for reason, detail, data in batch.refusals:
-                self._tools.dead_letter.keep(reason, detail, batch.origin, data)
-            self._tools.intake.add(batch.payloads, backfill=True, origin=batch.origin)
-            yield batch
+                self._hold(partial(self._take_batch, batch))
+
+    def _take_batch(self, batch: Batch) -> None:
+        self._tools.intake.add(batch.payloads, backfill=True, origin=batch.origin)
+        for reason, detail, data in batch.refusals:
+            self._tools.dead_letter.keep(reason, detail, batch.origin, data)
+        self._finished.append(batch)
 
     def _refuse(self, refused: FrameRefused, origin: str, frame: bytes) -> None:
         self.frames["refused"] += 1
         self._alarms.tell("frame_refused", refused.reason, {"reason": refused.reason, "why": refused.detail})
         keep = self._tools.dead_letter.keep if refused.reason in INSIDE else self._tools.dead_letter.sample
-        keep(refused.reason, refused.detail, origin, frame)
-
-
-def _drain(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
-    """Messages that have arrived, at most a group of them."""
-    for _ in range(GROUP_FRAMES):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-
-
-def _drain_with_peers(socket: zmq.Socket[bytes]) -> Iterator[tuple[bytes, str]]:
-    """Last parts of messages that have arrived, at most a group of them, and the address each came from."""
-    for _ in range(GROUP_FRAMES):
-        try:
-            part = socket.recv_multipart(zmq.NOBLOCK, copy=False)[-1]
-        except zmq.Again:
-            return
-        try:
-            peer = str(part.get("Peer-Address"))
-        except zmq.ZMQError:
-            peer = ""  # not every transport knows
-        yield part.bytes, peer
+        self._hold(partial(keep, refused.reason, refused.detail, origin, frame))
 
 
 def node_of(payload: bytes) -> str:
@@ -372,19 +378,3 @@ def node_of(payload: bytes) -> str:
         return parse_event(payload).originating_node_id
     except Refused:
         return ""
-
-
-def _subscribe(context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
-    socket = context.socket(zmq.SUB)
-    for option, value in _SOCKET_OPTIONS.items():
-        socket.setsockopt(option, value)
-    socket.setsockopt(zmq.SUBSCRIBE, b"")
-    for endpoint in endpoints:
-        try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            socket.close(linger=0)
-            raise UsageError(
-                f"{endpoint!r} is no endpoint to connect to ({error.strerror}): write tcp://HOST:PORT."
-            ) from None
-    return socket

@@ -33,7 +33,8 @@ class IngesterSettings(ServiceSettings):
         [], description="endpoints of version 1 sensors that publish, tcp://HOST:PORT each"
     )
     allow_public_v1: bool = Field(
-        default=False, description="true lets version 1 listen and subscribe beyond loopback and private networks"
+        default=False,
+        description="true lets version 1 listen and subscribe beyond loopback and private networks",
     )
     v1_backfill: bool = Field(
         default=False,
@@ -115,6 +116,12 @@ class IngesterSettings(ServiceSettings):
         description="true refuses to read logs that are not encrypted; needs `storage_key`",
     )
     dead_letter_bytes: int = Field(256 * MIB, ge=MIB, description="most that the dead letter keeps, bytes")
+    disk_warn_percent: float = Field(
+        85.0,
+        gt=0,
+        le=100,
+        description="disk use at which a warning is logged and shown by `appia status`, percent",
+    )
     disk_stop_percent: float = Field(
         92.0, gt=0, le=100, description="disk use at which intake pauses, percent"
     )

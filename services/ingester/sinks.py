@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from services.common.days.metadata import SensorId
     from services.common.days.names import OpenNames
     from services.common.durable import Disk
     from services.common.events.features import FeatureMatrix
@@ -51,6 +52,11 @@ class Sink(Protocol):
         """How much there is to `settle`."""
         ...
 
+    @property
+    def reused(self) -> Sequence[SensorId]:
+        """The names of events of the last batch that another event of the segment has, where this is looked at."""
+        ...
+
     def prime(self, history: History) -> None:
         """See what it has to know of the rows before `rows`. Called once, before the first `apply`."""
         ...
@@ -72,6 +78,7 @@ class _Plain:
     """A sink whose rows have nothing to do with each other."""
 
     due = 0
+    reused: Sequence[SensorId] = ()
 
     def prime(self, history: History) -> None:
         """Need nothing."""
@@ -95,7 +102,7 @@ class MetadataSink(_Plain):
 
     def apply(self, batch: Decoded) -> None:
         """See `Sink.apply`."""
-        self._writer.append(batch.table, batch.narratives, batch.positions)
+        self.reused = self._writer.append(batch.table, batch.narratives, batch.positions)
 
     def close(self) -> None:
         """See `Sink.close`."""
@@ -153,6 +160,8 @@ class SemanticSink(_Plain):
 
 class TemporalSink:
     """One vector a source host and step: the hour of that host, corrected when events come late."""
+
+    reused: Sequence[SensorId] = ()
 
     def __init__(self, disk: Disk, names: OpenNames, embedders: Embedders) -> None:
         """Open behind what is committed."""

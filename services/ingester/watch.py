@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from services.common.durable import SyncFailed
 from services.common.errors import AppiaError
 from services.common.events.artifacts import event_from_record
 from services.common.events.parse import Refused
@@ -80,9 +81,11 @@ class FolderWatch:
         while not self._stop.wait(_LOOK_EVERY_S):
             try:
                 self._look()
+                self._save()
+            except SyncFailed:
+                raise
             except OSError as error:
                 self._tools.report("watch_failed", {"error": str(error)})
-            self._save()
 
     def stop(self) -> None:
         """Ask `run` to end."""

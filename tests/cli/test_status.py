@@ -23,6 +23,9 @@ QUIET: dict[str, Any] = {
     "refused": {},
     "dead_letter_not_kept": 0,
     "paused": False,
+    "disk_percent": 40.0,
+    "disk_filling": False,
+    "reused_ids": 0,
     "keys": {},
     "v1_nodes": {},
 }
@@ -87,3 +90,13 @@ def test_programs_get_all_of_it(told: Callable[..., str]) -> None:
         **QUIET,
         "keys": {"5": {"frames": 12, "quiet_s": 1}},
     }
+
+
+def test_a_disk_that_fills_and_ids_that_come_twice_are_told(told: Callable[..., str]) -> None:
+    """Before intake pauses there is a warning, which the alarm of the pause takes the place of."""
+    shown = told(disk_filling=True, disk_percent=87.4, reused_ids=3)
+    assert "WARNING: the disk is 87 % full" in shown
+    assert "ALARM: 3 events under an id that another event of the same sensor has; both are kept" in shown
+    paused = told(disk_filling=True, disk_percent=93.0, paused=True)
+    assert "intake pauses until there is room" in paused
+    assert "WARNING" not in paused

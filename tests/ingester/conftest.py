@@ -20,7 +20,7 @@ import pytest
 import zmq
 
 from services.common.days.embedders import Embedders
-from services.common.days.log import EVENT, REFUSED, Damage, LogReader
+from services.common.days.log import EVENT, REFUSED, Damage, LogReader, was_begun
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
@@ -176,6 +176,8 @@ def logged() -> Callable[[OpenNames], list[bytes]]:
     def read(names: OpenNames) -> list[bytes]:
         found = []
         for number in names.logs():
+            if not was_begun(names.log(number)):
+                continue  # the intake makes it at this moment
             reader = LogReader(names.log(number))
             found += [r.payload for r in reader.scan() if not isinstance(r, Damage) and r.type == EVENT]
             reader.close()

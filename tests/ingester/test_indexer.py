@@ -20,7 +20,8 @@ from services.common.events.parse import parse_event
 from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
 from services.common.events.windows import day_windows
-from services.ingester.indexer import SINKS, Finish, Indexer, IndexerTools
+from services.ingester.guarded_sink import SINKS
+from services.ingester.indexer import Finish, Indexer, IndexerTools
 from services.ingester.intake import SegmentKey
 from services.ingester.queue import ByteQueue
 
@@ -376,3 +377,26 @@ def test_a_start_with_very_many_open_days_keeps_few_files_open(
     assert most - before <= 350
     assert view().missing == {}
     assert view("2025-11-24").rows == 1
+
+
+def test_the_same_id_with_other_content_keeps_both_and_alerts(
+    run: Callable[[], Running],
+    view: Callable[..., SegmentView],
+    make_event: Callable[..., bytes],
+    reports: Any,
+    eventually: Callable[..., None],
+) -> None:
+    """In one batch, in a later one and after a restart; the same id from another sensor is none of it."""
+    first, second, third = (make_event("a", overall_threat_score=score) for score in (0.1, 0.2, 0.3))
+    other = make_event("a", originating_node_id="node-b")
+    running = run()
+    running.feed([first, second, other])
+    eventually("one is found", lambda: running.indexer.reused_ids == 1)
+    running.stop()
+    again = run()
+    again.feed([third, make_event("b")])
+    eventually("one more is found", lambda: again.indexer.reused_ids == 1)
+    again.stop()
+    told = reports.named("event_id_reused")
+    assert told == [{"node": "node-a", "event_id": "event-a", "times": 1}] * 2
+    assert view().rows == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import struct
 import threading
@@ -34,7 +33,8 @@ from services.common.wire.v2 import (
 )
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
 from services.ingester.queue import ByteQueue
-from services.ingester.receiver import Batch, Endpoints, Frames, Receiver, ReceiverTools, Room
+from services.ingester.receiver import Batch, Endpoints, Frames, Receiver, ReceiverTools
+from services.ingester.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -440,7 +440,7 @@ def test_a_full_disk_pauses_the_intake_until_there_is_room(  # noqa: PLR0917 - f
     running = receive(room=room)
     peer = connect(running)
     peer.send(sealer.seal(make_events(2))[1])
-    eventually("it paused", lambda: running.receiver.paused)
+    eventually("it paused", lambda: running.receiver.gauge.is_paused)
     assert peer.ack(within_s=0.3) is None
     assert running.receiver.call(lambda: 42) == 42
     assert running.receiver.counts()["frames"] == {}
@@ -547,8 +547,3 @@ def test_a_port_in_use_is_named(context: Any, receive: Callable[..., Running]) -
     assert running.alive
 
 
-def test_room_is_measured_on_the_disk_of_the_folder(tmp_path: Path) -> None:
-    assert Room(tmp_path, 100.0).is_left()
-    assert not Room(tmp_path, 0.000001).is_left()
-    with contextlib.suppress(FileNotFoundError):
-        Room(tmp_path / "absent", 50.0).is_left()

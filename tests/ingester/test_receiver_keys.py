@@ -19,7 +19,8 @@ from services.common.wire.v1 import V1Sealer
 from services.common.wire.v2 import Direction, DirectionKeys, Origin, V2Sealer, authenticate
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
 from services.ingester.queue import ByteQueue
-from services.ingester.receiver import Endpoints, Receiver, ReceiverTools, Room
+from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
+from services.ingester.room import Room
 from services.ingester.settings import IngesterSettings
 from services.ingester.wire_keys import SENDERS, open_wire_keys
 

@@ -149,6 +149,7 @@ def build_chunk(folder: Path, plan: ChunkPlan, sources: Sequence[Source], tools:
         facts={
             "through_segment": plan.through_segment,
             "lost": sum(source.lost for source in sources),
+            "reused_ids": writer.reused_ids,
             "compression": plan.compression,
             "vocabulary": tools.vocabulary.identity,
         },
@@ -206,6 +207,7 @@ class _ChunkWriter:
         self._parts: list[NDArray[np.void]] = []
         self._tags: list[NDArray[np.uint32]] = []
         self._rows = 0
+        self.reused_ids = 0
 
     def append(self, payloads: list[bytes]) -> None:
         table = tabulate([parse_event(payload) for payload in payloads], payloads)
@@ -214,7 +216,7 @@ class _ChunkWriter:
             self._log.append_block(self._rows + i, payloads[i : i + EVENTS_A_BLOCK], self._level)
             for i in range(0, len(payloads), EVENTS_A_BLOCK)
         ]
-        self._metadata.append(self._rows, table, narratives)
+        self.reused_ids += len(self._metadata.append(self._rows, table, narratives))
         self._parts.append(column_rows(table, narratives, np.concatenate(positions), self._tables))
         self._tags.append(self._tables.texts.codes(table.tags))
         self._rows += len(payloads)

@@ -52,6 +52,8 @@ class IdentitySet:
 
     def add_new(self, payloads: Sequence[bytes]) -> NDArray[np.bool_]:
         """Add the payloads' identities; True (n,) where one was not in the set, also not earlier in `payloads`."""
+        if len(self._pending) >= _PENDING:
+            self._flush()
         values = identities(payloads)
         new = np.ones(len(values), bool)
         for run in self._runs:
@@ -65,9 +67,12 @@ class IdentitySet:
                 new[i] = False
             else:
                 pending[key] = None
-        if len(pending) >= _PENDING:
-            self._flush()
         return new
+
+    def take_back(self, payloads: Sequence[bytes]) -> None:
+        """Forget payloads that the last `add_new` said were new."""
+        for value in identities(payloads):
+            del self._pending[value.tobytes()]
 
     def close(self) -> None:
         """Give the files back."""

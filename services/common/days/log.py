@@ -22,6 +22,7 @@ import google_crc32c
 import numpy as np
 
 from services.common.days.log_blocks import MAX_BLOCK, pack_block, unpack_block
+from services.common.durable import is_full
 from services.common.errors import AppiaError
 from services.common.rest.log_keys import (
     BLOCK_BYTES,
@@ -154,7 +155,11 @@ class LogWriter:
         return self._file.size
 
     def append(self, kind: int, first_lsn: int, payloads: Sequence[bytes]) -> NDArray[np.int64]:
-        """Append one record a payload, numbered from `first_lsn`; gives the offset of each, int64. Not durable yet."""
+        """Append one record a payload, numbered from `first_lsn`; gives the offset of each, int64. Not durable yet.
+
+        Raises:
+            OSError: they could not be written. Where the disk is full (`is_full`), nothing of them is in the file.
+        """
         parts: list[bytes] = []
         offsets = np.empty(len(payloads), np.int64)
         at = self._file.size
@@ -165,8 +170,22 @@ class LogWriter:
             parts += (_RECORD.pack(len(stored), crc, kind, lsn), stored)
             offsets[i] = at
             at += _RECORD.size + len(stored)
-        self._file.write(b"".join(parts))
+        start = self._file.size
+        try:
+            self._file.write(b"".join(parts))
+        except OSError as error:
+            if is_full(error):
+                self._cut_back(start)
+            raise
         return offsets
+
+    def _cut_back(self, size: int) -> None:
+        try:
+            self._file.truncate(size)
+        except OSError as error:  # what comes next would lie behind half a record
+            raise AppiaError(
+                f"{self.path} could not be written whole, nor be cut back ({error.strerror}): see to the disk"
+            ) from error
 
     def append_block(self, first_lsn: int, payloads: Sequence[bytes], level: int) -> NDArray[np.int64]:
         """Append up to `EVENTS_A_BLOCK` events as one compressed record.

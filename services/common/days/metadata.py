@@ -48,6 +48,8 @@ _NO_DAMAGE = (
 _SEALED = "mode=ro&immutable=1"
 
 EventFields = dict[str, Any]
+SensorId = tuple[str, str]
+"""Name of a sensor, and the id that it gave an event."""
 
 
 class MetadataWriter:
@@ -103,20 +105,40 @@ class MetadataWriter:
         wanted = "SELECT tags FROM events WHERE row >= ? AND row < ? ORDER BY row"
         return [text for (text,) in self._db.execute(wanted, (first_row, end))]
 
-    def append(self, first_row: int, table: EventTable, narratives: Sequence[str]) -> None:
+    def append(self, first_row: int, table: EventTable, narratives: Sequence[str]) -> list[SensorId]:
         """Commit the events of `table` with their narratives as rows from `first_row`, in one transaction.
+
+        Gives the names of those that an event before has too: another one, as an event is in a day once.
 
         Raises:
             sqlite3.Error: it could not be done. Where the database is damaged it is gone then, and begun anew by who
                 opens it next.
         """
         try:
+            reused = self._reused(first_row, table)
             self._insert(first_row, table, narratives)
         except sqlite3.DatabaseError as error:
             if not isinstance(error, _NO_DAMAGE):
                 self._discard()
             raise
         self._disk.calls.written_by_library(self._path)
+        return reused
+
+    def _reused(self, first_row: int, table: EventTable) -> list[SensorId]:
+        ids = list(dict.fromkeys(table.event_id))
+        known: set[SensorId] = set()
+        for start in range(0, len(ids), _SQLITE_VARIABLES):
+            part = ids[start : start + _SQLITE_VARIABLES]
+            marks = ",".join("?" * len(part))
+            # "+" keeps SQLite from reading all rows before instead of looking the ids up.
+            select = f"SELECT node, event_id FROM events WHERE event_id IN ({marks}) AND +row < ?"  # noqa: S608 - only marks
+            known.update(self._db.execute(select, (*part, first_row)))
+        reused = []
+        for name in zip(table.node, table.event_id, strict=True):
+            if name in known:
+                reused.append(name)
+            known.add(name)
+        return reused
 
     def _insert(self, first_row: int, table: EventTable, narratives: Sequence[str]) -> None:
         self._db.execute("BEGIN IMMEDIATE")

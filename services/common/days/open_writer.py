@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from services.common.days.metadata import SensorId
     from services.common.days.names import OpenNames
     from services.common.durable import Disk
     from services.common.events.table import EventTable
@@ -128,16 +129,19 @@ class ColumnWriter:
             for file in (self._texts, self._tags):
                 file.sync()
 
-    def append(self, table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64]) -> None:
-        """Commit the next rows: visible to readers and on disk on return."""
+    def append(
+        self, table: EventTable, narratives: Sequence[str], positions: NDArray[np.int64]
+    ) -> list[SensorId]:
+        """Commit the next rows: visible to readers and on disk on return. Gives what `MetadataWriter.append` does."""
         rows = column_rows(table, narratives, positions, Tables(self._addresses, self._texts))
-        self._metadata.append(self.rows, table, narratives)
+        reused = self._metadata.append(self.rows, table, narratives)
         self._columns.write(rows.tobytes())
         self._tags.write(self._texts.codes(table.tags).astype("<u4").tobytes())
         for file in (self._addresses, self._texts, self._columns, self._tags):
             file.sync()
         self.rows += len(rows)
         self._counts.write(self.rows, 0)
+        return reused
 
     def close(self) -> None:
         """Close all files."""

@@ -57,6 +57,7 @@ class SealReport:
     lost: int  # damaged stretches of the log that could not be read
     failed: Mapping[str, str] = field(default_factory=dict)  # index -> why it could not be built
     vectors: Mapping[str, str] = field(default_factory=dict)  # index -> in which form its vectors are kept
+    reused_ids: int = 0  # events under an id that an event before of the same sensor has; all are kept
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Sealer:
         link_sealed(self.links, names, generation)
         self.disk.write_file(names.current, f"{number_name(generation)}\n".encode())
         retire(names, self.disk)
-        return SealReport(names.day, generation, manifest.rows, manifest.facts["lost"], failed, forms)
+        lost, reused = manifest.facts["lost"], manifest.facts["reused_ids"]
+        return SealReport(names.day, generation, manifest.rows, lost, failed, forms, reused)
 
     def build_missing(self, names: DayNames) -> SealReport | None:
         """Build the indices that the served generation lacks; None where it lacks none or the day is not sealed.

@@ -24,6 +24,7 @@ from array import array
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from services.common.durable import is_full
 from services.common.wire.v1 import NONCE
 
 if TYPE_CHECKING:
@@ -73,9 +74,14 @@ class SeenFile:
         return HEAD.unpack_from(content)[2], table
 
     def put(self, place: int, nonce: int, mark: int) -> None:
-        """Write one entry; raises OSError."""
-        if self._patch is not None:
+        """Write one entry; raises OSError. On a full disk it is left out: no frame is lost for a memory of frames."""
+        if self._patch is None:
+            return
+        try:
             self._patch.write(HEAD.size + ENTRY.size * place, ENTRY.pack(nonce, mark))
+        except OSError as error:
+            if not is_full(error):
+                raise
 
     def close(self) -> None:
         """Sync and close; a second call does nothing."""

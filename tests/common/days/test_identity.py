@@ -62,3 +62,15 @@ def test_a_large_set_keeps_its_runs_in_files_and_still_finds_everything(
     assert known.add_new([b"new %d" % i for i in range(5000)]).all()
     known.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", [0, 4095, 4096, 5000])
+def test_what_was_just_added_can_be_taken_back(before: int) -> None:
+    """However many there are already: what could not be written is new when it comes again, all else stays known."""
+    known, others = IdentitySet(), [b"%d" % i for i in range(before)]
+    known.add_new(others)
+    new = [b"a", b"b", b"a", *others[:2]]
+    assert known.add_new(new).tolist() == [True, True, False, *([False] * len(others[:2]))]
+    known.take_back([b"a", b"b"])
+    assert known.add_new([b"a", b"b"]).all()
+    assert not known.add_new(others).any()
