@@ -8,17 +8,15 @@ member is stopped instead, and the facts say so.
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import zmq
 from real_etcd.cluster import SIZE, Cluster
+from torture.processes import Service
 from torture.suite import Outcome, Suite
 from torture.workload import make_event
 
@@ -46,35 +44,8 @@ if TYPE_CHECKING:
 NOON = 1_769_040_000 + 43_200
 EVENTS = 10
 ACKNOWLEDGED_WITHIN_S = 20.0
-READY_WITHIN_S = 60.0
 FAULT_S = (0.2, 1.5)
 KINDS = ("kill", "stop", "cut")
-
-
-class Service:
-    """One process of the product, by its settings."""
-
-    def __init__(self, folder: Path, module: str, settings: dict[str, Any]) -> None:
-        path = folder / f"{module}.toml"
-        path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-        self.log = path.with_suffix(".log")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "--settings", str(path)],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], READY_WITHIN_S)[0]:
-            raise AppiaError(f"{module} did not get ready: {self.log.read_text()[-2000:]}")
-        self.ready = json.loads(self.process.stdout.readline() or "{}")
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 class System:
@@ -87,10 +58,13 @@ class System:
         self.names = StateNames(folder / "state")
         self._keys = self._prepare()
         at = {"state": str(self.names.root), "registry": self.cluster.url, "registry_keys": str(self._keys)}
-        self.ingester = Service(folder, "services.ingester.main", {**at, "keys": str(self.names.keys)})
+        given = {**at, "keys": str(self.names.keys)}
+        self.ingester = Service(folder, "ingester", "services.ingester.main", given)
         ends.callback(self.ingester.end)
-        self._replica = Service(folder, "services.rag.main", at)
+        self._replica = Service(folder, "replica", "services.rag.main", at)
         ends.callback(self._replica.end)
+        self.ingester.wait_ready()
+        self._replica.wait_ready()
         self._connect(ends)
         self.epoch = self.status()["writer"]["epochs"][1]
         self.rival = open_epoch(self.cluster.url, "ingester", self._keys)

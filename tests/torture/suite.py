@@ -67,13 +67,17 @@ class Outcome:
         """Add to a fact."""
         self.facts[fact] = self.facts.get(fact, 0) + by
 
+    def highest(self, fact: str, value: int) -> None:
+        """Keep the highest value of a fact, whose name begins with "slowest": it is not added up."""
+        self.facts[fact] = max(self.facts.get(fact, 0), value)
+
     def add(self, rounds: int, faults: list[Fault], broken: int, facts: Mapping[str, int]) -> None:
         """Add what a later slice came to."""
         self.rounds += rounds
         self.broken += broken
         self.faults += faults[: FAULTS_KEPT - len(self.faults)]
         for fact, by in facts.items():
-            self.count(fact, by)
+            (self.highest if fact.startswith("slowest") else self.count)(fact, by)
 
 
 @dataclass(frozen=True)

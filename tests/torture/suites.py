@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from real_etcd.member import installed
-from torture import corruption, crash, etcd, nonces, power
+from torture import corruption, crash, etcd, nonces, power, replica_kill
 from torture.fuzz_targets import TARGETS
 from torture.fuzzing import blind, guided
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 def every_suite() -> dict[str, Suite]:
     """The suites in the order in which they are run; those that need etcd or atheris only where it is installed."""
-    suites: list[Suite] = [power.SUITE, crash.SUITE, corruption.SUITE, nonces.SUITE, *map(blind, TARGETS)]
+    suites: list[Suite] = [
+        power.SUITE,
+        crash.SUITE,
+        corruption.SUITE,
+        nonces.SUITE,
+        replica_kill.SUITE,
+        *map(blind, TARGETS),
+    ]
     if installed():
         suites.append(etcd.SUITE)
     if importlib.util.find_spec("atheris") is not None:
