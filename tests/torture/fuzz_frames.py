@@ -48,7 +48,7 @@ def _v1_inputs() -> Sequence[bytes]:
 
 
 def _v1_check(_folder: Path) -> Check:
-    from services.common.wire.refusals import FrameRefused  # noqa: PLC0415 - as above
+    from services.common.wire.refusals import FrameRefused, Reason  # noqa: PLC0415 - as above
     from services.common.wire.v1 import V1Opener  # noqa: PLC0415 - as above
 
     opener, known = V1Opener([_SEED], _CHANNEL, {"node-a": _OTHER}), set(_v1_inputs())
@@ -56,8 +56,10 @@ def _v1_check(_folder: Path) -> Check:
     def check(data: bytes) -> str | None:
         try:
             opened = opener.open(data, str(len(data) % 7))
-        except FrameRefused:
-            return "a valid frame was refused" if data in known else None
+        except FrameRefused as refused:
+            # Who sent so much that nobody sealed has used up its trials of other seeds for a while.
+            is_wrong = data in known and refused.reason is not Reason.TOO_MANY_TRIALS
+            return f"a valid frame was refused: {refused}" if is_wrong else None
         return None if data in known and opened.payload in _BODIES else "a frame was taken that nobody sealed"
 
     return check
