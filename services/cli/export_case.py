@@ -68,9 +68,9 @@ def export_case(
     bundle: Bundle,
     asking: Asking,
 ) -> None:
-    """Write events and what is known of them into one signed file to hand over.
+    """Write events into one signed file to hand over.
 
-    Every event as its sensor sent it and in plain JSON, what is most like it and why, what analysts said, receipts, the
+    Each event as its sensor sent it and in plain JSON, what is most like it and why, what analysts said, receipts, the
     manifests of the days and the links that signed them, and a page for people that needs no network. Replicas are
     asked; manifests and original bytes come from the state directory. What cannot be had is named in the case.
     """

@@ -43,10 +43,11 @@ def verify_case(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a case that `appia export-case` wrote, with the public key alone.
+    """Check a case with the public key alone.
 
-    Every file has to be as it was signed, none may be missing and none put in; and it says of each event whether it was
-    in a day that the chain names. Nothing is unpacked or opened. The exit status is 1 when anything is wrong.
+    Every file of a case that `appia export-case` wrote has to be as it was signed, none may be missing and none put in;
+    and it is said of each event whether it was in a day that the chain names. Nothing is unpacked. The exit status is 1
+    when anything is wrong.
     """
     from services.common.cases.checking import check_case  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.common.chain.keys import read_public_key  # noqa: PLC0415 - as above

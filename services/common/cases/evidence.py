@@ -63,16 +63,9 @@ class Evidence:
         """
         generation = generation_of(event.segment)
         try:
-            if generation is None:
-                return self._of_open(event)
-            chunk = self._chunk(event.day, generation)
-            if not 0 <= event.row < chunk.rows:
-                raise AppiaError(f"{chunk.folder} has {chunk.rows} events and no row {event.row}")
-            return chunk.log.event(int(chunk.columns["position"][event.row]))
+            return self._of_open(event) if generation is None else self._of_sealed(event, generation)
         except FileNotFoundError:
-            raise AppiaError(
-                f"{event.segment} of {event.day} is not in {self._names.root} (any more): ask again"
-            ) from None
+            raise self._gone(event) from None
 
     def add_days(self, places: Iterable[tuple[str, int]], proving: frozenset[tuple[str, int]]) -> None:
         """Take in the manifests of some days by day and generation, and the links about them.
@@ -99,6 +92,19 @@ class Evidence:
             return type(chain)()
         self.head = chain.head
         return chain
+
+    def _gone(self, event: CaseEvent) -> AppiaError:
+        return AppiaError(
+            f"{event.segment} of {event.day} is not in {self._names.root} (any more): make the case again"
+        )
+
+    def _of_sealed(self, event: CaseEvent, generation: int) -> bytes:
+        if not self._names.day(event.day).generation(generation).folder.is_dir():
+            raise self._gone(event)
+        chunk = self._chunk(event.day, generation)
+        if not 0 <= event.row < chunk.rows:
+            raise AppiaError(f"{chunk.folder} has {chunk.rows} events and no row {event.row}")
+        return chunk.log.event(int(chunk.columns["position"][event.row]))
 
     def _of_open(self, event: CaseEvent) -> bytes:
         names = self._names.day(event.day).segment(int(event.segment.rpartition("-")[2]))

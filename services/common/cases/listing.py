@@ -34,6 +34,7 @@ _NAME = re.compile(
     r"days/\d{4}-\d{2}-\d{2}/\d{6}/(?:chunk/(?:manifest\.json|identities\.bin)|[a-z]{1,32}/\d{6}/manifest\.json)",
     re.ASCII,
 )
+_PLACE = re.compile(r"\d{4}-\d{2}-\d{2} (?:open|sealed)-\d{6}", re.ASCII)
 _HEX_32 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,10 +86,15 @@ def part_file(day: str, generation: int, part: str, name: str) -> str:
     return f"days/{day}/{generation:06d}/{part}/{name}"
 
 
+def is_place(day: str, segment: str) -> bool:
+    """Whether these name a segment of a day; what comes from a replica is looked at before it becomes a path."""
+    return _PLACE.fullmatch(f"{day} {segment}") is not None
+
+
 def generation_of(segment: str) -> int | None:
     """The number of the sealed generation that a segment is; None for an open one."""
     kind, _, number = segment.partition("-")
-    return int(number) if kind == "sealed" and re.fullmatch(r"\d{6}", number, re.ASCII) else None
+    return int(number) if kind == "sealed" else None
 
 
 def id_in(original: bytes) -> str:
@@ -148,28 +154,35 @@ def from_bytes(data: bytes) -> Listing:
 
 def sign(listing: bytes, key: SigningKey) -> bytes:
     """The file `case.sig`."""
-    signature = key.sign(PURPOSE, listing).hex()
-    return canonical({"key": key.public.id, "public": key.public.raw.hex(), "signature": signature})
+    return _signature_file(key.public, key.sign(PURPOSE, listing))
 
 
 def fault_of_signature(listing: bytes, signature: bytes, trusted: PublicKey) -> str:
     """Why `case.sig` does not show that `trusted` signed `case.json`; empty where it does."""
     try:
         raw = read_canonical(signature)
-        key_id, value = raw["key"], bytes.fromhex(raw["signature"])
+        key_id, value = str(raw["key"]), bytes.fromhex(raw["signature"])
     except (AppiaError, TypeError, KeyError, ValueError):
         return f"{SIGNATURE} was altered: it is no signature of a case"
     if trusted.signed(PURPOSE, listing, value):
-        return ""
+        # Every byte of it, for the rest of the file is not signed.
+        is_whole = signature == _signature_file(trusted, value)
+        return (
+            "" if is_whole else f"{SIGNATURE} was altered: it does not name the key {trusted.id} that signed"
+        )
     if key_id != trusted.id:
-        return f"the case is signed with the key {str(key_id)[:16]!r}, and not with {trusted.id}"
+        return f"the case is signed with the key {key_id[:16]!r}, and not with {trusted.id}"
     return f"{LISTING} was altered: its signature does not hold"
+
+
+def _signature_file(key: PublicKey, signature: bytes) -> bytes:
+    return canonical({"key": key.id, "public": key.raw.hex(), "signature": signature.hex()})
 
 
 def _event(raw: Any) -> CaseEvent:
     digest = raw["sha256"] and _digest(raw["sha256"])
-    if type(raw["row"]) is not int:
-        raise ValueError("no number")
+    if type(raw["row"]) is not int or not is_place(raw["day"], raw["segment"]):
+        raise ValueError("no place of an event")
     return CaseEvent(_text(raw["event_id"]), _text(raw["day"]), _text(raw["segment"]), raw["row"], digest)
 
 

@@ -23,6 +23,7 @@ from services.common.cases.listing import (
     event_file,
     generation_of,
     id_in,
+    is_place,
     sign,
     to_bytes,
 )
@@ -72,7 +73,7 @@ def case_of(
     Blocks to read original bytes and manifests; without `evidence` they are left out, and the case says so.
 
     Raises:
-        AppiaError: it would be too large.
+        AppiaError: it would be too large, or an answer is none.
     """
     files: dict[str, bytes] = {}
     left_out: list[LeftOut] = []
@@ -100,9 +101,12 @@ def case_of(
 
 
 def _event_of(answer: Mapping[str, Any]) -> CaseEvent:
-    return CaseEvent(
-        str(answer["fields"]["event_id"]), str(answer["day"]), str(answer["segment"]), int(answer["row"])
-    )
+    day, segment = str(answer["day"]), str(answer["segment"])
+    if not is_place(day, segment):
+        raise AppiaError(
+            f"a replica says that the event lies in {segment[:40]!r} of {day[:40]!r}, which is no place"
+        )
+    return CaseEvent(str(answer["fields"]["event_id"]), day, segment, int(answer["row"]))
 
 
 def _original(event: CaseEvent, evidence: Evidence | None) -> bytes | str:
@@ -141,7 +145,7 @@ def _with_days(
 
 
 def _sealed(day: str, segment: str) -> Iterator[tuple[str, int]]:
-    generation = generation_of(segment)
+    generation = generation_of(segment) if is_place(day, segment) else None
     if generation is not None:
         yield day, generation
 
