@@ -391,12 +391,11 @@ def _tear(content: bytearray, operation: Write | Truncate, luck: random.Random) 
 
 
 def _of_library(file: _File, luck: random.Random, moments: dict[str, tuple[float, float]]) -> bytes | None:
-    """What a library left: its files as they were at one moment, mostly; else a part of one, or no file."""
+    """What SQLite left: its files as they were at one moment, none of them, or a part of each."""
     fate, share = moments.setdefault(file.beside, (luck.random(), luck.random()))
     moment = sorted(file.loose)[int(share * len(file.loose))]
-    if fate < 0.7:
+    if fate < 0.75:
         return file.loose[moment]
-    damage = luck.random()
-    if damage < 0.3:
+    if fate < 0.85:
         return None
-    return file.loose[moment][: luck.randint(0, len(file.loose[moment]))]
+    return file.loose[moment][: luck.randint(1, max(1, len(file.loose[moment])))]

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from real_etcd.member import installed
-from torture import corruption, crash, etcd, nonces, power, replica_kill
+from torture import corruption, crash, crash_process, etcd, nonces, power, replica_kill
 from torture.fuzz_targets import TARGETS
 from torture.fuzzing import blind, guided
 
@@ -19,6 +19,7 @@ def every_suite() -> dict[str, Suite]:
     suites: list[Suite] = [
         power.SUITE,
         crash.SUITE,
+        crash_process.SUITE,
         corruption.SUITE,
         nonces.SUITE,
         replica_kill.SUITE,

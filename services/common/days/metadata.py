@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -38,6 +38,8 @@ _COLUMNS = (
 )
 _SELECT = f"SELECT {_COLUMNS} FROM events JOIN narratives ON narratives.id = narrative WHERE row IN "  # noqa: S608
 _SQLITE_VARIABLES = 900
+_NARRATIVES = "SELECT text, id FROM narratives NOT INDEXED"
+"""From the table itself, which may lack what an index of it still has."""
 _NO_DAMAGE = (
     sqlite3.OperationalError,
     sqlite3.IntegrityError,
@@ -58,7 +60,8 @@ class MetadataWriter:
     def __init__(self, path: Path, disk: Disk = REAL) -> None:
         """Open or create the database at `path` in WAL mode, so that replicas read while it grows.
 
-        A damaged one is begun anew, as all that is in it comes from the log. Blocks for about 0.2 s a million rows.
+        A damaged one is begun anew, as all that is in it comes from the log. Blocks for about 0.2 s a million rows, and
+        as long as SQLite's own check takes where nobody closed it in order.
         """
         self._path, self._disk = path, disk
         try:
@@ -70,21 +73,25 @@ class MetadataWriter:
             self._open()
 
     def _open(self) -> None:
+        log = self._path.with_name(f"{self._path.name}-wal")
+        was_closed = not log.exists() or not log.stat().st_size
         self._db = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         try:
             # What a power cut takes is written again from the log, so the WAL need not be synced at each commit.
             self._db.executescript(
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;" + _SCHEMA
             )
-            self._narratives: dict[str, int] = dict(self._db.execute("SELECT text, id FROM narratives"))
+            self._narratives: dict[str, int] = dict(self._db.execute(_NARRATIVES))
             self._check_whole()
+            if not was_closed and self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("a page of the database is damaged")
         except sqlite3.Error:
             self._db.close()
             raise
 
     def _check_whole(self) -> None:
         """Raise where rows are missing, or narratives that they refer to."""
-        last = "SELECT count(*), coalesce(max(row), -1), coalesce(max(narrative), -1) FROM events"
+        last = "SELECT count(*), coalesce(max(row), -1), coalesce(max(narrative), -1) FROM events NOT INDEXED"
         rows, row, narrative = self._db.execute(last).fetchone()
         texts = len(self._narratives)
         if rows != row + 1 or narrative >= texts or max(self._narratives.values(), default=-1) != texts - 1:
@@ -169,7 +176,9 @@ class MetadataWriter:
         self._disk.calls.written_by_library(self._path)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and leave an empty write-ahead log, where no reader is in the way."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
 
