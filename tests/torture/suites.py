@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from real_etcd.member import installed
-from torture import corruption, crash, crash_process, etcd, nonces, power, replica_kill
+from torture import corruption, crash, crash_process, disk_full, etcd, io_errors, nonces, power, replica_kill
 from torture.fuzz_targets import TARGETS
 from torture.fuzzing import blind, guided
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def every_suite() -> dict[str, Suite]:
-    """The suites in the order in which they are run; those that need etcd or atheris only where it is installed."""
+    """The suites in the order in which they are run; those that need root, etcd or atheris only where these are."""
     suites: list[Suite] = [
         power.SUITE,
+        io_errors.SUITE,
         crash.SUITE,
         crash_process.SUITE,
         corruption.SUITE,
@@ -25,6 +26,8 @@ def every_suite() -> dict[str, Suite]:
         replica_kill.SUITE,
         *map(blind, TARGETS),
     ]
+    if disk_full.can_mount():
+        suites.append(disk_full.SUITE)
     if installed():
         suites.append(etcd.SUITE)
     if importlib.util.find_spec("atheris") is not None:
