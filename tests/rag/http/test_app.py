@@ -12,7 +12,7 @@ import pytest
 from services.rag.http.app import make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 WHOLE = {"as_of": "nothing", "missing": [], "partial": False, "repeatable": True, "unrepeatable": []}
 OLDER = {"day": "2026-01-20", "index": "all", "reason": "not searched: the time for the question was over"}
@@ -64,12 +64,26 @@ def test_a_fault_is_a_problem_too() -> None:
     assert "secret" not in body
 
 
-def _get(client: Any, fault: type[Exception] | None = None) -> tuple[str, int]:
+@pytest.mark.parametrize("sent", [b"{", b"x" * 100_000])
+def test_a_client_that_goes_away_is_no_fault(sent: bytes) -> None:
+    """A body that breaks off is the client's matter: nothing is raised, so strangers cannot fill the server's log."""
+    parts = iter([{"type": "http.request", "body": sent, "more_body": True}])
+    asked = SCOPE | {"method": "POST", "path": "/v1/list"}
+    body, status = _get(_Pages(), scope=asked, parts=lambda: next(parts, {"type": "http.disconnect"}))
+    assert (json.loads(body)["code"], status) in {("usage", 400), ("too_large", 413)}
+
+
+def _get(
+    client: Any,
+    fault: type[Exception] | None = None,
+    scope: Mapping[str, Any] = SCOPE,
+    parts: Callable[[], dict[str, Any]] = lambda: {"type": "http.request", "body": b"", "more_body": False},
+) -> tuple[str, int]:
     """The body and status of a list; `fault` is what the application then raises for the log of its server."""
     body, status = bytearray(), 0
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return parts()
 
     async def send(message: Any) -> None:
         nonlocal status
@@ -77,5 +91,5 @@ def _get(client: Any, fault: type[Exception] | None = None) -> tuple[str, int]:
         body.extend(message.get("body", b""))
 
     with nullcontext() if fault is None else pytest.raises(fault):
-        asyncio.run(make_app(client)(SCOPE, receive, send))
+        asyncio.run(make_app(client)(dict(scope), receive, send))
     return body.decode(), status
