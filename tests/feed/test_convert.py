@@ -78,3 +78,24 @@ def test_a_protocol_is_known_by_number_and_by_name(text: str, number: int | None
 def test_a_protocol_number_beyond_a_byte_is_refused() -> None:
     with pytest.raises(RowRefusedError, match="256"):
         convert.protocol("256")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2016-12-31T23:59:60Z",
+        "2016-12-31T23:59:60.5+0000",
+        "2016-12-31 23:59:60,75",
+        "31/12/2016 11:59:60 PM",
+        "2017-01-01T05:29:60+05:30",
+    ],
+)
+def test_a_leap_second_is_the_end_of_its_day(text: str) -> None:
+    """Seconds since the epoch leave it out; the event stays in the UTC day that it is of, whatever its fraction."""
+    assert convert.time_us(text, dt.UTC) == 1_483_228_800 * 1_000_000 - 1
+
+
+@pytest.mark.parametrize("text", ["2016-12-31T22:59:60Z", "2016-12-31T23:59:61Z", "2016-12-31T23:60:00Z"])
+def test_only_the_end_of_a_day_has_a_leap_second(text: str) -> None:
+    with pytest.raises(RowRefusedError, match="is not a time"):
+        convert.time_us(text, dt.UTC)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from torture.calls import Tape
 
     from services.common.chain.store import Links
+    from services.common.days.sealing import SealReport
     from services.common.durable import SystemCalls
     from services.common.rest.log_keys import LogKeys
     from services.ingester.intake import Logged, Verdict
@@ -158,6 +159,8 @@ class World:
     make_disk: Callable[[SystemCalls], Disk] = Disk
     is_signed: bool = False
     keys: LogKeys = NO_KEYS
+    clock: Callable[[], int] = lambda: NOON * 1_000_000_000  # it is noon, all the time
+    monotonic: Callable[[], float] = lambda: float(NOON)
 
 
 class WorldSigning(Signing):
@@ -165,7 +168,7 @@ class WorldSigning(Signing):
 
     def __init__(self, world: World, disk: Disk) -> None:
         """Read no file."""
-        super().__init__(world.state, world.state.keys, disk, Process.clock)
+        super().__init__(world.state, world.state.keys, disk, world.clock)
         object.__setattr__(self, "_ring", world.kit.ring if world.is_signed else None)
 
     def links(self) -> Links:
@@ -186,6 +189,7 @@ class Process:
         Raises what the start of the ingester raises.
         """
         self.world, self.calls, self.tape = world, calls, tape
+        self.clock, self.monotonic = world.clock, world.monotonic
         self._models = models
         self._is_over = False
         self._cache: NarrativeCache | None = None
@@ -205,16 +209,6 @@ class Process:
         self.desk = FeedbackDesk(self.state, self.disk, self.clock, world.keys)
         self.logged: list[Logged] = []
         self._indexing: Indexing | None = None
-
-    @staticmethod
-    def clock() -> int:
-        """It is noon, all the time."""
-        return NOON * 1_000_000_000
-
-    @staticmethod
-    def monotonic() -> float:
-        """The same."""
-        return float(NOON)
 
     def note(self, kind: str, what: Any) -> None:
         """Note something on the tape."""
@@ -260,6 +254,11 @@ class Process:
         self.index()
         assert self._indexing is not None
         self._indexing.finish(upto)
+        self.seal_through(day, upto.number)
+        self.intake.forget(day)
+
+    def seal_through(self, day: str, number: int) -> SealReport:
+        """Do what the sealer does: fold the segments of a day up to a number into a generation."""
         sealer = Sealer(
             self.disk,
             self.world.kit.vocabulary,
@@ -269,9 +268,9 @@ class Process:
             keys=self.world.keys,
             links=self.signing.links(),
         )
-        report = sealer.seal(self.state.day(day), upto.number)
+        report = sealer.seal(self.state.day(day), number)
         self.note("sealed", (day, report.generation))
-        self.intake.forget(day)
+        return report
 
     def reindex(self, day: str, index: str) -> None:
         """Make an index of a sealed day anew with the model of this life, and serve it."""

@@ -19,6 +19,7 @@ DAY_FIRST = re.compile(
     r"[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
+LEAP_SECOND = re.compile(r"(?<=:[0-5]\d):60(?:[.,]\d*)?")
 SECONDS = re.compile(r"(\d{1,11})(?:\.(\d*))?")
 
 # IANA, Assigned Internet Protocol Numbers: those that the flow meters of these formats name.
@@ -43,7 +44,8 @@ def time_us(text: str, zone: dt.tzinfo) -> int:
     """Return the microseconds since the epoch (UTC) that `text` names; a finer fraction is cut off.
 
     Understood are ISO 8601 (with a space or a T, with or without fraction and offset, also with slashes),
-    day/month/year with 12 or 24 hours, and seconds since the epoch. `zone` is that of a time without offset.
+    day/month/year with 12 or 24 hours, and seconds since the epoch. `zone` is that of a time without offset. A leap
+    second, which seconds since the epoch do not have, is the last microsecond before it: of the same UTC day.
 
     Raises:
         RowRefusedError: bad_timestamp.
@@ -59,6 +61,15 @@ def time_us(text: str, zone: dt.tzinfo) -> int:
 
 
 def _moment(text: str, zone: dt.tzinfo) -> dt.datetime:
+    before, leaps = LEAP_SECOND.subn(":59.999999", text, count=1)
+    moment = _plain_moment(before, zone)
+    utc = moment.astimezone(dt.UTC) if leaps else None
+    if utc is not None and (utc.hour, utc.minute) != (23, 59):
+        raise RowRefusedError("bad_timestamp", f"{text[:60]!r} is not a time: only 23:59 UTC has a second 60")
+    return moment
+
+
+def _plain_moment(text: str, zone: dt.tzinfo) -> dt.datetime:
     try:
         if day_first := DAY_FIRST.fullmatch(text):
             moment = _day_first(day_first)
