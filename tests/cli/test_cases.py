@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from html.parser import HTMLParser
@@ -159,12 +160,14 @@ def test_two_exports_of_one_moment_differ_in_nothing_else(
 
 
 def test_what_is_no_case_is_told(say: Any, tmp_path: Path, sealed_sample: Path) -> None:
-    """No file, another file, no key."""
+    """No file, a folder, a pipe that nobody writes into, another file, no key."""
     key = next((sealed_sample / "keys" / "signing").glob("*.public"))
     (tmp_path / "x").write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
     for file, public, status, says in (
         (tmp_path / "none", key, 2, "cannot be read"),
-        (tmp_path, key, 2, "cannot be read"),
+        (tmp_path, key, 2, "is no plain file"),
+        (tmp_path / "pipe", key, 2, "is no plain file"),
         (tmp_path / "x", key, 1, "is no case as `appia export-case` writes them"),
         (tmp_path / "x", tmp_path / "x", 2, "is no public key"),
     ):

@@ -70,9 +70,11 @@ def check_case(path: Path, trusted: PublicKey, chain_key: PublicKey) -> CaseChec
         chain_key: the key that has to have signed the chain of days.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it is no plain one.
         AppiaError: it is no case, or its list cannot be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise UsageError(f"{path} is no plain file: give the case that was handed over.")
     try:
         with path.open("rb") as file:
             return _Check(path, read_archive(file, path, is_name), chain_key).run(trusted)

@@ -21,7 +21,7 @@ from services.common.days.sealing import Sealer
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.events.vocabulary import load_vocabulary
-from services.common.rest.storage_keys import NO_KEYS
+from services.common.rest.storage_keys import NO_KEYS, StorageKeys, new_storage_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from services.common.cases.listing import Listing
     from services.common.chain.keys import SigningKey
+    from services.common.rest.log_keys import LogKeys
 
 DAY, START_S = "2026-01-22", 1_769_040_000
 SEALED = "sealed-000001"
@@ -103,12 +104,16 @@ class Office:
         )
 
     def case(
-        self, *numbers: int, created: str = "2026-01-23T00:00:00Z", key: SigningKey | None = None
+        self,
+        *numbers: int,
+        created: str = "2026-01-23T00:00:00Z",
+        key: SigningKey | None = None,
+        keys: LogKeys = NO_KEYS,
     ) -> tuple[Listing, bytes]:
-        """A case of some events."""
+        """A case of some events; `keys` open encrypted logs."""
         answers = [self.answers(number) for number in numbers]
         front = Front(created, "0.0", "\n".join(HOSTILE), f"{DAY}:1")
-        with Evidence(self.state, NO_KEYS) as evidence:
+        with Evidence(self.state, keys) as evidence:
             return case_of(front, answers, evidence, key or self.key)
 
 
@@ -142,8 +147,19 @@ def new_key(tmp_path: Path, disk: Disk) -> Callable[[], SigningKey]:
 @pytest.fixture(scope="session")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     """Six events on a sealed and signed day, for tests that change nothing on disk."""
-    disk = Disk()
-    state = StateNames(tmp_path_factory.mktemp("office") / "state")
+    return _office(tmp_path_factory.mktemp("office") / "state", NO_KEYS)
+
+
+@pytest.fixture
+def encrypted_office(tmp_path: Path, disk: Disk) -> tuple[Office, LogKeys]:
+    """The same with encrypted logs, and what opens them."""
+    new_storage_keys(disk, tmp_path / "storage.keys")
+    keys = StorageKeys(tmp_path / "storage.keys", print)
+    return _office(tmp_path / "state", keys), keys
+
+
+def _office(root: Path, keys: LogKeys) -> Office:
+    disk, state = Disk(), StateNames(root)
     claim_layout(state, disk)
     new_signing_key(state.keys, disk)
     ring = read_signing_ring(state.keys)
@@ -151,7 +167,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     small: Any = Small
     embedders = Embedders(*map(small, ("attack", "semantic", "temporal", "entity")))
     links = ChainWriter(state.links, ring, disk, lambda: START_S * 1_000_000_000)
-    sealer = Sealer(disk, load_vocabulary(), embedders, lambda *_: None, retry_after_s=(), links=links)
+    sealer = Sealer(
+        disk, load_vocabulary(), embedders, lambda *_: None, retry_after_s=(), links=links, keys=keys
+    )
     payloads = [payload(number) for number in range(6)]
     log = SegmentLog(disk, state.day(DAY).segment(1), 0)
     log.append(payloads)

@@ -78,6 +78,19 @@ def test_what_was_refused_is_said(office: Any) -> None:
     assert opened(data)["index.html"].count(b"Not in this case.") == 2
 
 
+def test_encrypted_logs_need_their_key(encrypted_office: Any) -> None:
+    """With it the case has the event as it was sent; without it all else, and it says why."""
+    office, keys = encrypted_office
+    listing, data = office.case(2, keys=keys)
+    assert opened(data)["events/0001/event.pb"] == office.payloads[2]
+    assert listing.left_out == ()
+    listing, data = office.case(2)
+    (left_out,) = listing.left_out
+    assert left_out.what == "events/0001/event.pb"
+    assert "encrypted" in left_out.why
+    assert "days/2026-01-22/000001/chunk/identities.bin" in opened(data)
+
+
 def test_altered_days_are_left_out(own_office: Any) -> None:
     """What differs from the chain is not handed on as if it were signed; the reason says what to do."""
     manifest = own_office.state.day("2026-01-22").generation(1).chunk / "manifest.json"
