@@ -113,6 +113,9 @@ class RpcServer:
         self._socket = self._listen(settings.bind)
         self._replies = context.socket(zmq.PULL)
         self._replies.bind(self._inside)
+        # Made now: a process that has no file handle left must be able to stop.
+        self._order = context.socket(zmq.PUSH)
+        self._order.connect(self._inside)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._io = threading.Thread(target=self._serve, name="rpc-io")
         self._quick_lane = self._lane("rpc", settings.workers, settings.waiting_limit)
@@ -153,12 +156,12 @@ class RpcServer:
         if self._socket.closed:
             return
         if self._io.ident is None:
+            self._order.close(linger=0)
             self._close(linger=0)
             return
-        with self._context.socket(zmq.PUSH) as socket:
-            socket.connect(self._inside)
-            socket.send(_STOP)
-            self._io.join()
+        self._order.send(_STOP)
+        self._io.join()
+        self._order.close(linger=0)
 
     def _serve(self) -> None:
         poller = zmq.Poller()

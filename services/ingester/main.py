@@ -19,6 +19,7 @@ import zmq
 
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import SYSTEM, Disk, SystemCalls
+from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
@@ -80,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     os.umask(UMASK)
     try:
-        run(load_settings(IngesterSettings, options.settings))
+        settings = load_settings(IngesterSettings, options.settings)
+        end_if_it_fails(lambda: run(settings))
     except AppiaError as error:
         sys.stderr.write(f"appia-ingester: {error}\n")
         return error.exit_code

@@ -25,6 +25,7 @@ from services.common.days.names import StateNames
 from services.common.days.opening import Opening
 from services.common.days.trial import ProcessTrials
 from services.common.days.vector_files import limit_faiss
+from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.events.spanish import load_glossary
 from services.common.events.vocabulary import load_vocabulary
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        serve(load_settings(RagSettings, chosen.settings), stop, make_logger("rag"))
+        settings = load_settings(RagSettings, chosen.settings)
+        end_if_it_fails(lambda: serve(settings, stop, make_logger("rag")))
     except AppiaError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

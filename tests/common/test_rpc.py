@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -113,6 +117,25 @@ def _raw(context: Context, endpoint: str, *parts: bytes, kind: int = zmq.DEALER)
         socket.send_multipart(parts)
         assert socket.poll(5000), "no answer came"
         return msgpack.unpackb(socket.recv_multipart()[-1])
+
+
+def test_a_server_stops_when_the_process_has_no_file_handle_left(context: Context, log: io.StringIO) -> None:
+    """Whoever opens connections until there are none left does not leave a process behind that cannot end."""
+    made = RpcServer(context, RpcSettings("tcp://127.0.0.1:*"), {}, make_logger("test", log))
+    made.start()
+    taken: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 64, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        made.stop()
+    finally:
+        for handle in taken:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert made._socket.closed
 
 
 def test_an_answer_comes_back(client: RpcClient) -> None:
