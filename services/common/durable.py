@@ -295,8 +295,7 @@ class Disk:
         """Open a growing file; a new one is made durable as a name at once."""
         new = not path.exists()
         file = AppendFile(self.calls, path, mode)
-        if new:
-            self.sync_folder(path.parent)
+        self._sync_name(file, path, new=new)
         return file
 
     def new_file(self, path: Path, mode: int = FILE_MODE) -> NewFile:
@@ -316,9 +315,17 @@ class Disk:
         """As `patch`; where there is no file, an empty one is made durable as a name."""
         new = not path.exists()
         file = PatchFile(self.calls, path, os.O_CREAT)
-        if new:
-            self.sync_folder(path.parent)
+        self._sync_name(file, path, new=new)
         return file
+
+    def _sync_name(self, file: AppendFile | PatchFile, path: Path, *, new: bool) -> None:
+        """Make the name of a new file durable; a file for which that fails is closed."""
+        try:
+            if new:
+                self.sync_folder(path.parent)
+        except OSError:
+            file.close()
+            raise
 
     def lock_file(self, path: Path) -> int:
         """Open a file to lock it by flock(2), made where there is none; gives a descriptor for `os.close`.

@@ -138,7 +138,11 @@ class SemanticSink(_Plain):
         """Open behind what is committed."""
         self._embedder = embedders.semantic
         self._writer = VectorWriter(disk, names, spec_of("semantic", embedders.semantic))
-        self._texts = TextTable(disk, names.texts("semantic"), keep=self._writer.items)
+        try:
+            self._texts = TextTable(disk, names.texts("semantic"), keep=self._writer.items)
+        except BaseException:
+            self._writer.close()
+            raise
 
     @property
     def rows(self) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture.calls import FailingCalls, RecordingCalls, Sync, SyncFailed, Tape, Write
+from torture.calls import FailingCalls, Sync, SyncFailed, Tape, Write
 from torture.oracle import Facts, Oracle, touched
 from torture.power import MEMORY, STATE, add_notes
 from torture.replay import Tree, Volume
@@ -99,6 +99,7 @@ class IoErrors:
         self._stage = Stage(self._top)
         self._world = World(StateNames(self._top / STATE), make_disk=make_disk, is_signed=True)
         self._oracle = Oracle(self._world)
+        self._left_open: list[str] = []
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -126,7 +127,7 @@ class IoErrors:
             add_notes(facts, tape, 0, len(tape.operations))
             tree = volume.now()
 
-    def _live(self, tree: Tree, act: Callable[[Process], None], calls: RecordingCalls) -> Tape:
+    def _live(self, tree: Tree, act: Callable[[Process], None], calls: FailingCalls) -> Tape:
         """Do a chapter over a tree; gives its tape. Raises what ends the process."""
         self._stage.forget()
         self._stage.show(tree, ())
@@ -136,8 +137,12 @@ class IoErrors:
             act(process)
         finally:
             if process is not None:
+                failed = calls.failed
                 with suppress(OSError, AppiaError):
                     process.end()
+                self._left_open = (
+                    calls.left_open() if calls.failed == failed else []
+                )  # it may fail while it ends
                 calls.bury()
         return calls.tape
 
@@ -164,6 +169,8 @@ class IoErrors:
             self.outcome.count("processes ended")
         except Exception as error:  # noqa: BLE001 - which it is, is what is judged
             yield f"the process ends with {type(error).__name__}: {error}"
+        else:  # it lives on, so what it does not close is never closed
+            yield from (f"{path} stays open" for path in self._left_open)
         if not calls.failed:
             yield "the operation did not come"
         yield from retried(calls.tape)

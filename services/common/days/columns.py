@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.common.durable import Disk
+    from services.common.durable import AppendFile, Disk
 
 ROW = np.dtype(
     [
@@ -88,6 +88,16 @@ def unpack_texts(raw: bytes) -> tuple[list[str], int]:
     return texts, at
 
 
+def _cut(file: AppendFile, size: int) -> None:
+    """Cut off what lies behind `size`; a file for which that fails is closed."""
+    try:
+        if size < file.size:
+            file.truncate(size)
+    except OSError:
+        file.close()
+        raise
+
+
 class TextTable:
     """Numbers texts in the order in which they come; appended to a file. Not safe for several threads."""
 
@@ -101,8 +111,7 @@ class TextTable:
         if keep is not None and len(texts) > keep:
             del texts[keep:]
             size = sum(map(len, map(pack_text, texts)))
-        if size < self._file.size:
-            self._file.truncate(size)
+        _cut(self._file, size)
         self._codes = {text: code for code, text in enumerate(texts)}
         self._count = len(texts)
         self._remembered = remembered
@@ -144,8 +153,7 @@ class AddressTable:
         self._file = disk.append_to(path)
         raw = path.read_bytes()
         whole = len(raw) - len(raw) % ADDRESS_BYTES
-        if whole < self._file.size:
-            self._file.truncate(whole)
+        _cut(self._file, whole)
         self._count = whole // ADDRESS_BYTES
         self._remembered = remembered
         first = max(0, self._count - remembered)

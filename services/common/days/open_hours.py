@@ -60,8 +60,8 @@ class HourWriter:
             )
             self._settled = opened.enter_context(closing(disk.counts(names.settled)))
             self._scratch = opened.enter_context(closing(ScratchSpace(names.folder)))
+            self._cells = Cells(self._scratch)
             self._files = opened.pop_all()
-        self._cells = Cells(self._scratch)
         self._traffic = TableTraffic()
         self._base = 0  # rows of the day before the segment
         self._noted = self.rows  # rows up to which there is nothing to note

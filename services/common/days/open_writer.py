@@ -115,7 +115,7 @@ class ColumnWriter:
             self._texts = opened.enter_context(closing(TextTable(disk, names.symbols)))
             self._tags = opened.enter_context(closing(disk.append_to(names.tags)))
             self._complete_tags()
-            self._counts = disk.counts(names.counts("metadata"))
+            self._counts = opened.enter_context(closing(disk.counts(names.counts("metadata"))))
             self._counts.write(self.rows, 0)
             opened.pop_all()
 
@@ -206,19 +206,21 @@ class VectorWriter:
         model = names.model(spec.index)
         same = model.exists() and model.read_text() == described
         self.rows, self.items = read_counts(names.counts(spec.index)) if same else (0, 0)
-        self._counts = disk.counts(names.counts(spec.index))
-        self._counts.write(self.rows, self.items)
-        if not same:
-            self._counts.sync()  # else a power cut may bring back counters of the vectors that go now
-            # Removed and not cut: a process that reads below the end of a mapped file is killed (SIGBUS).
-            disk.remove(names.vectors(spec.index))
-            disk.remove(names.codes(spec.index))
-            disk.write_file(model, described.encode())
-        self._vectors = disk.append_to(names.vectors(spec.index))
-        self._codes = disk.append_to(names.codes(spec.index))
-        self._vectors.truncate(self.items * spec.dim * 4)
-        self._codes.truncate(min(self._codes.size, self.rows * 4))
-        self._patch = disk.patch(names.vectors(spec.index))
+        with ExitStack() as opened:
+            self._counts = opened.enter_context(closing(disk.counts(names.counts(spec.index))))
+            self._counts.write(self.rows, self.items)
+            if not same:
+                self._counts.sync()  # else a power cut may bring back counters of the vectors that go now
+                # Removed and not cut: a process that reads below the end of a mapped file is killed (SIGBUS).
+                disk.remove(names.vectors(spec.index))
+                disk.remove(names.codes(spec.index))
+                disk.write_file(model, described.encode())
+            self._vectors = opened.enter_context(closing(disk.append_to(names.vectors(spec.index))))
+            self._codes = opened.enter_context(closing(disk.append_to(names.codes(spec.index))))
+            self._vectors.truncate(self.items * spec.dim * 4)
+            self._codes.truncate(min(self._codes.size, self.rows * 4))
+            self._patch = disk.patch(names.vectors(spec.index))
+            opened.pop_all()
 
     def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint32] | None = None) -> None:
         """Commit the next rows: visible to readers and on disk on return.
