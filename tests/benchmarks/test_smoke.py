@@ -123,3 +123,13 @@ def test_rounds_go_through_the_weeks_first(tmp_path: Path) -> None:
         "2017-07-10 08:00:00",
         "2017-07-03 08:02:50",
     ]
+
+
+def test_the_cost_of_safety_is_told_as_ratios(tmp_path: Path) -> None:
+    """Logs and answers, plain and safe, each with its ratio; and what a signature takes."""
+    out = tmp_path / "security.json"
+    done = run("bench_security.py", "--events", "300", "--work", str(tmp_path / "work"), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())["figures"]
+    assert figures["1000_answers_of_20_kB"]["ratio"] > 0
+    assert {"read_all", "compress_and_write_blocks", "sign_ms", "sha256_mb_per_s"} <= set(figures)
