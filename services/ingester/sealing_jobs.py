@@ -231,7 +231,8 @@ class SealingJobs:
         ]
         now = self._tools.clock()
         over_s = (now - day_start_ns(day)) / _NS - 86_400
-        return min((now - max(writes, default=0)) / _NS, over_s) >= limit_s
+        # A write of the future says that the clock was set back, and nothing of how long it is quiet.
+        return min((now - max((write for write in writes if write <= now), default=0)) / _NS, over_s) >= limit_s
 
     def _lacks_index(self, day: str) -> bool:
         names = self._state.day(day)

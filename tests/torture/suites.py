@@ -6,7 +6,18 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from real_etcd.member import installed
-from torture import corruption, crash, crash_process, disk_full, etcd, io_errors, nonces, power, replica_kill
+from torture import (
+    corruption,
+    crash,
+    crash_process,
+    disk_full,
+    etcd,
+    io_errors,
+    nonces,
+    power,
+    replica_kill,
+    soak,
+)
 from torture.fuzz_targets import TARGETS
 from torture.fuzzing import blind, guided
 
@@ -24,6 +35,7 @@ def every_suite() -> dict[str, Suite]:
         corruption.SUITE,
         nonces.SUITE,
         replica_kill.SUITE,
+        soak.SUITE,
         *map(blind, TARGETS),
     ]
     if disk_full.can_mount():

@@ -252,10 +252,14 @@ class Process:
         if upto is None:
             return
         self.index()
-        assert self._indexing is not None
-        self._indexing.finish(upto)
+        self.let_go(upto)
         self.seal_through(day, upto.number)
         self.intake.forget(day)
+
+    def let_go(self, upto: SegmentKey) -> None:
+        """Let the indexer close a day's segments; after `index`."""
+        assert self._indexing is not None
+        self._indexing.finish(upto)
 
     def seal_through(self, day: str, number: int) -> SealReport:
         """Do what the sealer does: fold the segments of a day up to a number into a generation."""
