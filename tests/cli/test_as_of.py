@@ -41,7 +41,7 @@ def test_every_question_carries_the_moment(monkeypatch: pytest.MonkeyPatch, as_o
     class Recorder(SimpleNamespace):
         """Stands for the client."""
 
-        def __init__(self, *_: Any) -> None:
+        def __init__(self, *_: Any, **_more: Any) -> None:
             super().__init__()
 
         def __enter__(self) -> Self:
