@@ -165,7 +165,7 @@ class LogWriter:
         at = self._file.size
         for i, payload in enumerate(payloads):
             lsn = first_lsn + i
-            stored = payload if self._cipher is None else self._cipher.seal(kind, lsn, payload)
+            stored = payload if self._cipher is None else self._cipher.seal(kind, lsn, at, payload)
             crc = _checksum(self.file_id, kind, lsn, stored)
             parts += (_RECORD.pack(len(stored), crc, kind, lsn), stored)
             offsets[i] = at
@@ -204,8 +204,8 @@ class LogWriter:
     def sync(self) -> None:
         """Block until everything appended is on disk.
 
-        Where that fails, what was appended since the last time is cut off: the next start would read it from memory, and
-        a power cut take it. Nothing may be appended after that, and no sync is tried again.
+        Where that fails, what was appended since the last time is cut off: the next start would read it from memory,
+        and a power cut take it. Nothing may be appended after that, and no sync is tried again.
         """
         try:
             self._file.sync()
@@ -318,7 +318,7 @@ class LogReader:
         """The record with its data; None where somebody changed it and made the checksum fit."""
         if not self.encrypted:
             return stored
-        data = self._file_cipher().open(stored.type, stored.lsn, stored.payload)
+        data = self._file_cipher().open(stored.type, stored.lsn, stored.offset, stored.payload)
         return None if data is None else Record(stored.offset, stored.type, stored.lsn, data, stored.end)
 
     def _file_cipher(self) -> RecordCipher:

@@ -7,7 +7,7 @@ Each file has a random key of its own. It stands behind the file's header, wrapp
     wrapping key := HKDF-SHA256(storage key, salt, info = "appia:rest:v1|wrap")
     key_id       := the first 8 bytes of HKDF-SHA256(storage key, no salt, info = "appia:rest:v1|id")
     payload      := u64 counter | ChaCha20-Poly1305(file key, nonce = u32 zero | u64 counter, data, aad)
-    aad          := u64 file_id | u64 lsn | u8 type
+    aad          := u64 file_id | u64 lsn | u8 type | u64 offset of the record in the file
 
 All little endian. ChaCha20-Poly1305 is that of RFC 8439, HKDF that of RFC 5869.
 """
@@ -32,7 +32,7 @@ _SALT_BYTES = 16
 _BLOCK = struct.Struct("<Q16s48sII")
 _COUNTER = struct.Struct("<Q")
 _NONCE = struct.Struct("<IQ")
-_AAD = struct.Struct("<QQB")
+_AAD = struct.Struct("<QQBQ")
 _NO_NONCE = bytes(12)  # every wrapping key has a salt of its own and seals one thing, once
 _PURPOSE = "appia:rest:v1"
 BLOCK_BYTES = _BLOCK.size
@@ -102,18 +102,20 @@ class RecordCipher:
         self._file_id = file_id
         self._counter = 0
 
-    def seal(self, kind: int, lsn: int, data: bytes) -> bytes:
-        """The payload that keeps `data`."""
+    def seal(self, kind: int, lsn: int, offset: int, data: bytes) -> bytes:
+        """The payload that keeps `data`, in the record that begins at `offset`."""
         counter, self._counter = self._counter, self._counter + 1
-        sealed = self._cipher.encrypt(_NONCE.pack(0, counter), data, _AAD.pack(self._file_id, lsn, kind))
+        sealed = self._cipher.encrypt(
+            _NONCE.pack(0, counter), data, _AAD.pack(self._file_id, lsn, kind, offset)
+        )
         return _COUNTER.pack(counter) + sealed
 
-    def open(self, kind: int, lsn: int, payload: bytes) -> bytes | None:
-        """The data in a payload; None where it was changed, or moved here from another place."""
+    def open(self, kind: int, lsn: int, offset: int, payload: bytes) -> bytes | None:
+        """The data in the payload of the record at `offset`; None where it was changed, or moved there."""
         if len(payload) < OVERHEAD:
             return None
         (counter,) = _COUNTER.unpack_from(payload)
-        aad = _AAD.pack(self._file_id, lsn, kind)
+        aad = _AAD.pack(self._file_id, lsn, kind, offset)
         try:
             return self._cipher.decrypt(_NONCE.pack(0, counter), payload[_COUNTER.size :], aad)
         except InvalidTag:
