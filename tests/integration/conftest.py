@@ -154,8 +154,8 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         pytest.skip(f"no models are in {store}: run `appia models build`")
     stacks: list[Stack] = []
 
-    def make(*options: str) -> Stack:
-        state = tmp_path_factory.mktemp("stack") / "state"
+    def make(*options: str, state: Path | None = None) -> Stack:
+        state = state or tmp_path_factory.mktemp("stack") / "state"
         stacks.append(Stack(state, "--models", str(store), *options))
         return stacks[-1]
 

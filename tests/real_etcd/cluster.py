@@ -26,6 +26,8 @@ class Wires:
         self._net = f"10.{200 + mark % 50}.{mark // 50 % 250}"
         self.spaces = [f"appia-{mark}-{number}" for number in range(SIZE)]
         self.hosts = [f"{self._net}.{11 + number}" for number in range(SIZE)]
+        self.machine = f"{self._net}.1"
+        """The address of this machine that they, and nobody else, can reach: it is none of loopback."""
 
     @staticmethod
     def possible() -> bool:

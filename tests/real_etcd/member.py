@@ -67,6 +67,12 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def certificates(self) -> Certificates:
+        """Those that it was set up with."""
+        assert self._setup.certificates is not None
+        return self._setup.certificates
+
+    @property
     def hostport(self) -> str:
         return f"{self._setup.host}:{self.port}"
 
@@ -151,6 +157,7 @@ class Member:
             input=given,
             capture_output=True,
             text=True,
+            errors="replace",  # sealed values are no text
             check=False,
             timeout=30,
             env={**os.environ, "ETCDCTL_API": "3"},

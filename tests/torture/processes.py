@@ -24,19 +24,23 @@ _TESTS = Path(__file__).parents[1]
 class Service:
     """One process at a time, by its settings file."""
 
-    def __init__(self, folder: Path, name: str, module: str, settings: Mapping[str, Any]) -> None:
-        """Start it; `wait_ready` waits."""
+    def __init__(
+        self, folder: Path, name: str, module: str, settings: Mapping[str, Any], *words: str
+    ) -> None:
+        """Start it; `wait_ready` waits. Every start has these further words on its command line."""
         path = folder / f"{name}.toml"
         path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
         self.name, self.log = name, path.with_suffix(".log")
         self.ready: dict[str, Any] = {}
-        self._command = [sys.executable, "-m", module, "--settings", str(path)]
+        self.heard_ready = False  # whether the last start got as far
+        self._command = [sys.executable, "-m", module, "--settings", str(path), *words]
         self.launch()
 
     def launch(self, *words: str) -> None:
-        """Start the process, which does not run, with further words; do not wait for it."""
+        """Start the process, which does not run, with further words this time; do not wait for it."""
         above = os.environ.get("PYTHONPATH")
         paths = str(_TESTS) if above is None else f"{_TESTS}{os.pathsep}{above}"
+        self.heard_ready = False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._command, *words],
@@ -54,7 +58,7 @@ class Service:
         if select.select([said], [], [], READY_WITHIN_S)[0]:
             line = said.readline()
             if line:
-                self.ready = json.loads(line)
+                self.ready, self.heard_ready = json.loads(line), True
                 return
         raise AppiaError(f"{self.name} did not get ready: {self.last_words()}")
 

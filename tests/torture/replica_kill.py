@@ -133,8 +133,8 @@ class Growth:
 
     @property
     def day(self) -> str:
-        """The day that grows now."""
-        seconds = NOON + self.acknowledged // DAY_EVENTS * 86_400
+        """The day of the newest event."""
+        seconds = NOON + (self.acknowledged - 1) // DAY_EVENTS * 86_400
         return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
     def _run(self) -> None:
@@ -295,6 +295,8 @@ class Load:
         for one in threads:
             one.start()
             ends.callback(one.stop)
+        while not (self.growth.acknowledged or self.growth.failure):
+            time.sleep(0.01)
 
     def wait_for_more(self) -> None:
         """Until each client has put two more questions to whoever is there."""
