@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -192,6 +193,7 @@ def test_a_past_day_is_sealed_by_itself_once_it_is_quiet(  # noqa: PLR0917 - fix
 
 
 @pytest.mark.usefixtures("models")
+@pytest.mark.parametrize("ahead_s", [-601, 400 * A_DAY])
 def test_a_day_left_over_is_sealed_after_the_next_start(  # noqa: PLR0917 - fixtures
     sealing: Callable[[], Sealing],
     start: Callable[[], Any],
@@ -200,11 +202,16 @@ def test_a_day_left_over_is_sealed_after_the_next_start(  # noqa: PLR0917 - fixt
     clock: Any,
     reports: Any,
     eventually: Callable[..., None],
+    ahead_s: int,
 ) -> None:
-    """Nothing came for it since the start: its log's last write and the end of the day decide."""
+    """Nothing came for it since the start: its log's last write and the end of the day decide.
+
+    A write that is later than the clock says that the clock was set back, and no day waits for that.
+    """
     start().add([make_event("old", NOON - 3 * A_DAY)])
     log = state.day("2026-01-19").segment(1).log(1)
     clock.seconds = max(clock.seconds, log.stat().st_mtime + 601)
+    os.utime(log, (clock.seconds + ahead_s, clock.seconds + ahead_s))
     sealing()
     eventually("it is sealed", lambda: reports.named("day_sealed"))
     assert reports.named("day_sealed")[0]["day"] == "2026-01-19"

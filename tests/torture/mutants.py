@@ -209,6 +209,27 @@ MUTANTS = (
         "        if found is not None and found.epoch < 0:\n",
         "tests/ingester/test_fence.py",
     ),
+    Mutant(
+        "what did not go on a full disk counts as known",
+        "services/ingester/intake.py",
+        "            day.known.take_back(payloads)\n",
+        "            pass\n",
+        "tests/ingester/test_full_disk.py",
+    ),
+    Mutant(
+        "an event of the future is taken",
+        "services/ingester/intake.py",
+        "    if seconds > newest_s:\n",
+        "    if seconds > newest_s + LATE_S:\n",
+        "soak 1",
+    ),
+    Mutant(
+        "a day of which a log was written under a later clock is never quiet",
+        "services/ingester/sealing_jobs.py",
+        "(write for write in writes if write <= now)",
+        "writes",
+        "tests/ingester/test_sealing_jobs.py",
+    ),
 )
 
 
