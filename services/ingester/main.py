@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import SYSTEM, Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
@@ -30,6 +30,7 @@ from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
 from services.common.rest.storage_keys import open_log_keys
 from services.common.settings import load_settings
+from services.common.system_calls import SYSTEM, SystemCalls
 from services.ingester.control import open_control
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.feedback import FeedbackDesk

@@ -11,7 +11,8 @@ from services.cli.backup import size_shown
 from services.cli.main import run
 from services.common.days.log import FEEDBACK, LogWriter
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from pathlib import Path

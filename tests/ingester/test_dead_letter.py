@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
+from services.common.system_calls import SystemCalls
 from services.ingester.dead_letter import SAMPLED_A_SECOND, DeadLetter
 from services.ingester.intake import Intake, IntakeTools
 

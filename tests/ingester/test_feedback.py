@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.feedback.follower import read_feedback
 from services.common.rpc import NotFound
+from services.common.system_calls import SystemCalls
 from services.ingester.feedback import MOST_OF_AN_EVENT, FeedbackDesk
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
-from services.common.durable import Disk, SyncFailed, SystemCalls
+from services.common.durable import Disk, SyncFailed
 from services.common.errors import AppiaError
+from services.common.system_calls import SystemCalls
 from services.common.wire.acks import Ack, read_ack
 from services.common.wire.keys import new_key_ring
 from services.common.wire.senders import SenderTable

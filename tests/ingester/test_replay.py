@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from services.common.days.log import LogReader, Record
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS, StorageKeys, new_storage_keys
+from services.common.system_calls import SystemCalls
 from services.ingester.dead_letter import DeadLetter, DeadLetterNames
 from services.ingester.intake import Intake, IntakeTools, Logged
 from services.ingester.queue import ByteQueue

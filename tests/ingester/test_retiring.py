@@ -8,7 +8,8 @@ import pytest
 
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import VectorSpec, VectorWriter
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.common.durable import SystemCalls
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,9 +28,9 @@ from services.common.days.chunk import IDENTITIES
 from services.common.days.manifest import MANIFEST
 from services.common.days.names import INDICES, StateNames
 from services.common.days.verify import verify_day
-from services.common.durable import SystemCalls
 from services.common.errors import AppiaError
 from services.common.feedback.follower import FeedbackFollower
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     import random

@@ -28,7 +28,7 @@ from torture.suite import Outcome, Suite
 from torture.workload import DAYS, NOON, Process, World, make_event
 
 from services.common.days.names import StateNames
-from services.common.durable import SystemCalls
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     import random

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from torture.suite import Budget
 
-    from services.common.durable import SystemCalls
+    from services.common.system_calls import SystemCalls
 
 DISK_BYTES = 4 << 20
 STOP_PERCENT = 92.0

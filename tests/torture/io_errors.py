@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from torture.suite import Budget
 
-    from services.common.durable import SystemCalls
+    from services.common.system_calls import SystemCalls
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EDQUOT, errno.EACCES)
 SENDS = tuple(make_event(f"{number}", NOON - 86_400 * (number % 2) + number) for number in range(12))

@@ -27,11 +27,11 @@ from services.common.days.open_writer import SegmentLogReader
 from services.common.days.opening import Opening
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.verify import verify_day
-from services.common.durable import SystemCalls
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.parse import Refused, parse_event
 from services.common.feedback.follower import FeedbackFollower
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     import random

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torture.replay import Tree
     from torture.suite import Budget
 
-    from services.common.durable import SystemCalls
+    from services.common.system_calls import SystemCalls
 
 ROUNDS_A_RECORDING = 1000
 LIVES = 8

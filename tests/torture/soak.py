@@ -29,8 +29,8 @@ from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.identity import identities
 from services.common.days.names import StateNames, day_of, read_pointer
 from services.common.days.verify import verify_day
-from services.common.durable import SystemCalls
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
+from services.common.system_calls import SystemCalls
 from services.ingester.sealing_jobs import Job, SealingJobs, SealingTools
 from services.ingester.settings import IngesterSettings
 

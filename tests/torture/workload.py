@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
     from services.common.chain.store import Links
     from services.common.days.sealing import SealReport
-    from services.common.durable import SystemCalls
     from services.common.rest.log_keys import LogKeys
+    from services.common.system_calls import SystemCalls
     from services.ingester.intake import Logged, Verdict
     from services.ingester.recovery import OpenSegment
 

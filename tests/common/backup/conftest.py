@@ -18,7 +18,8 @@ from services.common.backup.restoring import Restored, RestoreTools, Restoring
 from services.common.days.log import EVENT, FEEDBACK, Damage, LogReader, LogWriter
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.names import StateNames, claim_layout
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,10 @@ import pytest
 from services.common.backup import copying
 from services.common.backup.scope import Kind, survey
 from services.common.days.log import EVENT, LogReader, LogWriter
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.rest.storage_keys import StorageKeys, new_storage_keys
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.common.days.names import StateNames, check_layout, claim_layout
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

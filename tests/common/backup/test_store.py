@@ -11,8 +11,9 @@ import pytest
 from services.common.backup.checking import check_store
 from services.common.backup.folder_store import FolderStore
 from services.common.backup.places import check_apart, folder_of
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

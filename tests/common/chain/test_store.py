@@ -13,8 +13,9 @@ from services.common.chain.keys import new_signing_key, read_signing_ring, signi
 from services.common.chain.link import SEALED
 from services.common.chain.state import CHUNK
 from services.common.chain.store import ChainWriter, last_link, read_chain, read_lines
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError
+from services.common.system_calls import SystemCalls
 
 from .conftest import NOON_NS, digest, state_of
 

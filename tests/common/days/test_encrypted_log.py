@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.days.log import EVENT, Damage, LogReader, LogWriter, Record, was_begun
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.rest import log_keys
 from services.common.rest.storage_keys import StorageKeys, new_storage_keys, rotate_storage_keys
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,9 @@ from services.common.days.names import number_name, read_pointer
 from services.common.days.proof import prove_day
 from services.common.days.reindex import Reindexer
 from services.common.days.versions import activate, roll_back
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError
+from services.common.system_calls import SystemCalls
 
 from .conftest import DAY, NOON_NS, Projection, faults, forge, put
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import (
     MOST_KEYS,
@@ -20,6 +20,7 @@ from services.common.rest.storage_keys import (
     rotate_storage_keys,
     storage_keys_file,
 )
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.durable import Disk, SystemCalls
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
+from services.common.system_calls import SystemCalls
 from services.common.wire import ring_changes
 from services.common.wire.keys import KeyRing, new_key_ring, node_seed_file, read_key_ring
 from services.common.wire.refusals import FrameRefused, Reason
