@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +223,32 @@ def test_a_day_that_cannot_be_read_is_named_and_the_rest_goes_on(
     assert opened.sentences[0].startswith("day 2026-01-21 is left alone: ")
     assert path.exists()
     assert opened.add([yesterday, make_event("z")]) == (1, 0, {"day_unreadable": 1})
+
+
+def test_a_day_on_a_bad_sector_is_named_and_the_rest_goes_on(
+    start: Callable[[], Any],
+    segment: OpenNames,
+    events: list[bytes],
+    make_event: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its events are where they are; those that come for it now are kept in the dead letter, with the reason."""
+    read, bad = os.pread, segment.log(1).stat().st_ino
+
+    def pread(fd: int, size: int, offset: int) -> bytes:
+        if os.fstat(fd).st_ino == bad and offset >= HEADER:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+    opened = start()
+    assert len(opened.sentences) == 1
+    assert f"day {DAY} is left alone" in opened.sentences[0]
+    assert "cannot be read at 32 (Input/output error)" in opened.sentences[0]
+    other = make_event("other", NOON - 86_400)
+    assert opened.add([other, *events]) == (1, 0, {"day_unreadable": 10})
+    monkeypatch.undo()
+    assert start().add(events) == (0, 10, {})
 
 
 def test_what_a_seal_left_behind_is_cleared(

@@ -240,6 +240,8 @@ class LogReader:
     def __init__(self, path: Path, keys: LogKeys = NO_KEYS) -> None:
         """Open `path`; `keys` are asked when the first record of an encrypted file is wanted.
 
+        Every method raises AppiaError where the disk cannot read what it needs.
+
         Raises:
             AppiaError: it is no log, of a newer release, or not encrypted although that is required.
         """
@@ -258,8 +260,17 @@ class LogReader:
             raise
         self.start = _HEADER.size + len(self._block)
 
+    def _pread(self, size: int, offset: int) -> bytes:
+        """As the system's call; a bad sector is one file's fault, which must not end what serves the others."""
+        try:
+            return os.pread(self._fd, size, offset)
+        except OSError as error:
+            raise AppiaError(
+                f"{self.path} cannot be read at {offset} ({error.strerror}): see to the disk, or restore the file"
+            ) from error
+
     def _read_head(self, offset: int, size: int) -> bytes:
-        raw = os.pread(self._fd, size, offset)
+        raw = self._pread(size, offset)
         if len(raw) < size:
             raise AppiaError(
                 f"{self.path} is too short to be a log ({offset + len(raw)} bytes): "
@@ -301,7 +312,7 @@ class LogReader:
 
     def _stored(self, offset: int) -> Record | None:
         """A record with its payload as it lies on disk; None where the checksum does not fit."""
-        head = os.pread(self._fd, _RECORD.size + 1400, offset)
+        head = self._pread(_RECORD.size + 1400, offset)
         if len(head) < _RECORD.size:
             return None
         length, crc, kind, lsn = _RECORD.unpack_from(head)
@@ -309,7 +320,7 @@ class LogReader:
             return None
         payload = head[_RECORD.size : _RECORD.size + length]
         if len(payload) < length:
-            payload += os.pread(self._fd, length - len(payload), offset + len(head))
+            payload += self._pread(length - len(payload), offset + len(head))
         if len(payload) < length or _checksum(self.file_id, kind, lsn, payload) != crc:
             return None
         return Record(offset, kind, lsn, payload, offset + _RECORD.size + length)
@@ -407,7 +418,7 @@ class LogReader:
         """The next offset where a valid record with a higher number begins."""
         window = 1 << 20
         for base in range(start, end, window):
-            raw = os.pread(self._fd, window + _RECORD.size, base)
+            raw = self._pread(window + _RECORD.size, base)
             for i in range(min(window, len(raw) - _RECORD.size + 1)):
                 length, _, kind, lsn = _RECORD.unpack_from(raw, i)
                 plausible = length <= MAX_PAYLOAD and EVENT <= kind <= TAKEN and lsn > last_lsn
@@ -421,7 +432,7 @@ class LogReader:
 
     def read_damaged(self, damage: Damage) -> bytes:
         """The bytes of a damaged stretch, to set them aside."""
-        return os.pread(self._fd, damage.end - damage.start, damage.start)
+        return self._pread(damage.end - damage.start, damage.start)
 
     def close(self) -> None:
         """Close the file."""
