@@ -51,9 +51,9 @@ class RpcClient:
         Raises:
             AppiaError: the endpoint is none, or not on loopback while the connection would be plain text.
         """
-        if secured is None and endpoint.startswith("tcp:") and not is_loopback(endpoint):
+        if secured is None and not is_loopback(endpoint):  # other transports than TCP leave the machine too
             raise AppiaError(
-                f"{endpoint} is not on this machine, and nothing is sent there in plain text: give a key "
+                f"{endpoint} is no TCP endpoint of this machine, and nothing is sent there in plain text: give a key "
                 "(`appia access new`) and the server's public key."
             )
         self.endpoint = endpoint

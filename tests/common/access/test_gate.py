@@ -233,8 +233,14 @@ def test_who_writes_the_registry_leads_nobody_astray(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no CURVE public key"):
         Credentials(own).secured(where, {"public_key": "short\x1b"})
     assert Credentials(own).secured(where, {}) is None
-    with zmq.Context() as context, pytest.raises(AppiaError, match="nothing is sent there in plain text"):
-        RpcClient(context, where)
+    for beyond in (
+        where,
+        "tipc://{1000,0}",
+        "ipc:///tmp/of-somebody-else",
+        "tcp://127.0.0.1.example.com:5560",
+    ):
+        with zmq.Context() as context, pytest.raises(AppiaError, match="nothing is sent there in plain text"):
+            RpcClient(context, beyond)
     for key, server_key, said in (
         (None, pinned, "of no use without a key"),
         (tmp_path / "alice.secret", "nowhere", "neither a CURVE"),
