@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.options import JsonOption, grouped
-from services.cli.output import print_json, print_lines, print_table
+from services.cli.output import counted, print_json, print_lines, print_table
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def check(*, access: FileOption, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"file": str(access), "keys": len(keys) - revoked, "revoked": revoked})
     else:
-        print_lines(f"{access} is sound: {len(keys) - revoked} keys may ask, {revoked} are revoked.")
+        print_lines(f"{access} is sound: {counted(len(keys) - revoked, 'key')} may ask; {revoked:,} revoked.")
 
 
 def _row(one: Principal) -> dict[str, Any]:

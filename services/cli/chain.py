@@ -21,7 +21,7 @@ DaysArgument = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     chain = typer.Typer(
-        help="The signed chain of days: list it, sign days from before there was a key.", no_args_is_help=True
+        help="The signed chain of days: list it, sign older days, end one.", no_args_is_help=True
     )
     chain.command("list", epilog="Example: appia chain list --state ~/appia")(list_links)
     chain.command("adopt", epilog="Example: appia chain adopt 2026-01-22 --state ~/appia")(adopt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LOG_LIMIT = 16 << 20
 LAST_WORDS = 4096
 READY_LIMIT = 64 * 1024
+_PROGRAM = re.compile(r"^appia-[a-z]+: ")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Child:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(0, size - LAST_WORDS))
             lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it said nothing"
+        return _PROGRAM.sub("", lines[-1].strip()) if lines else "it said nothing"
 
 
 def describe_end(status: int) -> str:

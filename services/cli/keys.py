@@ -14,7 +14,7 @@ from services.cli.output import print_json, print_lines
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    keys = typer.Typer(help="Make the keys that sensors and appia share.", no_args_is_help=True)
+    keys = typer.Typer(help="Make and change keys, and what else is secret.", no_args_is_help=True)
     keys.command("new", epilog="Example: appia keys new ~/appia/keys")(new)
     keys_wire.add_to(keys)
     keys_signing.add_to(keys)

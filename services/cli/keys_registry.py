@@ -72,9 +72,10 @@ def registry(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make DIR/registry: what a registry in etcd asks for, and a key that seals what is kept there.
+    """Make the folder of what a registry in etcd asks for.
 
-    Copy DIR/registry to each machine that uses the registry. A sealing key that is there stays.
+    It is DIR/registry, and gets a key that seals what is kept in etcd, too. Copy DIR/registry to each machine that uses
+    the registry. A sealing key that is there stays.
     """
     from services.common.registry.connect import KEYS_FOLDER  # noqa: PLC0415 - cryptography loads slowly
     from services.common.registry.new_keys import (  # noqa: PLC0415 - as above

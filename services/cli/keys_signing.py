@@ -27,10 +27,10 @@ def signing(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the key that signs sealed days, or show the public half of the one there is.
+    """Make the key that signs sealed days, or show which there is.
 
-    Give the file ID.public to whoever shall verify, on a way that nobody can change it. A running ingester sees
-    another key by itself; the chain hands over from the old to the new. See docs/chain.md.
+    Only its public half is shown. Give the file ID.public to whoever shall verify, on a way that nobody can change it.
+    A running ingester sees another key by itself; the chain hands over from the old to the new. See docs/chain.md.
     """
     from services.common.chain.keys import (  # noqa: PLC0415 - `appia --help` starts quicker without it
         active_public_key,

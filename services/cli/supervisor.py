@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.cli.child import Child, Service, describe_end
-from services.common.errors import AppiaError
+from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
     import threading
@@ -57,7 +57,8 @@ class Member:
         """Start it if it is time, and see how it is; True when a run became ready just now.
 
         Raises:
-            AppiaError: it has ended several times in a row before it was ready for the first time.
+            AppiaError: before it was ready for the first time it has ended several times in a row, or once with the
+                status that says that its settings are wrong.
         """
         if self._child is None:
             if self._around.clock() >= self._next_start:
@@ -76,13 +77,14 @@ class Member:
         self._child = None
         lived_s = self._around.clock() - self._started_at
         self._failures = 1 if lived_s >= HEALTHY_S else self._failures + 1
-        how = describe_end(child.status() or 0)
-        if self.facts is None and self._failures >= TRIES_AT_START:
+        status = child.status() or 0
+        hopeless = self._failures >= TRIES_AT_START or status == UsageError.exit_code
+        if self.facts is None and hopeless:
             raise AppiaError(f"{self.service.name} does not start: {child.last_words()}")
         delay_s = min(FIRST_DELAY_S * 2 ** (self._failures - 1), LONGEST_DELAY_S)
         self._next_start = self._around.clock() + delay_s
         self._around.say(
-            f"{self.service.name} (process {child.pid}) {how} and is started again in {delay_s:g} s; "
+            f"{self.service.name} (process {child.pid}) {describe_end(status)} and is started again in {delay_s:g} s; "
             f"its log is {self.service.log}"
         )
 

@@ -90,12 +90,13 @@ def verify(
     choice: Choice,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file, and prove that nothing was altered, removed or put in.
+    """Check every file, and prove that no sealed day was altered.
 
     All days are checked, and what analysts said, unless you name days. Files are compared with their manifests, and
-    these with the signed chain. The exit status is 1 when anything is wrong. Reads the disk itself, whether the stack
-    runs or not, and changes nothing; a copy of the folders days and chain, with VERSION, and the public key do. Without
-    the storage key, records of encrypted logs are checked by their checksum only, and remarks in them not counted.
+    these with the signed chain, which shows what was altered, removed or put in. The exit status is 1 when anything is
+    wrong. Reads the disk itself, whether the stack runs or not, and changes nothing; a copy of the folders days and
+    chain, with VERSION, and the public key do. Without the storage key, records of encrypted logs are checked by their
+    checksum only, and remarks in them not counted.
     """
     from services.common.days.proving import Prover  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.common.feedback.follower import FeedbackFollower  # noqa: PLC0415 - as above
@@ -103,7 +104,8 @@ def verify(
     first, last = _range(day, choice)
     folders = _folders(choice.state)
     keys = log_keys(choice.storage_key)
-    proven = Prover(folders, _trusted(choice.public_key, folders), time.sleep).prove(first, last)
+    trusted = _trusted(choice.public_key, folders)
+    proven = Prover(folders, trusted, time.sleep).prove(first, last)
     checks = list(_check(folders, (first, last), keys))
     found = {check.day for _, check in checks} | proven.chain.days.keys()
     if day is not None and day not in found:
@@ -113,7 +115,8 @@ def verify(
     for one in said:
         one.poll()
     is_signed = bool(proven.chain.links or proven.chain.faults or choice.public_key or choice.head)
-    report = Report(checks, proven, _faults_of_chain(proven, folders, choice.head) if is_signed else (), said)
+    chain_faults = _faults_of_chain(proven, folders, choice.head) if is_signed else ()
+    report = Report(checks, proven, chain_faults, said, trusted=trusted is not None)
     if as_json:
         print_json(report.as_plain(is_signed=is_signed))
     else:
@@ -132,6 +135,8 @@ class Report:
     proven: Proven
     chain_faults: Sequence[str]
     said: Sequence[FeedbackFollower]
+    trusted: bool
+    """False where no key was there to compare the chain with: then anybody may have signed it."""
 
     @property
     def faults(self) -> int:
@@ -169,6 +174,7 @@ class Report:
             "links": len(chain.links),
             "head": chain.head,
             "keys": [key.raw.hex() for key in chain.keys],
+            "trusted": self.trusted,
             "faults": list(self.chain_faults),
         }
         remarks = sum(len(one.book) for one in self.said)
@@ -186,6 +192,10 @@ class Report:
         """Print the report for people."""
         if is_signed:
             _print_chain(self.proven, self.chain_faults)
+            if not self.trusted:
+                print_lines(
+                    "  not shown: whose key that is; give --public-key, a file that nobody else could change"
+                )
         elif self.checks:
             print_lines("chain: none; nothing is signed")
         rows = list(self._days())

@@ -36,7 +36,10 @@ log, mode = settings.read_text().split()
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: None if mode == "deaf" else stop.set())
 if mode == "broken":
-    sys.exit("toy: it is broken")
+    sys.exit("appia-toy: it is broken")
+if mode == "wrong":
+    print("appia-toy: there is no such setting", file=sys.stderr)
+    sys.exit(2)
 print(json.dumps({"ready": True, "service": "toy", "pid": os.getpid()}), flush=True)
 if mode == "brief":
     sys.exit(3)

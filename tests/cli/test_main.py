@@ -41,7 +41,7 @@ WRONG_USE = [
     ("up --state x --replicas many", "Invalid value for '--replicas'"),
     ("up --state x --replicas 0", "Invalid value for '--replicas'"),
     ("up --state x --intake-port 65536", "Invalid value for '--intake-port'"),
-    ("up --state x --registry redis://here", "the registry 'redis://here' is not known"),
+    ("up --state x --registry redis://here", "The registry 'redis://here' is not known"),
     ("up --state x --registry etcd://here", "HOST:PORT is needed"),
     ("up --state x --listen here", "'here' is not an address"),
     ("up --state x --settings missing.toml", "missing.toml cannot be read"),
@@ -88,7 +88,7 @@ WRONG_USE = [
 
 FAILED = [
     ("up --state {file}", "is not a directory"),
-    ("up --state {file}/state", "Not a directory"),
+    ("up --state {file}/state", "/file is not a directory: name another with --state"),
     ("keys new {file}", "could not be written"),
     ("days --state {empty}", "is not a state directory: start one with `appia up --state"),
     ("days --state {idle}", "nothing runs on"),

@@ -82,11 +82,19 @@ def test_a_killed_child_is_started_again(toy: Toy) -> None:
 def test_a_service_that_does_not_start_ends_everything(toy: Toy, tmp_path: Path) -> None:
     """Three ends before it was ever ready are enough; its own sentence is passed on and nobody is left."""
     news = News()
-    with pytest.raises(AppiaError, match="rag-1 does not start: toy: it is broken"):
+    with pytest.raises(AppiaError, match="rag-1 does not start: it is broken"):
         Supervisor([toy("ingester"), toy("rag-1", "broken")], news.around).run(news.ready.append)
     assert news.ready == []
     assert len(news.said) == 2
     assert (tmp_path / "stopped").read_text().split() == ["ingester"]
+
+
+def test_wrong_settings_are_not_tried_again(toy: Toy) -> None:
+    """Exit status 2 says that the settings are wrong, and they are the same the next time."""
+    news = News()
+    with pytest.raises(AppiaError, match="ingester does not start: there is no such setting"):
+        Supervisor([toy("ingester", "wrong")], news.around).run(news.ready.append)
+    assert news.said == []
 
 
 def test_a_child_that_does_not_stop_is_killed(toy: Toy, alive: Callable[[int], bool]) -> None:

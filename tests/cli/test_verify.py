@@ -60,6 +60,18 @@ def test_a_copy_is_proved_with_the_public_key_alone(copy: Path, public_key: Path
     assert "the end of the chain was cut off" in report["chain"]["faults"][0]
 
 
+def test_a_chain_whose_key_nobody_vouches_for_says_so(
+    copy: Path, public_key: Path, verify: Verify, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a copy the chain names its key itself, so whoever wrote it can have made all of it anew."""
+    assert verify("--state", copy)[1]["chain"]["trusted"] is False
+    assert verify("--state", copy, "--public-key", public_key)[1]["chain"]["trusted"] is True
+    assert run(["verify", "--state", str(copy)]) == 0
+    assert "not shown: whose key that is; give --public-key" in capsys.readouterr().out
+    assert run(["verify", "--state", str(copy), "--public-key", str(public_key)]) == 0
+    assert "not shown" not in capsys.readouterr().out
+
+
 def test_days_that_lie_apart_are_proved_together(
     copy: Path, public_key: Path, verify: Verify, tmp_path: Path
 ) -> None:

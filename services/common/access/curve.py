@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Z85_CHARS, KEY_BYTES = 40, 32
 HANDSHAKE_MS = 3_000
+PUBLIC_SUFFIX = ".public"
 _MOST_OF_A_KEY = 100
 
 
@@ -41,8 +42,13 @@ class KeyPair:
         """That of a key file; blocks on the disk.
 
         Raises:
+            UsageError: the file is the public half by its name.
             AppiaError: the file cannot be read, others may read it, or it holds no key. It is never quoted.
         """
+        if path.suffix == PUBLIC_SUFFIX:
+            raise UsageError(
+                f"{path} is a public key by its name: name the file of the secret one, {path.with_suffix('.secret')}."
+            )
         text = read_secret_file(path, Z85_CHARS + 2).strip()
         try:
             return cls(zmq.curve_public(text).decode(), text.decode("ascii"))

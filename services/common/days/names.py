@@ -360,8 +360,9 @@ def claim_layout(state: StateNames, disk: Disk) -> None:
     Raises:
         AppiaError: it was written by a newer release, is no state directory, or is open to others.
     """
-    if state.root.exists() and not state.root.is_dir():
-        raise AppiaError(f"{state.root} is not a directory: name another with --state")
+    there = next(place for place in (state.root, *state.root.parents) if place.exists())
+    if not there.is_dir():
+        raise AppiaError(f"{there} is not a directory: name another with --state")
     if state.version.exists():
         check_layout(state)
         check_private(state.root)

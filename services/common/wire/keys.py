@@ -141,6 +141,10 @@ class KeyRing:
         }
 
 
+STATE_KEYS = "keys"
+"""Where the keys folder of a state directory lies."""
+
+
 def ring_folder(keys: Path) -> Path:
     """Name the folder of the wire key ring inside a keys folder."""
     return keys / "wire"
@@ -192,9 +196,10 @@ def _read_ring_file(ring_file: Path, keys: Path) -> bytes:
             status = os.fstat(file.fileno())
             content = file.read(LONGEST_RING + 1)
     except OSError as error:
-        raise AppiaError(
-            f"There is no key ring at {ring_file} ({error.strerror}): make one with `appia keys new {keys}`."
-        ) from error
+        inner = keys / STATE_KEYS
+        known = (inner / ring_file.relative_to(keys)).exists()
+        what = f"name the folder {inner}" if known else f"make one with `appia keys new {keys}`"
+        raise AppiaError(f"There is no key ring at {ring_file} ({error.strerror}): {what}.") from error
     # It is no secret, but who may change it decides which keys are taken.
     if stat.S_IMODE(status.st_mode) & 0o022 or status.st_uid not in (os.geteuid(), 0):
         raise AppiaError(

@@ -40,6 +40,15 @@ def test_a_seed_that_is_not_0400_is_refused(tmp_path: Path, mode: int) -> None:
     assert f"{mode:04o}" in str(error.value)
 
 
+def test_a_state_directory_taken_for_its_keys_is_said(tmp_path: Path) -> None:
+    """Nobody is sent off to make a second ring beside the days."""
+    new_key_ring(tmp_path / "keys")
+    with pytest.raises(AppiaError, match=f"name the folder {tmp_path / 'keys'}"):
+        read_key_ring(tmp_path)
+    with pytest.raises(AppiaError, match=f"make one with `appia keys new {tmp_path / 'other'}`"):
+        read_key_ring(tmp_path / "other")
+
+
 def test_a_seed_of_another_user_is_refused(tmp_path: Path) -> None:
     """A key that somebody else may change is not used."""
     if os.geteuid() != 0:
