@@ -212,6 +212,13 @@ def test_a_key_file_that_holds_no_key_is_not_quoted(tmp_path: Path) -> None:
     assert "my-secret" not in str(refused.value)
 
 
+def test_a_key_in_the_place_of_its_file_is_not_repeated() -> None:
+    """Whoever puts the key itself into a command or the environment is told, and finds it in no log because of that."""
+    with pytest.raises(UsageError, match="by the name of its file") as refused:
+        Credentials.of_environment({"APPIA_KEY": "LGxEc:j7x>txuKQ*mQM1d^dyn^%GDJU>OxhEp=St"})
+    assert "LGxEc" not in str(refused.value)
+
+
 def test_who_writes_the_registry_leads_nobody_astray(tmp_path: Path) -> None:
     """A pinned key wins over the registry's; without either nothing is sent beyond this machine."""
     own, pinned, told = KeyPair.new(), KeyPair.new().public, KeyPair.new().public
