@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.common.errors import UsageError
-from services.ingester.alarms import SUBJECTS_KEPT, Alarms
+from services.ingester.alarms import LINES_OF_AN_EVENT, SUBJECTS_KEPT, Alarms
 from services.ingester.key_use import KeyUse
 from services.ingester.private_links import check_private, is_private
 
@@ -39,10 +39,26 @@ def test_a_flood_is_one_line_a_minute_that_counts_it() -> None:
 
 def test_the_number_of_subjects_is_bounded() -> None:
     """Node names are written by senders."""
-    alarms = Alarms(lambda *_: None, Clock())
+    clock = Clock()
+    alarms = Alarms(lambda *_: None, clock)
     for number in range(SUBJECTS_KEPT + 100):
         alarms.tell("nonce_reused", str(number), {})
+        clock.now += 60
     assert len(alarms._raised) == SUBJECTS_KEPT
+
+
+def test_a_flood_of_subjects_does_not_fill_the_log() -> None:
+    """Whoever invents a node for each frame makes no more lines than one who does not; the next line counts them."""
+    clock, told = Clock(), list[dict[str, Any]]()
+    alarms = Alarms(lambda _, facts: told.append(facts), clock)
+    for number in range(5000):
+        alarms.tell("nonce_reused", f"node-{number}", {})
+    assert len(told) == LINES_OF_AN_EVENT
+    alarms.tell("frame_refused", "bad_tag", {})
+    assert len(told) == LINES_OF_AN_EVENT + 1
+    clock.now += 61
+    alarms.tell("nonce_reused", "another", {})
+    assert told[-1] == {"times": 1, "others": 5000 - LINES_OF_AN_EVENT}
 
 
 def test_the_use_of_keys_is_counted_by_id() -> None:
