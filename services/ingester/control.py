@@ -1,4 +1,4 @@
-"""The ingester's control socket: who may ask it, and in whose name feedback is given."""
+"""The ingester's control socket: who may ask it, how often that was refused, and in whose name feedback is given."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from services.common.access.rights import LOCAL
 from services.common.rpc_server import RpcServer, RpcSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import zmq
     from structlog.typing import FilteringBoundLogger
 
+    from services.common.access.refusals import Refusals
     from services.common.access.rights import Principal
     from services.common.rpc_server import Handler
     from services.ingester.settings import IngesterSettings
 
-FEEDBACK = "feedback"
+FEEDBACK, STATUS = "feedback", "status"
 
 
 def open_control(
@@ -34,11 +35,17 @@ def open_control(
         AppiaError: a file cannot be used, or the endpoint cannot be bound.
     """
     entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log, INGESTER)
+    common = {**handlers, STATUS: with_refusals(entrance.gate.refusals, handlers[STATUS])}
 
     def handlers_for(principal: Principal) -> Mapping[str, Handler]:
-        return {**handlers, FEEDBACK: said_by(principal, handlers[FEEDBACK])}
+        return {**common, FEEDBACK: said_by(principal, handlers[FEEDBACK])}
 
     return RpcServer(context, RpcSettings(settings.control, workers=2), handlers_for, log, entrance)
+
+
+def with_refusals(refusals: Refusals, give_status: Callable[..., Any]) -> Handler:
+    """A status that also counts who was refused here."""
+    return lambda args, deadline: {**give_status(args, deadline), "refused_requests": refusals.counts}
 
 
 def said_by(principal: Principal, give_feedback: Handler) -> Handler:

@@ -1,0 +1,91 @@
+"""The operations of the ingester's control socket, by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.ingester.reindexing import describe_indices
+from services.ingester.sealing_jobs import ACTIVATE, ADOPT, REINDEX, ROLL_BACK, SIGN_REMOVAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.common.days.chosen_models import ChosenModels
+    from services.common.days.names import StateNames
+    from services.common.rpc import Deadline
+    from services.common.rpc_server import Handler
+    from services.ingester.feedback import FeedbackDesk
+    from services.ingester.fence import Fencing
+    from services.ingester.indexer import Indexer
+    from services.ingester.queue import ByteQueue
+    from services.ingester.receiver import Receiver
+    from services.ingester.replay import Replay
+    from services.ingester.sealing_jobs import SealingJobs
+
+KIND = "ingester"
+"""What the service is called in the registry and in its log."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The parts that `status` asks for their counters."""
+
+    receiver: Receiver
+    indexer: Indexer
+    indexing: ByteQueue
+    fencing: Fencing
+
+    def status(self) -> dict[str, Any]:
+        """Counters of all parts; blocks for none of them."""
+        return {
+            **self.receiver.counts(),
+            "index_lag": self.indexer.lag(),
+            "hours_due": self.indexer.due(),
+            "index_faults": self.indexer.faults(),
+            "reused_ids": self.indexer.reused_ids,
+            "queue_bytes": self.indexing.bytes,
+            "writer": self.fencing.status(),
+        }
+
+
+@dataclass(frozen=True)
+class Answering:
+    """The parts that do what is asked."""
+
+    counted: Counted
+    sealing: SealingJobs
+    feedback: FeedbackDesk
+    replay: Replay
+    state: StateNames
+    models: ChosenModels
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Every operation by its name."""
+        sealing = self.sealing
+        return {
+            "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
+            "status": lambda _args, _deadline: self.counted.status(),
+            "feedback": lambda args, _deadline: self.feedback.take(args),
+            "replay": lambda args, _deadline: self.replay.take(args),
+            "indices": lambda args, _deadline: describe_indices(self.state, self.models, args),
+            "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
+            "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
+            **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
+            **{kind: _signature_handler(sealing, kind) for kind in (ADOPT, SIGN_REMOVAL)},
+        }
+
+
+def _index_handler(sealing: SealingJobs, kind: str) -> Handler:
+    def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
+        return {"job": sealing.request_index(kind, str(args.get("day", "")), str(args.get("index", "")))}
+
+    return queue
+
+
+def _signature_handler(sealing: SealingJobs, kind: str) -> Handler:
+    def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
+        return {"job": sealing.request_signature(kind, str(args.get("day", "")))}
+
+    return queue
