@@ -178,7 +178,7 @@ class WorldSigning(Signing):
 
 
 class Process:
-    """One life of the ingester, as `services/ingester/main.py` puts it together, without sockets.
+    """One life of the ingester, as `services/ingester/building.py` puts it together, without sockets.
 
     What it was handed and what it acknowledged is noted on the tape, if there is one.
     """
