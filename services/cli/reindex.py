@@ -153,11 +153,11 @@ def _which(days: Sequence[str] | None) -> str:
 
 def _take_models(folder: Path, models: Path | None) -> None:
     """Make the user's models those of the state directory, as a start of the stack does."""
-    from services.cli.stack import chosen_models, prepare_models  # noqa: PLC0415 - loads slowly
+    from services.cli.stack import ingester_settings, prepare_models  # noqa: PLC0415 - loads slowly
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(folder)
-    prepare_models(model_store_folder(models, os.environ), names, chosen_models(names))
+    prepare_models(model_store_folder(models, os.environ), names, ingester_settings(names).models)
 
 
 def _is_wanted(choice: Choice, *, as_json: bool) -> bool:

@@ -92,13 +92,13 @@ def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) 
             copy_active(store, own, (name,))
 
 
-def chosen_models(names: StateNames) -> ChosenModels:
-    """The models that the ingester's settings, as `make_services` wrote them, and the environment choose.
+def ingester_settings(names: StateNames) -> IngesterSettings:
+    """The ingester's settings, as `make_services` wrote them and the environment changes them.
 
     Raises:
         UsageError: a setting is wrong.
     """
-    return load_settings(IngesterSettings, names.run / f"{INGESTER}.toml").models
+    return load_settings(IngesterSettings, names.run / f"{INGESTER}.toml")
 
 
 def _active(store: ModelStore, name: str) -> str:

@@ -136,19 +136,23 @@ def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
 
 def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threading.Event) -> None:
     from services.cli import stack  # noqa: PLC0415 - as above
+    from services.cli.concerns import concerns  # noqa: PLC0415 - as above
     from services.cli.ports import PortBook  # noqa: PLC0415 - as above
     from services.cli.supervisor import Supervisor, Surroundings  # noqa: PLC0415 - as above
 
     names, disk = options.names, announcer.disk
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
     services = stack.make_services(options, ports, disk)
-    stack.prepare_models(store, names, stack.chosen_models(names))
+    settings = stack.ingester_settings(names)
+    stack.prepare_models(store, names, settings.models)
     if stack.prepare_keys(names):
         say(f"made a new key in {names.keys}; machines that send here need a copy of its folder wire")
     public = stack.prepare_signing(names, disk)
     if public is not None:
         say(f"made a new key that signs sealed days; who verifies a copy elsewhere needs {public}")
     disk.make_folder(names.inbox)
+    for concern in concerns(names, settings):
+        say(concern)
     Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
 
 

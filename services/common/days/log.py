@@ -87,6 +87,15 @@ def _pack_header(version: int, file_id: int) -> bytes:
     return head + struct.pack("<II", google_crc32c.value(head), 0)
 
 
+def is_encrypted(path: Path) -> bool:
+    """Whether the header of a log says so; False where there is no header that can be read. Needs no key."""
+    try:
+        with path.open("rb") as file:
+            return _version_of(file.read(_HEADER.size)) == _ENCRYPTED
+    except OSError:
+        return False
+
+
 def was_begun(path: Path) -> bool:
     """Whether what stands before the first record is on disk; False where a crash came before.
 
