@@ -1,8 +1,8 @@
 """The ingester as it is, and a way to kill it at a system call: `python -m torture.crash_ingester --settings FILE`.
 
-With `--passed FILE` it writes there, at a clean end, the points that it has passed. A line "POINT COUNT" on its
-standard input (the three words of a point, then a number) lets it die when it passes that point for the COUNT-th time
-from then on; `--fatal` says the same for the time from its start.
+A line "POINT COUNT" on its standard input (the three words of a point, then a number) lets it die when it passes that
+point for the COUNT-th time from then on; `--fatal` says the same for the time from its start. The line "passed FILE"
+lets it write there the points that it has passed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,17 @@ class ArmedCalls(PointCalls):
         self._occurrence = self.seen[found] + int(count)
         self._fatal = found
 
+    def tell(self, path: Path) -> None:
+        """Write the points that were passed so far to a file, which appears at once."""
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text("".join(f"{point}\n" for point in sorted(self.seen.copy())))
+        unfinished.rename(path)
+
 
 def main() -> None:
     """Run the ingester until it is asked to end, or dies."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--settings", type=Path, required=True)
-    parser.add_argument("--passed", type=Path)
     parser.add_argument("--fatal")
     chosen = parser.parse_args()
     os.umask(UMASK)
@@ -45,15 +50,17 @@ def main() -> None:
         calls.arm(chosen.fatal)
     threading.Thread(target=_listen, args=(calls,), daemon=True).start()
     run(settings, calls)
-    if chosen.passed:
-        chosen.passed.write_text("".join(f"{point}\n" for point in sorted(calls.seen)))
 
 
 def _listen(calls: ArmedCalls) -> None:
     """Without a buffer, whose lock would be held when the process ends."""
     with open(0, "rb", buffering=0, closefd=False) as told:
         for line in told:
-            calls.arm(line.decode())
+            words = line.decode().strip()
+            if words.startswith("passed "):
+                calls.tell(Path(words.removeprefix("passed ")))
+            else:
+                calls.arm(words)
 
 
 if __name__ == "__main__":

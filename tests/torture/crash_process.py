@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from torture.suite import Budget
 
-FATES = ("moment", "moment", "call", "call", "call", "start", "sealer", "stop")
+FATES = ("moment", "call", "sealer", "start", "call", "stop", "moment", "call")
 MOMENT_S = 1.5
 CALL_WITHIN_S = 3.0
-SEALER_S = 2.5  # about what a sealer takes to start and work
+SEALER_S = 1.5  # about what a sealer takes to start and work
 PATIENCE_S = 60.0
 PAGE = 1000
 _CHANCE = ("registry/", "run/")  # files whose names are drawn, or that are written by the clock
@@ -59,10 +59,8 @@ class System:
             "v2": self._intake,
             "control": control,
         }
-        self._passed = folder / "passed"
-        self.ingester = Service(
-            folder, "ingester", "torture.crash_ingester", at, "--passed", str(self._passed)
-        )
+        self._points = folder / "points"
+        self.ingester = Service(folder, "ingester", "torture.crash_ingester", at)
         ends.callback(self.ingester.end)
         self._context = ends.enter_context(zmq.Context())
         self.sent: list[bytes] = []
@@ -72,24 +70,34 @@ class System:
         self.control = RpcClient(self._context, control)
         ends.callback(self.control.close)
         self.ingester.wait_ready()
-        self.points = self._find_points()
+        self.points, self.starting_points = self._find_points()
         replica = Service(folder, "replica", "services.rag.main", {"state": str(self.names.root)})
         ends.callback(replica.end)
         replica.wait_ready()
         where = FixedReplicas([replica.ready["endpoint"]])
         self._client = ends.enter_context(Client(where, self._context, Patience(overall_s=20.0)))
 
-    def _find_points(self) -> list[str]:
-        """Let the ingester do everything once and end in order; gives the points that it passed."""
+    def _find_points(self) -> tuple[list[str], list[str]]:
+        """Let the ingester do everything once, kill it and start it again; gives the points of its work, and of a start."""
         for number in range(40):
             self.send(number % len(DAYS))
         self.flush()
         self.seal(DAYS[0])
-        if status := self.ingester.stop():
-            raise AppiaError(f"an ingester that is asked to end gives {status}: {self.ingester.last_words()}")
-        found = [line for line in self._passed.read_text().splitlines() if line]
+        every = self._passed()
+        self.ingester.end()
         self.ingester.launch()
         self.ingester.wait_ready()
+        starting = self._passed()
+        return [point for point in every if point not in starting], starting
+
+    def _passed(self) -> list[str]:
+        """The points that the ingester has passed since its start."""
+        self._points.unlink(missing_ok=True)
+        self.ingester.tell(f"passed {self._points}")
+        until = time.monotonic() + PATIENCE_S
+        while not self._points.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        found = self._points.read_text().splitlines()
         return [point for point in found if not point.split()[2].startswith(_CHANCE)]
 
     def _new_sender(self) -> ReliableSender:
@@ -159,16 +167,7 @@ class System:
         until = time.monotonic() + PATIENCE_S
         while self._client.stats()["rows"] < len(self.sent) and time.monotonic() < until:
             time.sleep(0.05)
-        shown = self._shown()
-        wanted = {f"event-{number}" for number in range(len(self.sent))}
-        lost, strange = wanted - set(shown), set(shown) - wanted
-        twice = len(shown) - len(set(shown))
-        if not lost and not strange and not twice:
-            return ""
-        return (
-            f"of {len(wanted)} acknowledged events {len(lost)} are lost and {twice} are there twice, "
-            f"{len(strange)} were never sent: {sorted(lost)[:5]} {sorted(strange)[:5]}"
-        )
+        return differences(self._shown(), len(self.sent))
 
     def _shown(self) -> list[str]:
         """The ids of all events, asked for in stretches of time: a day may be sealed between two of them."""
@@ -178,6 +177,19 @@ class System:
             span = {"since": since, "until": since + PAGE * 1_000_000_000}
             shown += [event["event_id"] for event in self._client.list(span, limit=PAGE)["events"]]
         return shown
+
+
+def differences(shown: list[str], sent: int) -> str:
+    """What is wrong where these events are shown, and so many were sent and acknowledged; empty where nothing is."""
+    wanted = {f"event-{number}" for number in range(sent)}
+    lost, strange = sorted(wanted - set(shown)), sorted(set(shown) - wanted)
+    twice = len(shown) - len(set(shown))
+    if not lost and not strange and not twice:
+        return ""
+    return (
+        f"of {sent} acknowledged events {len(lost)} are lost and {twice} are there twice, "
+        f"{len(strange)} were never sent: {lost[:5]} {strange[:5]}"
+    )
 
 
 class Rounds:
@@ -190,8 +202,8 @@ class Rounds:
     def round(self, number: int, luck: random.Random) -> None:
         """Let the ingester or its sealer die while events come in, then look. Raises AppiaError for what is wrong."""
         system = self._system
-        fate = luck.choice(FATES)
-        if fate in {"call", "sealer"} or luck.random() < 0.5:
+        fate = FATES[number % len(FATES)]
+        if fate == "call" or luck.random() < 0.5:
             system.ask_to_seal(luck.choice(DAYS))
         how = getattr(self, f"_{fate}")(luck)
         self._outcome.count(fate)
@@ -223,7 +235,7 @@ class Rounds:
 
     def _call(self, luck: random.Random) -> str:
         point = luck.choice(self._system.points)
-        self._system.ingester.tell(f"{point} {luck.choice((1, 1, 2, 5))}")
+        self._system.ingester.tell(f"{point} {luck.choice((1, 1, 1, 2))}")
         until = time.monotonic() + CALL_WITHIN_S
         self._system.feed(luck, lambda: time.monotonic() > until)
         died = self._system.ingester.process.poll() is not None
@@ -236,7 +248,7 @@ class Rounds:
     def _start(self, luck: random.Random) -> str:
         """Die while it feeds, and again while it starts."""
         self._moment(luck)
-        point = luck.choice(self._system.points)
+        point = luck.choice(self._system.starting_points)
         service = self._system.ingester
         service.gone()
         service.launch("--fatal", f"{point} 1")
@@ -249,6 +261,12 @@ class Rounds:
 
     def _sealer(self, luck: random.Random) -> str:
         """The sealer dies; the ingester lives on."""
+        for days_back in range(len(DAYS)):
+            self._system.send(days_back)
+        self._system.flush()
+        self._system.ask_to_seal(luck.choice(DAYS))
+        until = time.monotonic() + PATIENCE_S
+        self._system.feed(luck, lambda: self._system.sealer() is not None or time.monotonic() > until)
         until = time.monotonic() + luck.uniform(0.0, SEALER_S)
         self._system.feed(luck, lambda: time.monotonic() > until)
         found = self._system.sealer()
@@ -296,7 +314,7 @@ def run(budget: Budget) -> Outcome:
             rounds.finish(number)
         except AppiaError as error:
             outcome.fault(number, str(error))
-        outcome.count("points", 0 if budget.first else len(system.points))
+        outcome.count("points", 0 if budget.first else len(system.points) + len(system.starting_points))
     return outcome
 
 

@@ -24,20 +24,18 @@ _TESTS = Path(__file__).parents[1]
 class Service:
     """One process at a time, by its settings file."""
 
-    def __init__(
-        self, folder: Path, name: str, module: str, settings: Mapping[str, Any], *words: str
-    ) -> None:
-        """Start it; `wait_ready` waits. Every start has these further words on its command line."""
+    def __init__(self, folder: Path, name: str, module: str, settings: Mapping[str, Any]) -> None:
+        """Start it; `wait_ready` waits."""
         path = folder / f"{name}.toml"
         path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
         self.name, self.log = name, path.with_suffix(".log")
         self.ready: dict[str, Any] = {}
         self.heard_ready = False  # whether the last start got as far
-        self._command = [sys.executable, "-m", module, "--settings", str(path), *words]
+        self._command = [sys.executable, "-m", module, "--settings", str(path)]
         self.launch()
 
     def launch(self, *words: str) -> None:
-        """Start the process, which does not run, with further words this time; do not wait for it."""
+        """Start the process, which does not run, with further words; do not wait for it."""
         above = os.environ.get("PYTHONPATH")
         paths = str(_TESTS) if above is None else f"{_TESTS}{os.pathsep}{above}"
         self.heard_ready = False
