@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FATES = ("moment", "call", "sealer", "start", "call", "stop", "moment", "call")
 MOMENT_S = 1.5
-CALL_WITHIN_S = 3.0
+CALL_WITHIN_S = 5.0
 SEALER_S = 1.5  # about what a sealer takes to start and work
 PATIENCE_S = 60.0
 PAGE = 1000
@@ -78,7 +78,7 @@ class System:
         self._client = ends.enter_context(Client(where, self._context, Patience(overall_s=20.0)))
 
     def _find_points(self) -> tuple[list[str], list[str]]:
-        """Let the ingester do everything once, kill it and start it again; gives the points of its work, and of a start."""
+        """Let the ingester do everything once, kill it, start it: gives the points of its work, and of a start."""
         for number in range(40):
             self.send(number % len(DAYS))
         self.flush()
