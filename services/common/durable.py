@@ -96,7 +96,7 @@ class AppendFile:
         self.path = path
         self._calls = calls
         self._fd = calls.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
-        self.size = os.fstat(self._fd).st_size
+        self.size = self._synced = os.fstat(self._fd).st_size
 
     def write(self, data: bytes | memoryview) -> int:
         """Append `data` whole and return the offset where it begins. Not durable before `sync`."""
@@ -112,10 +112,24 @@ class AppendFile:
         """Cut the file back to `size` bytes."""
         self._calls.truncate(self._fd, size)
         self.size = size
+        self._synced = min(self._synced, size)
 
     def sync(self) -> None:
-        """Block until the data is on disk (`fdatasync`). An error here means the data may be lost for good."""
-        _sync(self._calls.sync_data, self._fd)
+        """Block until the data is on disk (`fdatasync`).
+
+        Where that fails, what was appended since the last time is cut off, if the system lets that be done: who opens
+        the file next would read it from memory, and build on what the disk has lost.
+
+        Raises:
+            SyncFailed: the data may be lost for good.
+        """
+        try:
+            _sync(self._calls.sync_data, self._fd)
+        except SyncFailed:
+            with suppress(OSError):
+                self.truncate(self._synced)
+            raise
+        self._synced = self.size
 
     def close(self) -> None:
         """Close the file; what was not synced may still be lost in a power cut."""

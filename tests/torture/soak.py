@@ -54,8 +54,9 @@ EARLY_S = 300
 RECORDED_S = FIRST_DAY_S - 400 * DAY_S
 QUIET_S = 600.0
 REMEMBERED = 512
-FLAT_AFTER_DAYS, MOST_KIB_A_DAY = 3, 4096
-"""From which day on memory counts, and what it may grow by in a day: models and caches are filled by then."""
+FLAT_AFTER_DAYS, MOST_KIB_A_DAY = 8, 4096
+"""From which day on memory counts, and what it may grow by in a day, over a week at least: by then late events have
+come for every day that takes them, and caches are filled."""
 _PAGE_KIB = resource.getpagesize() // 1024
 
 
