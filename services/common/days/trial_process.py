@@ -65,7 +65,10 @@ def serve(connection: socket.socket, look: Look) -> None:
             finally:
                 for handle in handles:
                     os.close(handle)
-            connection.send(json.dumps({"fault": fault}).encode())
+            try:
+                connection.send(json.dumps({"fault": fault}).encode())
+            except BrokenPipeError:  # who asked was killed meanwhile
+                return
 
 
 def _tried(request: Mapping[str, Any], handles: list[int], look: Look) -> str:

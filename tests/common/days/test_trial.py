@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import faiss
 import numpy as np
 import pytest
 
-from services.common.days import compression
+from services.common.days import compression, trial_process
 from services.common.days.distinct import Embedded
 from services.common.days.manifest import INDEX_FORMAT, MANIFEST, Manifest, digest_folder, read_manifest
 from services.common.days.open_writer import VectorSpec
@@ -293,3 +294,13 @@ def test_a_manifest_too_large_to_hand_over_is_refused(tmp_path: Path, trials: Pr
     _state(folder, {**read_manifest(folder).facts, "passed_over": ["x" * 200_000]})
     with pytest.raises(AppiaError, match="which are too many"):
         open_index(folder, trials)
+
+
+def test_a_helper_whose_replica_was_killed_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has an answer that nobody hears any more: no traceback in a log, and no process that stays."""
+    monkeypatch.setattr(trial_process, "_tried", lambda *_: "")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.send(b"{}")
+    trial_process.serve(theirs, lambda _: None)
+    assert theirs.fileno() == -1
