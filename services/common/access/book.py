@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from services.common.access.table import AccessTable, parse_access
 from services.common.errors import AppiaError
+from services.common.following import FollowedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +38,12 @@ class AccessBook:
         Raises:
             AppiaError: it cannot be read, others may change it, or it is no access file.
         """
-        self._path = path
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._content = _read(path)
-        self._table = parse_access(self._content, str(path))
-        self._refused = ""
+        self._file = FollowedFile(
+            lambda: _read(path), lambda content: parse_access(content, str(path)), self._refuse
+        )
         self._next_look = clock() + LOOK_S
 
     @property
@@ -51,32 +51,20 @@ class AccessBook:
         """Every key, at most a second old. Blocks on the disk for a moment once a second."""
         if self._clock() >= self._next_look and self._lock.acquire(blocking=False):
             try:
-                self._look()
+                if self._file.look():
+                    self._tell(self._file.content)
                 self._next_look = self._clock() + LOOK_S
             finally:
                 self._lock.release()
-        return self._table
+        return self._file.content
 
-    def _look(self) -> None:
-        """Read the file anew. Its times are not asked: two changes in a row may have the same."""
-        try:
-            content = _read(self._path)
-            if content != self._content:
-                self._take(parse_access(content, str(self._path)))
-                self._content = content
-            self._refused = ""
-        except AppiaError as error:
-            if str(error) != self._refused:
-                self._refused = str(error)
-                self._log.error(
-                    "the access file is not taken; the rights before it stay", reason=self._refused
-                )
-
-    def _take(self, table: AccessTable) -> None:
-        self._table = table
+    def _tell(self, table: AccessTable) -> None:
         keys = table.principals.values()
         revoked = sum(one.revoked for one in keys)
         self._log.info("the access file has changed", keys=len(keys) - revoked, revoked=revoked)
+
+    def _refuse(self, why: str) -> None:
+        self._log.error("the access file is not taken; the rights before it stay", reason=why)
 
 
 def read_access(path: Path) -> AccessTable:

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
+from services.common.following import FollowedFile
 from services.common.rest.log_keys import KEY_BYTES, WrappingKey
 from services.common.secret_files import SECRET_MODE, create_secret_file, read_secret_file
 
@@ -28,8 +29,6 @@ _LINE = 2 * KEY_BYTES + 1
 _HEX = frozenset("0123456789abcdef")
 _FOLDER_MODE = 0o700
 
-_Stamp = tuple[int, int, int]
-
 
 def storage_keys_file(keys: Path) -> Path:
     """Where the storage keys lie in a folder of keys."""
@@ -43,7 +42,15 @@ def read_storage_keys(path: Path) -> list[WrappingKey]:
         AppiaError: it cannot be read, has another mode or owner than a secret may have, or holds something else.
             The content is never quoted.
     """
-    lines = read_secret_file(path, MOST_KEYS * _LINE).decode("ascii", "replace").split()
+    return _parse(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
+    return read_secret_file(path, MOST_KEYS * _LINE)
+
+
+def _parse(path: Path, content: bytes) -> list[WrappingKey]:
+    lines = content.decode("ascii", "replace").split()
     if not lines or not all(len(line) == 2 * KEY_BYTES and _HEX.issuperset(line) for line in lines):
         raise AppiaError(
             f"{path} holds no storage keys: it should have {2 * KEY_BYTES} hex characters in small letters a line; "
@@ -79,13 +86,13 @@ def rotate_storage_keys(disk: Disk, path: Path) -> WrappingKey:
     Raises:
         AppiaError: the file cannot be read or written, or is full.
     """
-    known = read_storage_keys(path)
-    if len(known) >= MOST_KEYS:
+    content = _read(path)
+    if len(_parse(path, content)) >= MOST_KEYS:
         raise AppiaError(
             f"{path} has {MOST_KEYS} keys and takes no more: take out the first lines, of which no file is left."
         )
     key = secrets.token_bytes(KEY_BYTES)
-    lines = read_secret_file(path, MOST_KEYS * _LINE).decode("ascii").split()
+    lines = content.decode("ascii").split()
     try:
         disk.write_file(path, "".join(f"{line}\n" for line in [*lines, key.hex()]).encode(), SECRET_MODE)
     except OSError as error:
@@ -133,15 +140,16 @@ class StorageKeys:
         """
         self.allows_plain = not require_encryption
         self._path = path
-        self._report = report
         self._lock = threading.Lock()
-        self._stamp = _stamp_of(path)
-        self._keys: Sequence[WrappingKey] = read_storage_keys(path)
+        self._file = FollowedFile(
+            lambda: _read(path),
+            lambda content: _parse(path, content),
+            lambda why: report(f"the storage keys read before stay in use: {why}"),
+        )
 
     def for_new_files(self) -> WrappingKey:
         """The newest key."""
-        self._follow()
-        return self._keys[-1]
+        return self._latest()[-1]
 
     def find(self, key_id: int, path: Path) -> WrappingKey:
         """The key with an id.
@@ -149,27 +157,19 @@ class StorageKeys:
         Raises:
             AppiaError: the file of keys has none for the log at `path`.
         """
-        found = self._known(key_id)
-        if found is None:
-            self._follow()
-            found = self._known(key_id)
+        found = _with_id(self._file.content, key_id) or _with_id(self._latest(), key_id)
         if found is None:
             raise AppiaError(f"{_encrypted(path, key_id)} {self._path} has other keys.")
         return found
 
-    def _known(self, key_id: int) -> WrappingKey | None:
-        return next((key for key in self._keys if key.key_id == key_id), None)
-
-    def _follow(self) -> None:
+    def _latest(self) -> Sequence[WrappingKey]:
         with self._lock:
-            stamp = _stamp_of(self._path)
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            try:
-                self._keys = read_storage_keys(self._path)
-            except AppiaError as error:
-                self._report(f"the storage keys read before stay in use: {error}")
+            self._file.look()
+            return self._file.content
+
+
+def _with_id(keys: Sequence[WrappingKey], key_id: int) -> WrappingKey | None:
+    return next((key for key in keys if key.key_id == key_id), None)
 
 
 def open_log_keys(
@@ -193,12 +193,3 @@ def _encrypted(path: Path, key_id: int) -> str:
     return (
         f"{path} is encrypted with the storage key {key_id:016x}: name the file that holds it as storage key."
     )
-
-
-def _stamp_of(path: Path) -> _Stamp:
-    """Changes whenever the file is replaced or written."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -146,6 +146,18 @@ def test_the_last_good_keys_stay(keys: StorageKeys, keys_file: Path, told: list[
     assert str(keys_file) in told[0]
 
 
+def test_a_mode_that_is_put_right_is_noticed(
+    keys: StorageKeys, keys_file: Path, disk: Disk, told: list[str]
+) -> None:
+    """Whoever does what the sentence says need not restart: `chmod` changes neither size nor time of a file."""
+    new = rotate_storage_keys(disk, keys_file)
+    keys_file.chmod(0o644)
+    assert keys.for_new_files().key_id != new.key_id
+    assert "chmod 0400" in told[0]
+    keys_file.chmod(0o400)
+    assert keys.for_new_files().key_id == new.key_id
+
+
 def test_an_unknown_key_is_named_by_its_id(keys: StorageKeys, tmp_path: Path) -> None:
     with pytest.raises(AppiaError, match=r"a\.log is encrypted with the storage key 0000000000000005"):
         keys.find(5, tmp_path / "a.log")
