@@ -157,6 +157,8 @@ class FolderStore:
     def read(self, piece: Piece) -> Iterator[bytes]:
         """See `BackupStore.read`."""
         path = self._path(piece.sha256)
+        if not path.is_file():  # a named pipe in its place would never end
+            raise AppiaError(f"{path} is missing")
         digest, size = hashlib.sha256(), 0
         try:
             with path.open("rb") as file:
@@ -173,7 +175,7 @@ class FolderStore:
 
     def names(self) -> list[str]:
         """See `BackupStore.names`."""
-        found = (path.stem for path in self._snapshots.glob("*.json"))
+        found = (path.stem for path in self._snapshots.glob("*.json") if path.is_file())
         return sorted(name for name in found if is_name(name))
 
     def snapshot(self, name: str) -> Snapshot:

@@ -183,6 +183,19 @@ def test_a_damaged_backup_is_refused_with_the_name_of_the_file(world: World, how
     check_layout(StateNames(world.target))
 
 
+def test_a_pipe_in_the_place_of_a_piece_holds_nobody_up(world: World) -> None:
+    """It is as if the piece, or the snapshot, were missing."""
+    snapshot = world.back_up()
+    (entry,) = (one for one in snapshot.files if one.path == "VERSION")
+    piece = world.store._path(entry.pieces[0].sha256)
+    piece.unlink()
+    os.mkfifo(piece)
+    os.mkfifo(world.store.folder / "snapshots" / "20300101T000000Z.json")
+    assert world.store.names() == [snapshot.name]
+    with pytest.raises(AppiaError, match="is missing, so VERSION cannot be restored"):
+        world.restore(snapshot)
+
+
 def test_remarks_that_lack_are_named(world: World) -> None:
     """What analysts said is counted too."""
     snapshot = world.back_up()
