@@ -37,7 +37,8 @@ from services.common.events.vocabulary import load_vocabulary
 from services.common.events.windows import CHANNELS, STEPS
 from services.feed.readers import reader_of
 from services.feed.readers.port import ReadOptions
-from services.ingester.indexer import BATCH_ROWS, SINKS
+from services.ingester.guarded_sink import SINKS
+from services.ingester.indexer import BATCH_ROWS
 from services.ingester.models import ingester_embedders
 from services.ingester.sinks import Decoded
 
