@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT, INDEX_FORMAT = 1, 2
 """The newest formats of a chunk and of an index."""
 MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
 
 def _plain_name(name: str) -> str:
     """The name of a file in the folder of its manifest, never of one elsewhere."""
-    if "/" in name or name in {"", ".", ".."} or "\0" in name:
-        raise ValueError(f"it names {name!r}, which is no file of its folder")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"it names {name[:80]!r}, which is no file of its folder")
     return name
 
 
