@@ -21,8 +21,9 @@ from benchmarks.common import Report, options
 from services.common.access.curve import KeyPair, Secured
 from services.common.access.entrance import AccessFiles, open_entrance
 from services.common.chain.keys import SigningKey
-from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_blocks import EVENTS_A_BLOCK
+from services.common.days.log_format import EVENT
 from services.common.durable import Disk
 from services.common.logs import make_logger
 from services.common.rest.storage_keys import NO_KEYS, StorageKeys, new_storage_keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.days.chunk import EVENTS
-from services.common.days.log import is_encrypted
+from services.common.days.log_format import is_encrypted
 from services.common.registry.connect import open_registry
 from services.common.registry.port import RegistryUnavailable
 

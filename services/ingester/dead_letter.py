@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from services.common.days.log import REFUSED, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import REFUSED
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:

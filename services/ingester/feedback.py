@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.errors import AppiaError, UsageError
 from services.common.feedback.follower import FeedbackFollower
 from services.common.feedback.remark import read_remark

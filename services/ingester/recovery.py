@@ -10,7 +10,8 @@ import numpy as np
 
 from services.common.days.generations import retire
 from services.common.days.identity import IdentitySet, identities, sort_identities
-from services.common.days.log import EVENT, Damage, LogReader, Record, was_begun
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT, Damage, Record, was_begun
 from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
 from services.common.durable import read_counts

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from services.common.days.log import REFUSED, TAKEN, Damage, LogReader, was_begun
+from services.common.days.log import LogReader
+from services.common.days.log_format import REFUSED, TAKEN, Damage, was_begun
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.dead_letter import DeadLetterNames
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from services.common.days.log import Record
+    from services.common.days.log_format import Record
     from services.common.rest.log_keys import LogKeys
 
 EVENT_REASONS = frozenset(

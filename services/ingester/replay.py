@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.log import REFUSED, TAKEN, Damage, LogReader, LogWriter, was_begun
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import REFUSED, TAKEN, Damage, was_begun
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.dead_letter import DeadLetterNames

@@ -9,7 +9,8 @@ import pytest
 
 from services.cli.backup import size_shown
 from services.cli.main import run
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.system_calls import SystemCalls

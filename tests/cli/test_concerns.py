@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.cli.concerns import concerns
-from services.common.days.log import EVENT, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import EVENT
 from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError

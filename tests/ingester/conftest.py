@@ -20,7 +20,8 @@ import pytest
 import zmq
 
 from services.common.days.embedders import Embedders
-from services.common.days.log import EVENT, REFUSED, Damage, LogReader, was_begun
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT, REFUSED, Damage, was_begun
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent

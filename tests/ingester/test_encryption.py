@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import pytest
 
-from services.common.days.log import EVENT, LogReader
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT
 from services.common.days.names import read_pointer
 from services.common.days.open_writer import SegmentLogReader
 from services.common.days.opening import Opening

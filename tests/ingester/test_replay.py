@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from services.common.days.log import LogReader, Record
+from services.common.days.log import LogReader
+from services.common.days.log_format import Record
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS, StorageKeys, new_storage_keys

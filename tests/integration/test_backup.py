@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.backup.folder_store import FolderStore
 from services.common.backup.restoring import RestoreTools, Restoring
-from services.common.days.log import EVENT, Damage, LogReader
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT, Damage
 from services.common.days.names import StateNames, read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.durable import Disk

@@ -11,7 +11,8 @@ import pytest
 
 from services.common.access.rights import EVERYTHING, Days, Principal, Rights
 from services.common.days.fusion import FusionWeights
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.days.names import INDICES, day_start_ns
 from services.common.errors import UsageError
 from services.common.feedback.remark import Remark, Verdict

@@ -11,7 +11,8 @@ import pytest
 import zmq
 
 from services.common.days.index_builder import IndexTools
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.days.reindex import Reindexer
 from services.common.days.versions import activate, roll_back
 from services.common.errors import AppiaError, UsageError

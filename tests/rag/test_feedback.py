@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.errors import AppiaError, UsageError
 from services.common.feedback.remark import Remark, Verdict
 from services.common.rpc import Deadline, NotFound

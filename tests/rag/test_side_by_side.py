@@ -13,7 +13,8 @@ import pytest
 import zmq
 
 from services.common.days.index_builder import IndexTools
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.days.reindex import Reindexer
 from services.common.days.versions import activate
 from services.common.feedback.remark import Remark, Verdict

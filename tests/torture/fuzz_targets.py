@@ -20,7 +20,8 @@ _SECRETS = ["alpha", "", "gamma" * 300, "\u00f1" * 20]
 
 
 def _log_inputs() -> Sequence[bytes]:
-    from services.common.days.log import EVENT, REFUSED, LogWriter  # noqa: PLC0415 - see above
+    from services.common.days.log import LogWriter  # noqa: PLC0415 - see above
+    from services.common.days.log_format import EVENT, REFUSED  # noqa: PLC0415 - see above
     from services.common.durable import Disk  # noqa: PLC0415 - see above
 
     made = []
@@ -37,8 +38,9 @@ def _log_inputs() -> Sequence[bytes]:
 
 
 def _log_check(folder: Path) -> Check:
-    from services.common.days.log import BLOCK, Damage, LogReader  # noqa: PLC0415 - see above
+    from services.common.days.log import LogReader  # noqa: PLC0415 - see above
     from services.common.days.log_blocks import unpack_block  # noqa: PLC0415 - see above
+    from services.common.days.log_format import BLOCK, Damage  # noqa: PLC0415 - see above
     from services.common.errors import AppiaError  # noqa: PLC0415 - see above
 
     known = {text.encode() for text in _SECRETS} | {b"refused"}

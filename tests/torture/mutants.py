@@ -142,8 +142,8 @@ MUTANTS = (
     Mutant(
         "the checksum of a log record is not looked at",
         "services/common/days/log.py",
-        "_checksum(self.file_id, kind, lsn, payload) != crc",
-        "_checksum(self.file_id, kind, lsn, payload) < 0",
+        "checksum(self.file_id, kind, lsn, payload) != crc",
+        "checksum(self.file_id, kind, lsn, payload) < 0",
         "tests/common/days/test_log.py",
     ),
     Mutant(

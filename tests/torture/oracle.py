@@ -20,7 +20,8 @@ from torture.workload import Kit, Process, World, make_event, served
 
 from services.common.days.chunk_builder import iterate_blocks
 from services.common.days.generations import sealed_through
-from services.common.days.log import REFUSED, Damage, LogReader
+from services.common.days.log import LogReader
+from services.common.days.log_format import REFUSED, Damage
 from services.common.days.names import EVENT_INDICES, day_of
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import SegmentLogReader

@@ -12,7 +12,8 @@ from torture.calls import FailingCalls, RecordingCalls, Tape
 from torture.in_ci import hold
 from torture.replay import Volume
 
-from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import EVENT
 from services.common.durable import Disk
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from torture.stage import Stage
 from torture.workload import DAYS, Process, World, in_turn, make_event
 
 from services.common.days.generations import retire
-from services.common.days.log import LogWriter, was_begun
+from services.common.days.log import LogWriter
+from services.common.days.log_format import was_begun
 from services.common.days.names import StateNames
 from services.common.durable import Disk
 

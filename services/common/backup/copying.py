@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from services.common.backup.scope import Kind, Survey, survey
 from services.common.backup.snapshot import MODES, FileEntry, Piece, Snapshot
-from services.common.days.log import EVENT, FEEDBACK, Damage, LogReader, was_begun
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT, FEEDBACK, Damage, was_begun
 from services.common.days.manifest import read_manifest
 from services.common.days.names import parse_number, read_pointer
 from services.common.errors import AppiaError

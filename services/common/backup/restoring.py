@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from services.common.backup.places import is_vacant
 from services.common.backup.snapshot import is_secret
-from services.common.days.log import FEEDBACK, Damage, LogReader
+from services.common.days.log import LogReader
+from services.common.days.log_format import FEEDBACK, Damage
 from services.common.days.names import LAYOUT_VERSION, StateNames
 from services.common.days.verify import verify_day
 from services.common.errors import AppiaError, UsageError

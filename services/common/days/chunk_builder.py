@@ -14,8 +14,9 @@ import numpy as np
 from services.common.days.chunk import ADDRESSES, COLUMNS, EVENTS, IDENTITIES, METADATA, SYMBOLS, TAGS_FILE
 from services.common.days.columns import ROW, AddressTable, TextTable, write_columns
 from services.common.days.identity import IDENTITY, identities, sort_identities
-from services.common.days.log import EVENT, Damage, LogReader, LogWriter
+from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_blocks import EVENTS_A_BLOCK
+from services.common.days.log_format import EVENT, Damage
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.metadata import MetadataWriter
 from services.common.days.open_writer import FILE_SHIFT, SegmentLogReader, Tables, column_rows

@@ -1,27 +1,30 @@
-"""The log format: records that can be checked one by one, and recovery after a crash. See docs/formats.md.
-
-    file   := header (key block)? record*
-    header := "APPIALOG" | u32 version | u32 zero | u64 file_id | u32 crc32c of the 24 bytes before | u32 zero
-    record := u32 length | u32 crc32c | u8 type | u64 lsn | payload[length]
-
-All little endian. A record's crc32c covers file_id, lsn, length, type and payload, so that a record of another file or
-at another place never passes. In version 2 each payload is sealed with a key of the file's own, which stands behind the
-header (`rest/log_keys.py`). The checksum is of what lies on disk: a tail is found and cut without the key.
-"""
+"""Writes and reads logs (`log_format.py`), finds what a crash or a disk damaged in them, and opens encrypted ones."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import google_crc32c
 import numpy as np
 
-from services.common.days.log_blocks import MAX_BLOCK, pack_block, unpack_block
+from services.common.days.log_blocks import pack_block, unpack_block
+from services.common.days.log_format import (
+    BLOCK,
+    ENCRYPTED,
+    EVENT,
+    HEADER_BYTES,
+    MAX_PAYLOAD,
+    PLAIN,
+    RECORD,
+    TAKEN,
+    Damage,
+    Record,
+    checksum,
+    pack_header,
+    unpack_header,
+)
 from services.common.durable import is_full
 from services.common.errors import AppiaError
 from services.common.rest.log_keys import (
@@ -42,92 +45,8 @@ if TYPE_CHECKING:
     from services.common.durable import AppendFile, Disk
     from services.common.rest.log_keys import LogKeys
 
-EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK, TAKEN = 1, 2, 3, 4, 5, 6
-MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
-"""A block of the largest events that do not compress still fits."""
-
 _REMEMBERED = 1 << 18
 """Bytes of a block that is kept by each reader of a sealed log, for the next event of the same block."""
-_PIECE = 1 << 20
-_MAGIC = b"APPIALOG"
-_PLAIN, _ENCRYPTED = 1, 2
-"""Versions of the format."""
-_HEADER = struct.Struct("<8sIIQII")
-_RECORD = struct.Struct("<IIBQ")
-_SEED = struct.Struct("<QQIB")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record as read: where it begins, its kind, its number, its bytes, and where the next one begins."""
-
-    offset: int
-    type: int
-    lsn: int
-    payload: bytes
-    end: int
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Bytes `[start, end)` of a log that hold no valid record; `tail` when nothing valid follows."""
-
-    start: int
-    end: int
-    tail: bool
-
-
-def _checksum(file_id: int, kind: int, lsn: int, payload: bytes) -> int:
-    seed = google_crc32c.value(_SEED.pack(file_id, lsn, len(payload), kind))
-    return int(google_crc32c.extend(seed, payload))
-
-
-def _pack_header(version: int, file_id: int) -> bytes:
-    head = _HEADER.pack(_MAGIC, version, 0, file_id, 0, 0)[:24]
-    return head + struct.pack("<II", google_crc32c.value(head), 0)
-
-
-def is_encrypted(path: Path) -> bool:
-    """Whether the header of a log says so; False where there is no header that can be read. Needs no key."""
-    try:
-        with path.open("rb") as file:
-            return _version_of(file.read(_HEADER.size)) == _ENCRYPTED
-    except OSError:
-        return False
-
-
-def was_begun(path: Path) -> bool:
-    """Whether what stands before the first record is on disk; False where a crash came before.
-
-    It is synced before the first record is written, so such a file never held one. A file that goes on behind a start
-    which cannot be read is damaged and not unfinished, unless it is all zeros, or as long as a start with a key.
-    """
-    with path.open("rb") as file:
-        header = file.read(_HEADER.size)
-        version, block = _version_of(header), file.read(BLOCK_BYTES)
-        if version is not None and (version != _ENCRYPTED or _is_key_block(header, block)):
-            return True
-        size = os.fstat(file.fileno()).st_size
-        longest = _HEADER.size + BLOCK_BYTES
-        if size <= _HEADER.size or size == longest or (version == _ENCRYPTED and size < longest):
-            return False
-        file.seek(0)
-        return any(any(piece) for piece in iter(lambda: file.read(_PIECE), b""))
-
-
-def _version_of(header: bytes) -> int | None:
-    """The version that a header names; None where it is no whole header of a log."""
-    if len(header) < _HEADER.size:
-        return None
-    magic, version, _, _, crc, _ = _HEADER.unpack(header)
-    return int(version) if magic == _MAGIC and crc == google_crc32c.value(header[:24]) else None
-
-
-def _is_key_block(header: bytes, block: bytes) -> bool:
-    """Whether the block with the key of an encrypted file is whole."""
-    with suppress(KeyBlockDamaged):
-        return key_id_of(header, block) >= 0
-    return False
 
 
 class LogWriter:
@@ -141,7 +60,7 @@ class LogWriter:
         self.file_id = secrets.randbits(64)
         self._cipher: RecordCipher | None = None
         wrapping = keys.for_new_files()
-        header = _pack_header(_PLAIN if wrapping is None else _ENCRYPTED, self.file_id)
+        header = pack_header(PLAIN if wrapping is None else ENCRYPTED, self.file_id)
         block = b""
         if wrapping is not None:
             file_key = secrets.token_bytes(KEY_BYTES)
@@ -175,10 +94,10 @@ class LogWriter:
         for i, payload in enumerate(payloads):
             lsn = first_lsn + i
             stored = payload if self._cipher is None else self._cipher.seal(kind, lsn, at, payload)
-            crc = _checksum(self.file_id, kind, lsn, stored)
-            parts += (_RECORD.pack(len(stored), crc, kind, lsn), stored)
+            crc = checksum(self.file_id, kind, lsn, stored)
+            parts += (RECORD.pack(len(stored), crc, kind, lsn), stored)
             offsets[i] = at
-            at += _RECORD.size + len(stored)
+            at += RECORD.size + len(stored)
         start = self._file.size
         try:
             self._file.write(b"".join(parts))
@@ -260,14 +179,14 @@ class LogReader:
         self._last_block: tuple[int, list[bytes]] = -1, []
         self._fd = os.open(path, os.O_RDONLY)
         try:
-            self._header = self._read_head(0, _HEADER.size)
+            self._header = self._read_head(0, HEADER_BYTES)
             version, self.file_id = self._check_header()
-            self.encrypted = version == _ENCRYPTED
-            self._block = self._read_head(_HEADER.size, BLOCK_BYTES) if self.encrypted else b""
+            self.encrypted = version == ENCRYPTED
+            self._block = self._read_head(HEADER_BYTES, BLOCK_BYTES) if self.encrypted else b""
         except AppiaError:
             self.close()
             raise
-        self.start = _HEADER.size + len(self._block)
+        self.start = HEADER_BYTES + len(self._block)
 
     def _pread(self, size: int, offset: int) -> bytes:
         """As the system's call; a bad sector is one file's fault, which must not end what serves the others."""
@@ -289,21 +208,22 @@ class LogReader:
 
     def _check_header(self) -> tuple[int, int]:
         """Version and file id."""
-        magic, version, _, file_id, crc, _ = _HEADER.unpack(self._header)
-        if magic != _MAGIC or crc != google_crc32c.value(self._header[:24]):
+        found = unpack_header(self._header)
+        if found is None:
             raise AppiaError(
                 f"{self.path} does not begin with the header of a log: it is damaged or another file"
             )
-        if version > _ENCRYPTED:
+        version, file_id = found
+        if version > ENCRYPTED:
             raise AppiaError(
-                f"{self.path} has log version {version}, this release reads up to {_ENCRYPTED}: install a newer appia"
+                f"{self.path} has log version {version}, this release reads up to {ENCRYPTED}: install a newer appia"
             )
-        if version != _ENCRYPTED and not self._keys.allows_plain:
+        if version != ENCRYPTED and not self._keys.allows_plain:
             raise AppiaError(
                 f"{self.path} is not encrypted, and require_encryption is set: "
                 "take that setting out to read what was written before there was a storage key"
             )
-        return int(version), int(file_id)
+        return version, file_id
 
     @property
     def size(self) -> int:
@@ -321,18 +241,18 @@ class LogReader:
 
     def _stored(self, offset: int) -> Record | None:
         """A record with its payload as it lies on disk; None where the checksum does not fit."""
-        head = self._pread(_RECORD.size + 1400, offset)
-        if len(head) < _RECORD.size:
+        head = self._pread(RECORD.size + 1400, offset)
+        if len(head) < RECORD.size:
             return None
-        length, crc, kind, lsn = _RECORD.unpack_from(head)
+        length, crc, kind, lsn = RECORD.unpack_from(head)
         if length > MAX_PAYLOAD:
             return None
-        payload = head[_RECORD.size : _RECORD.size + length]
+        payload = head[RECORD.size : RECORD.size + length]
         if len(payload) < length:
             payload += self._pread(length - len(payload), offset + len(head))
-        if len(payload) < length or _checksum(self.file_id, kind, lsn, payload) != crc:
+        if len(payload) < length or checksum(self.file_id, kind, lsn, payload) != crc:
             return None
-        return Record(offset, kind, lsn, payload, offset + _RECORD.size + length)
+        return Record(offset, kind, lsn, payload, offset + RECORD.size + length)
 
     def _opened(self, stored: Record) -> Record | None:
         """The record with its data; None where somebody changed it and made the checksum fit."""
@@ -427,13 +347,13 @@ class LogReader:
         """The next offset where a valid record with a higher number begins."""
         window = 1 << 20
         for base in range(start, end, window):
-            raw = self._pread(window + _RECORD.size, base)
-            for i in range(min(window, len(raw) - _RECORD.size + 1)):
-                length, _, kind, lsn = _RECORD.unpack_from(raw, i)
+            raw = self._pread(window + RECORD.size, base)
+            for i in range(min(window, len(raw) - RECORD.size + 1)):
+                length, _, kind, lsn = RECORD.unpack_from(raw, i)
                 plausible = length <= MAX_PAYLOAD and EVENT <= kind <= TAKEN and lsn > last_lsn
                 if (
                     plausible
-                    and base + i + _RECORD.size + length <= end
+                    and base + i + RECORD.size + length <= end
                     and self._stored(base + i) is not None
                 ):
                     return base + i

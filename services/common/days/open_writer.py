@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.common.days.columns import ROW, AddressTable, TextTable
-from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import EVENT
 from services.common.days.metadata import MetadataWriter
 from services.common.durable import read_counts
 from services.common.rest.storage_keys import NO_KEYS

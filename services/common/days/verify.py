@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.common.days.chunk import EVENTS, METADATA
-from services.common.days.log import EVENT, Damage, LogReader
+from services.common.days.log import LogReader
+from services.common.days.log_format import EVENT, Damage
 from services.common.days.manifest import check_artifacts, digest_file, read_manifest
 from services.common.days.metadata import check_database
 from services.common.days.names import ENTITY, INDICES, read_pointer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from services.common.days.log import Record
+    from services.common.days.log_format import Record
     from services.common.days.manifest import Manifest
     from services.common.days.names import DayNames, GenerationNames, OpenNames
     from services.common.rest.log_keys import LogKeys

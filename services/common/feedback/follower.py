@@ -9,14 +9,15 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from services.common.days.log import FEEDBACK, Damage, LogReader, was_begun
+from services.common.days.log import LogReader
+from services.common.days.log_format import FEEDBACK, Damage, was_begun
 from services.common.errors import AppiaError
 from services.common.feedback.book import Book, Page
 from services.common.feedback.remark import Remark
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
-    from services.common.days.log import Record
+    from services.common.days.log_format import Record
     from services.common.days.names import StateNames
     from services.common.rest.log_keys import LogKeys
 

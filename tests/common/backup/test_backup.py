@@ -12,7 +12,8 @@ import pytest
 
 from services.common.backup import copying
 from services.common.backup.scope import Kind, survey
-from services.common.days.log import EVENT, LogReader, LogWriter
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import EVENT
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.rest.storage_keys import StorageKeys, new_storage_keys

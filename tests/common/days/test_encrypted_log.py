@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.days.log import EVENT, Damage, LogReader, LogWriter, Record, was_begun
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import EVENT, Damage, Record, was_begun
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.rest import log_keys

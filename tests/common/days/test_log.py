@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.days.log import BLOCK, EVENT, Damage, LogReader, LogWriter, Record
+from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_blocks import unpack_block
+from services.common.days.log_format import BLOCK, EVENT, Damage, Record
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.days.log import EVENT, LogWriter, was_begun
+from services.common.days.log import LogWriter
+from services.common.days.log_format import EVENT, was_begun
 from services.common.durable import Disk
 from services.common.rest.log_keys import BLOCK_BYTES, WrappingKey
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.log import FEEDBACK, LogWriter
+from services.common.days.log import LogWriter
+from services.common.days.log_format import FEEDBACK
 from services.common.days.names import StateNames, claim_layout
 from services.common.durable import Disk
 from services.common.feedback.remark import Remark, Verdict

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.log import EVENT, FEEDBACK, LogReader, LogWriter, Record
+from services.common.days.log import LogReader, LogWriter
+from services.common.days.log_format import EVENT, FEEDBACK, Record
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.feedback.follower import FeedbackFollower, read_feedback
