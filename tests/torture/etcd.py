@@ -61,9 +61,9 @@ class System:
         given = {**at, "keys": str(self.names.keys)}
         self.ingester = Service(folder, "ingester", "services.ingester.main", given)
         ends.callback(self.ingester.end)
+        self.ingester.wait_ready()
         self._replica = Service(folder, "replica", "services.rag.main", at)
         ends.callback(self._replica.end)
-        self.ingester.wait_ready()
         self._replica.wait_ready()
         self._connect(ends)
         self.epoch = self.status()["writer"]["epochs"][1]
