@@ -25,7 +25,8 @@ def add_to(app: typer.Typer) -> None:
 def status(*, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what came in, and what gives cause for alarm.
 
-    All is counted since the ingester started: events, refusals by reason, keys and sensors. A key that is quiet can
+    All is counted since the ingester started: events, refusals by reason, keys and sensors. It says how full the disk
+    is, and whether what is kept is encrypted and signed. A key that is quiet can
     be retired. A sensor of wire version 1 that repeats nonces can be forged.
     """
     with ingester_of(required_state(state)) as ingester:
@@ -39,16 +40,35 @@ def status(*, state: StateOption = None, as_json: JsonOption = False) -> None:
 
 
 def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
-    frames, refused = counts["frames"], counts["refused"]
-    yield f"{counted(counts['accepted'], 'event')} stored, {counts['duplicates']:,} known before"
+    frames, refused, protection = counts["frames"], counts["refused"], counts["protection"]
+    stored = f"{counted(counts['accepted'], 'event')} stored since {counts['started']}"
+    yield f"{stored}, {counts['duplicates']:,} known before"
     yield f"{counted(frames.get('v2', 0), 'frame')} of wire version 2, {frames.get('v1', 0):,} of version 1"
+    encrypted = "encrypted" if protection["encrypts"] else "not encrypted"
+    signed = f"signed with {protection['signs']}" if protection["signs"] else "not signed"
+    yield f"the disk is {counts['disk_percent']:.0f} % full; logs are {encrypted}, sealed days {signed}"
     if refused:
-        told = ", ".join(f"{reason} {number:,}" for reason, number in sorted(refused.items()))
-        yield f"refused: {told}; {counts['dead_letter_not_kept']:,} of them not kept in the dead letter"
+        yield f"refused: {_reasons(refused)}; {counts['dead_letter_not_kept']:,} of them not kept in the dead letter"
+    if counts["refused_requests"]:
+        yield f"requests refused: {_reasons(counts['refused_requests'])}"
+    yield from _warnings(counts)
+    yield from _alarms(counts)
+
+
+def _reasons(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {number:,}" for reason, number in sorted(numbers.items()))
+
+
+def _warnings(counts: Mapping[str, Any]) -> Iterator[str]:
+    if counts["disk_filling"] and not counts["paused"]:
+        yield f"WARNING: the disk is {counts['disk_percent']:.0f} % full; intake pauses when there is no room left"
+    yield from (f"WARNING: the index {index} fails: {why}" for index, why in counts["index_faults"].items())
+    yield from (f"WARNING: {why}" for why in counts["writer"]["faults"])
+
+
+def _alarms(counts: Mapping[str, Any]) -> Iterator[str]:
     if counts["paused"]:
         yield "ALARM: the disk is too full, intake pauses until there is room"
-    elif counts["disk_filling"]:
-        yield f"WARNING: the disk is {counts['disk_percent']:.0f} % full; intake pauses when there is no room left"
     if counts["reused_ids"]:
         yield (
             f"ALARM: {counted(counts['reused_ids'], 'event')} under an id that another event of the same sensor has; "
@@ -62,7 +82,7 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
             f"ALARM: {counted(sum(reused.values()), 'repeated nonce')} from {counted(len(reused), 'sensor')} of wire "
             "version 1: what they send can be read and forged by who listens"
         )
-    copied = sum(refused.get(reason, 0) for reason in ("nonce_reused", "salt_changed"))
+    copied = sum(counts["refused"].get(reason, 0) for reason in ("nonce_reused", "salt_changed"))
     if copied:
         yield f"ALARM: {counted(copied, 'frame')} of senders that were copied: two processes believe to be one"
 

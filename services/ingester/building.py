@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from services.common.events.narrative import Narrator
@@ -19,7 +20,7 @@ from services.ingester.feedback import FeedbackDesk
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.models import ingester_embedders
-from services.ingester.operations import KIND, Answering, Counted
+from services.ingester.operations import KIND, Answering, Counted, Protection
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
 from services.ingester.recovery import Recovery
@@ -101,7 +102,8 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     indexer = _indexer(ground, kept, ways, embedders)
     sealing = _sealing(ground, kept, ways)
     replay, feedback = _replay(ground, kept, ways), _feedback(ground, keys)
-    counted = Counted(ways.receiver, indexer, ways.indexing, fencing)
+    protection = Protection(settings.storage_key is not None, kept.signing)
+    counted = Counted(ways.receiver, indexer, ways.indexing, fencing, protection, _now())
     answering = Answering(counted, sealing, feedback, replay, state, settings.models)
     control = open_control(context, settings, answering.handlers(), ground.log)
     return Ingester(
@@ -118,6 +120,10 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
         fencing=fencing,
         log=ground.log,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _log_keys(ground: Ground) -> LogKeys:

@@ -23,9 +23,22 @@ if TYPE_CHECKING:
     from services.ingester.receiver import Receiver
     from services.ingester.replay import Replay
     from services.ingester.sealing_jobs import SealingJobs
+    from services.ingester.signing import Signing
 
 KIND = "ingester"
 """What the service is called in the registry and in its log."""
+
+
+@dataclass(frozen=True)
+class Protection:
+    """Whether logs are encrypted, and which key signs what is sealed."""
+
+    encrypts: bool
+    signing: Signing
+
+    def as_dict(self) -> dict[str, Any]:
+        """The id of the key that signs is empty where none does."""
+        return {"encrypts": self.encrypts, "signs": self.signing.key_id()}
 
 
 @dataclass(frozen=True)
@@ -36,10 +49,15 @@ class Counted:
     indexer: Indexer
     indexing: ByteQueue
     fencing: Fencing
+    protection: Protection
+    started: str
+    """When, as an ISO time in UTC: everything is counted since."""
 
     def status(self) -> dict[str, Any]:
-        """Counters of all parts; blocks for none of them."""
+        """Counters of all parts; blocks for none of them but for the name of the signing key."""
         return {
+            "started": self.started,
+            "protection": self.protection.as_dict(),
             **self.receiver.counts(),
             "index_lag": self.indexer.lag(),
             "hours_due": self.indexer.due(),

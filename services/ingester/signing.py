@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.common.chain.keys import read_signing_ring, signing_folder
+from services.common.chain.keys import active_public_key, read_signing_ring, signing_folder
 from services.common.chain.store import ChainWriter, NoLinks, last_link
 from services.common.days.linking import mend
 from services.common.errors import AppiaError
@@ -36,6 +36,14 @@ class Signing:
         """
         ring = read_signing_ring(self.keys)
         return NoLinks() if ring is None else ChainWriter(self.state.links, ring, self.disk, self.clock)
+
+    def key_id(self) -> str:
+        """Which key signs; empty where there is none, or none that can be used."""
+        try:
+            public = active_public_key(self.keys)
+        except AppiaError:
+            return ""
+        return "" if public is None else public.id
 
     def prepare(self, report: Callable[[str], None]) -> None:
         """Mend all days, before anything is retired. What cannot be mended is reported, and the rest goes on.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NODE = {"frames": 200, "gaps": 1, "missing": 3, "late": 0, "restarts": 2, "replays": 4, "nonces_reused": 0}
 QUIET: dict[str, Any] = {
+    "started": "2026-11-20T19:20:51+00:00",
+    "protection": {"encrypts": False, "signs": "f1db07a8baa79eef"},
     "frames": {"v2": 1, "v1": 1200},
     "accepted": 7853,
     "duplicates": 10,
@@ -26,6 +28,9 @@ QUIET: dict[str, Any] = {
     "disk_percent": 40.0,
     "disk_filling": False,
     "reused_ids": 0,
+    "index_faults": {},
+    "refused_requests": {},
+    "writer": {"epochs": [1], "faults": []},
     "keys": {},
     "v1_nodes": {},
 }
@@ -50,11 +55,26 @@ def told(
     return ask
 
 
-def test_a_quiet_day_is_two_lines(told: Callable[..., str]) -> None:
+def test_a_quiet_day_is_three_lines(told: Callable[..., str]) -> None:
     assert told().splitlines() == [
-        "7,853 events stored, 10 known before",
+        "7,853 events stored since 2026-11-20T19:20:51+00:00, 10 known before",
         "1 frame of wire version 2, 1,200 of version 1",
+        "the disk is 40 % full; logs are not encrypted, sealed days signed with f1db07a8baa79eef",
     ]
+    shown = told(protection={"encrypts": True, "signs": ""})
+    assert "logs are encrypted, sealed days not signed" in shown
+
+
+def test_what_only_a_log_said_is_told(told: Callable[..., str]) -> None:
+    """An index that fails, a registry that is away, requests without a right."""
+    shown = told(
+        index_faults={"semantic": "the model is gone"},
+        writer={"epochs": [1, 0], "faults": ["No etcd answered."]},
+        refused_requests={"operation": 1200, "handshake": 3},
+    )
+    assert "requests refused: handshake 3, operation 1,200" in shown
+    assert "WARNING: the index semantic fails: the model is gone" in shown
+    assert "WARNING: No etcd answered." in shown
 
 
 def test_refusals_keys_and_sensors_are_counted(told: Callable[..., str]) -> None:

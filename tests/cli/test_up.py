@@ -52,7 +52,10 @@ def test_a_stack_starts_stops_and_starts_at_the_same_places(
     again = start_stack(tmp_path / "state", "--replicas", "2", "--json")
     assert endpoints(again.running) == endpoints(first)
     status, out, err = again.stop(signal.SIGTERM)
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert [
+        line for line in err.splitlines() if "waiting for" not in line
+    ] == []  # a slow machine says that it waits
     assert json.loads(out)["replicas"][0]["endpoint"] == first.replicas[0].endpoint
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.chain.keys import new_signing_key
+from services.common.chain.keys import new_signing_key, signing_folder
 from services.common.chain.store import read_chain
 from services.common.days.adopting import adopt
 from services.common.days.proof import prove_day
@@ -106,3 +106,14 @@ def test_a_start_mends_and_says_what_it_did(state: StateNames, signing: Signing,
     signing.prepare(told.append)
     assert len(told) == 1
     assert "is damaged (link 1 was altered" in told[0]
+
+
+def test_who_signs_is_told(signing: Signing, state: StateNames, disk: Disk) -> None:
+    """`appia status` shows it; a key that cannot be read is none."""
+    assert signing.key_id() == ""
+    key = new_signing_key(state.keys, disk).public
+    assert signing.key_id() == key.id
+    active = signing_folder(state.keys) / "ACTIVE"
+    active.chmod(0o600)
+    active.write_text("../../etc/passwd")
+    assert signing.key_id() == ""
