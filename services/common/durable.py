@@ -12,6 +12,7 @@ import errno
 import os
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -59,7 +60,23 @@ def write_all(calls: SystemCalls, fd: int, data: bytes | memoryview) -> int:
     return size
 
 
-class NewFile:
+class _OpenFile(ABC):
+    """Closed at the end of a `with` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class NewFile(_OpenFile):
     """A file that is being made, for one writer. It is durable after `sync` of the file and then of its folder."""
 
     def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
@@ -79,16 +96,8 @@ class NewFile:
         """Close the file; it is not synced by that."""
         self._calls.close(self._fd)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AppendFile:
+class AppendFile(_OpenFile):
     """A file that only grows. Not safe for several threads."""
 
     def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
@@ -136,7 +145,7 @@ class AppendFile:
         self._calls.close(self._fd)
 
 
-class PatchFile:
+class PatchFile(_OpenFile):
     """Replaces bytes inside a file that is there. Who maps the file sees each byte as it was or as it is now."""
 
     def __init__(self, calls: SystemCalls, path: Path, flags: int = 0) -> None:
@@ -164,7 +173,7 @@ class PatchFile:
         self._calls.close(self._fd)
 
 
-class CountFile:
+class CountFile(_OpenFile):
     """Two committed counters (rows and items) that readers in other processes poll.
 
     On disk: `u64 rows | u64 items | u32 crc32 of the first 16 bytes`, little endian, written by one `pwrite`.

@@ -19,7 +19,7 @@ from services.common.errors import AppiaError
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -100,23 +100,29 @@ class Recovery:
                 continue
             self.disk.sync_file(path)
             batch: list[Record] = []
-            with closing(LogReader(path, self.keys)) as reader:
-                for record in reader.scan():
-                    if isinstance(record, Damage):
-                        self._set_aside(path, reader, record)
-                        if record.tail:
-                            self._cut(names, number, record.start)
-                        else:
-                            damaged = True
-                    elif record.type == EVENT:
-                        batch.append(record)
-                    if len(batch) >= _BATCH:
-                        _take(batch, number, positions, found)
+            for record in self._records(names, number):
+                if isinstance(record, Damage):
+                    damaged = damaged or not record.tail
+                elif record.type == EVENT:
+                    batch.append(record)
+                if len(batch) >= _BATCH:
+                    _take(batch, number, positions, found)
             _take(batch, number, positions, found)
         segment = OpenSegment(
             day, names, np.concatenate(positions), sort_identities(np.concatenate(found)), newest
         )
         return segment, damaged or not self._counters_fit(names, segment.rows)
+
+    def _records(self, names: OpenNames, number: int) -> Iterator[Record | Damage]:
+        """What is in a log file. Damaged bytes are set aside, and cut off where nothing follows them."""
+        path = names.log(number)
+        with closing(LogReader(path, self.keys)) as reader:
+            for found in reader.scan():
+                if isinstance(found, Damage):
+                    self._set_aside(path, reader, found)
+                    if found.tail:
+                        self._cut(names, number, found.start)
+                yield found
 
     def _set_aside(self, path: Path, reader: LogReader, damage: Damage) -> None:
         for start in range(damage.start, damage.end, _PIECE):
@@ -142,10 +148,9 @@ class Recovery:
 
     def _cut(self, names: OpenNames, number: int, size: int) -> None:
         self.dead_letter.sync()
-        file = self.disk.append_to(names.log(number))
-        file.truncate(size)
-        file.sync()
-        file.close()
+        with self.disk.append_to(names.log(number)) as file:
+            file.truncate(size)
+            file.sync()
 
     def _salvage(self, day: DayNames, damaged: OpenSegment, others: Sequence[OpenSegment]) -> OpenSegment:
         """Copy what is readable of a damaged segment to a new one, whose rows have no holes, and drop the old one.

@@ -151,12 +151,9 @@ class ChainWriter:
             )
 
     def _cut(self, end: int) -> None:
-        file = self._disk.append_to(self._path)
-        try:
+        with self._disk.append_to(self._path) as file:
             file.truncate(end)
             file.sync()
-        finally:
-            file.close()
 
     def _write_again(self, lines: list[bytes], end: int) -> None:
         """Put the last links in their place once more and sync them.
@@ -167,12 +164,9 @@ class ChainWriter:
         data = b"".join(line + b"\n" for line in lines)
         if not data:
             return
-        file = self._disk.patch(self._path)
-        try:
+        with self._disk.patch(self._path) as file:
             file.write(end - len(data), data)
             file.sync()
-        finally:
-            file.close()
 
     def _place(self) -> Place:
         links = self._chain.links
@@ -184,11 +178,8 @@ class ChainWriter:
     def _write(self, link: Link) -> None:
         self._end = -1  # until it is known to be on disk
         self._disk.make_folder(self._path.parent)
-        file = self._disk.append_to(self._path)
-        try:
+        with self._disk.append_to(self._path) as file:
             file.write(link.line + b"\n")
             file.sync()
             self._walk.take([link.line])
             self._chain, self._end = self._walk.result(), file.size
-        finally:
-            file.close()

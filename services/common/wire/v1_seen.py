@@ -94,13 +94,10 @@ class SeenFile:
         head = MAGIC + struct.pack("<Q", places) + self._random(16)
         head = HEAD.pack(MAGIC, places, head[16:], zlib.crc32(head))
         self._disk.remove(self._path)
-        file = self._disk.append_to(self._path)
-        try:
+        with self._disk.append_to(self._path) as file:
             file.write(head)
             file.truncate(HEAD.size + ENTRY.size * places)  # zeros that take no room yet
             file.sync()
-        finally:
-            file.close()
         return head + bytes(ENTRY.size * places)
 
 
