@@ -101,6 +101,7 @@ class SealingJobs:
         self._retries: dict[str, _Retry] = {}
         self._process: subprocess.Popen[str] | None = None
         self._head: dict[str, str | int] = {}
+        self._began_s = tools.monotonic()
 
     def request(self, day: str) -> str:
         """Queue the sealing of a day and give the job's name; a day that waits already keeps its job.
@@ -231,8 +232,10 @@ class SealingJobs:
         ]
         now = self._tools.clock()
         over_s = (now - day_start_ns(day)) / _NS - 86_400
-        # A write of the future says that the clock was set back, and nothing of how long it is quiet.
-        return min((now - max((write for write in writes if write <= now), default=0)) / _NS, over_s) >= limit_s
+        # A write of the future says that the clock was set back: such a day is quiet since this run began.
+        since_s = self._tools.monotonic() - self._began_s
+        quiets = ((now - write) / _NS if write <= now else since_s for write in writes)
+        return min((over_s, *quiets)) >= limit_s
 
     def _lacks_index(self, day: str) -> bool:
         names = self._state.day(day)

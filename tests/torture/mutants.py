@@ -98,8 +98,8 @@ MUTANTS = (
     Mutant(
         "the folder of a new log is not synced",
         "services/common/durable.py",
-        "        file = AppendFile(self.calls, path, mode)\n        if new:\n",
-        "        file = AppendFile(self.calls, path, mode)\n        if new and not path:\n",
+        "            if new:\n                self.sync_folder(path.parent)\n",
+        "            if new and not path:\n                self.sync_folder(path.parent)\n",
         POWER,
     ),
     Mutant(
@@ -226,8 +226,8 @@ MUTANTS = (
     Mutant(
         "a day of which a log was written under a later clock is never quiet",
         "services/ingester/sealing_jobs.py",
-        "(write for write in writes if write <= now)",
-        "writes",
+        "if write <= now else since_s for write",
+        "for write",
         "tests/ingester/test_sealing_jobs.py",
     ),
 )
