@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +9,12 @@ import typer
 
 from services.cli.options import JsonOption, StateOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines, print_table
+from services.cli.progress import files_shown
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from services.common.backup.folder_store import FolderStore
     from services.common.backup.snapshot import Snapshot
-
-    Progress = Callable[[int, int], None]
 
 PlaceArgument = Annotated[
     str, typer.Argument(metavar="URL", help="Folder for backups: a path, or file:///PATH. No default.")
@@ -229,17 +224,3 @@ def size_shown(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} {_UNITS[-1]}"
-
-
-@contextlib.contextmanager
-def files_shown(what: str) -> Iterator[Progress]:
-    """A function that shows how many files are done: on standard error, and only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where somebody looks
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

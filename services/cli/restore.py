@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.backup import PlaceArgument, files_shown, size_shown
+from services.cli.backup import PlaceArgument, size_shown
 from services.cli.options import JsonOption, StateOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines
+from services.cli.progress import files_shown
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

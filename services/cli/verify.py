@@ -12,11 +12,12 @@ import typer
 from services.cli import offers
 from services.cli.options import JsonOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines
+from services.cli.progress import files_shown
 from services.cli.storage_key import StorageKeyOption, log_keys
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from services.common.chain.keys import PublicKey
     from services.common.days.names import StateNames
@@ -106,7 +107,8 @@ def verify(
     keys = log_keys(choice.storage_key)
     trusted = _trusted(choice.public_key, folders)
     proven = Prover(folders, trusted, time.sleep).prove(first, last)
-    checks = list(_check(folders, (first, last), keys))
+    with files_shown("checking days") as show:
+        checks = list(_check(folders, (first, last), keys, show))
     found = {check.day for _, check in checks} | proven.chain.days.keys()
     if day is not None and day not in found:
         raise AppiaError(f"{folders[0].root} has no day {day}: `appia days` shows those there are")
@@ -252,14 +254,14 @@ def _trusted(given: Path | None, folders: Sequence[StateNames]) -> PublicKey | N
 
 
 def _check(
-    folders: Sequence[StateNames], days: tuple[str, str], keys: LogKeys
+    folders: Sequence[StateNames], days: tuple[str, str], keys: LogKeys, show: Callable[[int, int], None]
 ) -> Iterator[tuple[StateNames, DayCheck]]:
     from services.common.days.verify import verify_day  # noqa: PLC0415 - as above
 
-    for names in folders:
-        for day in names.days():
-            if days[0] <= day <= days[1]:
-                yield names, verify_day(names.day(day), keys)
+    wanted = [(names, day) for names in folders for day in names.days() if days[0] <= day <= days[1]]
+    for done, (names, day) in enumerate(wanted):
+        show(done, len(wanted))
+        yield names, verify_day(names.day(day), keys)
 
 
 def _faults_of_chain(proven: Proven, folders: Sequence[StateNames], head: str | None) -> tuple[str, ...]:

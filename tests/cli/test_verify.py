@@ -110,6 +110,16 @@ def test_chains_that_part_are_not_mixed(
     assert "are not of one chain" in capsys.readouterr().err
 
 
+def test_a_terminal_is_shown_how_far_it_is(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terabytes take hours: the days are counted on standard error, and nothing of it is left there."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run(["verify", "--state", str(copy)]) == 0
+    assert "checking days" in capsys.readouterr().err
+
+
 def test_a_range_of_days_is_what_is_proved(copy: Path, public_key: Path, verify: Verify) -> None:
     """A day that was put in counts when it is asked about; the chain is always checked whole."""
     day = next((copy / "days").iterdir())
