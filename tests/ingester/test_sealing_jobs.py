@@ -263,9 +263,9 @@ def test_a_damaged_day_does_not_end_the_sealing_of_others(  # noqa: PLR0917 - fi
     path.chmod(0o644)
     path.write_bytes(b"x")
     day.segment(2).folder.mkdir(parents=True)
-    running = sealing()
-    running.opened.add([make_event("y", NOON - A_DAY)])
-    clock.seconds = max(clock.seconds + 700, day.folder.stat().st_mtime + 700)
+    opened.add([make_event("y", NOON - A_DAY)])
+    clock.seconds = max(clock.seconds + 700, state.day(YESTERDAY).segment(1).log(1).stat().st_mtime + 700)
+    running = sealing()  # the clock stands from here on
     eventually("the other is sealed", lambda: reports.named("day_sealed"))
     eventually("the fault is named", lambda: reports.named("sealing_failed"))
     assert reports.named("sealing_failed")[0]["day"] == "2026-01-20"
