@@ -1,27 +1,26 @@
-"""Small state files that must survive a power cut."""
+"""Small files that must survive a power cut."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.durable import Disk
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.common.durable import Disk
 
-
-def replace_file(disk: Disk, path: Path, content: bytes) -> None:
+def replace_file(disk: Disk, path: Path, content: bytes, mode: int = Disk.FILE_MODE) -> None:
     """Put `content` in the place of `path` in one step: after a power cut the old or the new is there, whole.
 
-    One writer at a time. Blocks on the disk.
+    The file gets the permission bits `mode`. One writer at a time. Blocks on the disk.
 
     Raises:
         AppiaError: the folder is missing, the disk is full, or any other failure of the disk.
     """
     try:
-        disk.write_file(path, content)
+        disk.write_file(path, content, mode)
     except OSError as error:
         raise AppiaError(
             f"{path} could not be written ({error.strerror}): check its folder, owner and disk."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError, UsageError
+from services.common.replacing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from services.common.durable import Disk
 
 SECRET_MODE = 0o400
+SECRET_FOLDER_MODE = 0o700
 CREDENTIAL_MODES = frozenset({SECRET_MODE, 0o440})
 """What systemd's LoadCredential= gives: 0440 where the service's user reads by an access control list."""
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -57,11 +59,20 @@ def create_secret_file(disk: Disk, path: Path, data: bytes) -> None:
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists and is not overwritten: choose another name for the new secret.")
+    replace_file(disk, path, data, SECRET_MODE)
+
+
+def make_secret_folder(disk: Disk, path: Path) -> None:
+    """Make a folder for secrets, and what is missing above it, with mode 0700; one that is there stays as it is.
+
+    Raises:
+        AppiaError: it cannot be made.
+    """
     try:
-        disk.write_file(path, data, SECRET_MODE)
+        disk.make_folder(path, SECRET_FOLDER_MODE)
     except OSError as error:
         raise AppiaError(
-            f"The secret file {path} could not be written ({error.strerror}): check its folder, owner and disk."
+            f"The folder {path} could not be made ({error.strerror}): check the folder above it, owner and disk."
         ) from error
 
 

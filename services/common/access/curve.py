@@ -13,7 +13,8 @@ import zmq
 from zmq.utils import z85
 
 from services.common.errors import AppiaError, UsageError
-from services.common.secret_files import create_secret_file, read_secret_file
+from services.common.replacing import replace_file
+from services.common.secret_files import create_secret_file, make_secret_folder, read_secret_file
 
 if TYPE_CHECKING:
     from services.common.durable import Disk
@@ -75,12 +76,9 @@ def make_server_key(disk: Disk, keys: Path) -> tuple[Path, str]:
     """
     folder = keys / "access"
     pair, path = KeyPair.new(), folder / "server.secret"
-    try:
-        disk.make_folder(folder, 0o700)
-        pair.write(disk, path)
-        disk.write_file(folder / "server.public", f"{pair.public}\n".encode())
-    except OSError as error:
-        raise AppiaError(f"The folder {folder} cannot be written ({error.strerror}).") from None
+    make_secret_folder(disk, folder)
+    pair.write(disk, path)
+    replace_file(disk, folder / f"server{PUBLIC_SUFFIX}", f"{pair.public}\n".encode())
     return path, pair.public
 
 

@@ -19,7 +19,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from services.common.errors import AppiaError, UsageError
-from services.common.secret_files import create_secret_file, read_secret_file
+from services.common.replacing import replace_file
+from services.common.secret_files import create_secret_file, make_secret_folder, read_secret_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ KEY_BYTES, SIGNATURE_BYTES = 32, 64
 KEY_ID = re.compile(r"[0-9a-f]{16}")
 _KEY = re.compile(rb"[0-9a-f]{64}\s*")
 _LONGEST_FILE = 256
-_FOLDER_MODE, _PUBLIC_MODE = 0o700, 0o444
+_PUBLIC_MODE = 0o444
 
 
 class PublicKey:
@@ -179,9 +180,9 @@ def new_signing_key(keys: Path, disk: Disk, random: Callable[[int], bytes] = os.
     folder = signing_folder(keys)
     seed = random(KEY_BYTES)
     key = SigningKey(seed)
-    disk.make_folder(folder, _FOLDER_MODE)
+    make_secret_folder(disk, folder)
     create_secret_file(disk, folder / f"{key.public.id}.key", f"{seed.hex()}\n".encode())
-    disk.write_file(public_key_file(keys, key.public), f"{key.public.raw.hex()}\n".encode(), _PUBLIC_MODE)
+    replace_file(disk, public_key_file(keys, key.public), f"{key.public.raw.hex()}\n".encode(), _PUBLIC_MODE)
     # Last, so that a crash leaves a key that does not sign yet, and never a name without its key.
-    disk.write_file(folder / "ACTIVE", f"{key.public.id}\n".encode(), _PUBLIC_MODE)
+    replace_file(disk, folder / "ACTIVE", f"{key.public.id}\n".encode(), _PUBLIC_MODE)
     return key

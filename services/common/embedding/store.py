@@ -11,9 +11,7 @@ folder, which the next one clears.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from services.common.durable import REAL, Disk
 from services.common.embedding.inspection import refuse_unsafe_model
 from services.common.embedding.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, parse_manifest
 from services.common.errors import AppiaError
+from services.common.locks import locked_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,17 +138,13 @@ class ModelStore:
         home = self.root / name
         self.disk.make_folder(home)
         staging = home / _STAGING
-        lock = self.disk.lock_file(home / _LOCK)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked_file(self.disk, home / _LOCK):
             self.disk.remove(staging)
             self.disk.make_folder(staging)
             try:
                 yield staging
             finally:
                 self.disk.remove(staging)
-        finally:
-            os.close(lock)
 
     def install(self, staged: Path) -> str:
         """Publish the model in `staged` (from `stage`) and make it the active one; return its sha256.

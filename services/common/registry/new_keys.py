@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.common.errors import AppiaError, UsageError
+from services.common.errors import UsageError
+from services.common.locks import locked_folder
 from services.common.registry.keys import (
     CA,
     CERTIFICATE,
@@ -19,16 +21,16 @@ from services.common.registry.keys import (
     read_seals,
 )
 from services.common.registry.rotation import Rotation
+from services.common.replacing import replace_file
 from services.common.sealed import MAX_SEALING_KEYS, SEED_BYTES, Seals, spell_seals
-from services.common.secret_files import SECRET_MODE
+from services.common.secret_files import SECRET_MODE, make_secret_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from services.common.durable import Disk
 
-FOLDER_MODE = 0o700
 _PEM = b"-----BEGIN "
 
 
@@ -54,19 +56,15 @@ def make_registry_keys(
         AppiaError: the folder cannot be written, or its sealing keys not be read.
     """
     files = _files(given)
-    try:
-        disk.make_folder(folder, FOLDER_MODE)
+    make_secret_folder(disk, folder)
+    with _turn(folder):
         for name, data in files.items():
-            disk.write_file(folder / name, data, SECRET_MODE)
+            replace_file(disk, folder / name, data, SECRET_MODE)
         seals = read_seals(folder / SEAL)
         if seals is None:
             seals = _with_new({}, random)
             _write(disk, folder, seals)
-    except OSError as error:
-        raise AppiaError(
-            f"The keys of the registry could not be written to {folder} ({error.strerror}): check its owner and disk."
-        ) from error
-    return seals
+        return seals
 
 
 def rotate_seals(
@@ -78,15 +76,25 @@ def rotate_seals(
         UsageError: there is no key, or the step is not due.
         AppiaError: the file cannot be read or written.
     """
-    seals = read_seals(folder / SEAL)
-    if seals is None:
-        raise UsageError(f"{folder} has no sealing key to replace: make one with `appia keys registry`.")
-    changed = _STEPS[step](seals, random)
-    try:
+    with _turn(folder):
+        seals = read_seals(folder / SEAL)
+        if seals is None:
+            raise UsageError(f"{folder} has no sealing key to replace: make one with `appia keys registry`.")
+        changed = _STEPS[step](seals, random)
         _write(disk, folder, changed)
+        return changed
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Nobody else changes the folder until the end."""
+    try:
+        with locked_folder(folder):
+            yield
     except OSError as error:
-        raise AppiaError(f"{folder / SEAL} could not be written ({error.strerror}).") from error
-    return changed
+        raise UsageError(
+            f"{folder} has no keys of a registry ({error.strerror}): make them with `appia keys registry`."
+        ) from None
 
 
 def _used(seals: Seals, _random: Callable[[int], bytes]) -> Seals:
@@ -124,7 +132,7 @@ def _with_new(seeds: Mapping[int, bytes], random: Callable[[int], bytes]) -> Sea
 
 
 def _write(disk: Disk, folder: Path, seals: Seals) -> None:
-    disk.write_file(folder / SEAL, spell_seals(seals), SECRET_MODE)
+    replace_file(disk, folder / SEAL, spell_seals(seals), SECRET_MODE)
 
 
 def _files(given: Given) -> dict[str, bytes]:

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
 from services.common.following import FollowedFile
+from services.common.locks import locked_folder
+from services.common.replacing import replace_file
 from services.common.rest.log_keys import KEY_BYTES, WrappingKey
-from services.common.secret_files import SECRET_MODE, create_secret_file, read_secret_file
+from services.common.secret_files import (
+    SECRET_MODE,
+    create_secret_file,
+    make_secret_folder,
+    read_secret_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +34,6 @@ if TYPE_CHECKING:
 MOST_KEYS = 64
 _LINE = 2 * KEY_BYTES + 1
 _HEX = frozenset("0123456789abcdef")
-_FOLDER_MODE = 0o700
 
 
 def storage_keys_file(keys: Path) -> Path:
@@ -70,35 +76,35 @@ def new_storage_keys(disk: Disk, path: Path) -> WrappingKey:
         AppiaError: it cannot be written.
     """
     key = secrets.token_bytes(KEY_BYTES)
-    try:
-        disk.make_folder(path.parent, _FOLDER_MODE)
-    except OSError as error:
-        raise AppiaError(
-            f"The folder {path.parent} could not be made ({error.strerror}): see to its owner."
-        ) from None
+    make_secret_folder(disk, path.parent)
     create_secret_file(disk, path, f"{key.hex()}\n".encode())
     return WrappingKey(key)
 
 
 def rotate_storage_keys(disk: Disk, path: Path) -> WrappingKey:
-    """Put a new random key behind those in a file, in one step; gives it. One caller at a time.
+    """Put a new random key behind those in a file, in one step; gives it. Waits while another rotation is made.
 
     Raises:
         AppiaError: the file cannot be read or written, or is full.
     """
+    try:
+        with locked_folder(path.parent):
+            return _rotate(disk, path)
+    except OSError as error:
+        raise AppiaError(
+            f"{path.parent} cannot be opened ({error.strerror}): check its name and owner."
+        ) from None
+
+
+def _rotate(disk: Disk, path: Path) -> WrappingKey:
     content = _read(path)
     if len(_parse(path, content)) >= MOST_KEYS:
         raise AppiaError(
             f"{path} has {MOST_KEYS} keys and takes no more: take out the first lines, of which no file is left."
         )
     key = secrets.token_bytes(KEY_BYTES)
-    lines = content.decode("ascii").split()
-    try:
-        disk.write_file(path, "".join(f"{line}\n" for line in [*lines, key.hex()]).encode(), SECRET_MODE)
-    except OSError as error:
-        raise AppiaError(
-            f"{path} could not be written ({error.strerror}): see to its owner and disk."
-        ) from None
+    lines = [*content.decode("ascii").split(), key.hex()]
+    replace_file(disk, path, "".join(f"{line}\n" for line in lines).encode(), SECRET_MODE)
     return WrappingKey(key)
 
 

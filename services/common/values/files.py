@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from services.common.locks import locked_file
 from services.common.sealed import MAX_SEALED_BYTES
 from services.common.values.port import ABSENT, Conflict, Stored, ValuesUnavailable, check_content, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from services.common.durable import Disk
@@ -50,7 +47,7 @@ class FileValues:
         path = self._path(name)
         try:
             self._disk.make_folder(self._folder)
-            with self._locked():
+            with locked_file(self._disk, self._folder / _LOCK):
                 found = self.get(name)
                 if (ABSENT if found is None else found.version) != version:
                     raise Conflict(f"{path} was changed by another one since it was read: read it again.")
@@ -64,15 +61,6 @@ class FileValues:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        handle = self._disk.lock_file(self._folder / _LOCK)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _version(content: bytes) -> int:

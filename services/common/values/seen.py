@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
+from services.common.replacing import replace_file
 from services.common.sealed import MAX_REVISION, SeenRevisions
 
 if TYPE_CHECKING:
@@ -46,10 +47,7 @@ class SeenFile(SeenRevisions):
         if len(changed) > MOST_NAMES:
             raise AppiaError(f"{self._path} holds {MOST_NAMES} names, the most there may be.")
         document = {"format": FORMAT, "revisions": changed}
-        try:
-            self._disk.write_file(self._path, f"{json.dumps(document, sort_keys=True)}\n".encode())
-        except OSError as error:
-            raise AppiaError(f"{self._path} could not be written ({error.strerror}).") from error
+        replace_file(self._disk, self._path, f"{json.dumps(document, sort_keys=True)}\n".encode())
         self._revisions = changed
 
 
@@ -60,7 +58,7 @@ def _read(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise AppiaError(f"{path} could not be read ({error.strerror}).") from error
+        raise AppiaError(f"{path} could not be read ({error.strerror}): check its owner and disk.") from error
     if revisions is None:
         raise AppiaError(f"{path} is damaged: remove it when you know that no value was set back.")
     return revisions

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from typing import TYPE_CHECKING
 
 from services.common.durable import REAL
 from services.common.errors import AppiaError
+from services.common.locks import locked_file
 from services.common.replacing import replace_file
 
 if TYPE_CHECKING:
@@ -40,25 +39,21 @@ def next_boot(
         AppiaError: the file is damaged or cannot be written, or the numbers are used up.
     """
     try:
-        lock = disk.lock_file(path.with_name(f"{path.name}.lock"))
+        with locked_file(disk, path.with_name(f"{path.name}.lock")):
+            boot = max(int(now_s()) + 1, _last_boot(path) + 1, 1)
+            if boot >= BOOT_LIMIT:
+                raise AppiaError(
+                    f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."
+                )
+            replace_file(disk, path, f"{boot}\n".encode())
+            wait_s = boot - now_s()
+            if 0 < wait_s <= LONGEST_WAIT_S:
+                sleep(wait_s)
+            return boot
     except OSError as error:
         raise AppiaError(
             f"{path} could not be locked ({error.strerror}): check its folder and owner."
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        boot = max(int(now_s()) + 1, _last_boot(path) + 1, 1)
-        if boot >= BOOT_LIMIT:
-            raise AppiaError(
-                f"{path}: all boot numbers are used (the limit is {BOOT_LIMIT - 1}): take a new seed."
-            )
-        replace_file(disk, path, f"{boot}\n".encode())
-        wait_s = boot - now_s()
-        if 0 < wait_s <= LONGEST_WAIT_S:
-            sleep(wait_s)
-    finally:
-        os.close(lock)
-    return boot
 
 
 def _last_boot(path: Path) -> int:

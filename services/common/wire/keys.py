@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
-from services.common.secret_files import create_secret_file, read_secret_file
+from services.common.secret_files import SECRET_FOLDER_MODE, create_secret_file, read_secret_file
 from services.common.wire.refusals import FrameRefused, Reason
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ HEX_DIGITS = b"0123456789abcdefABCDEF"
 RING_FORMAT = 1
 RING_NAME = "ring.json"
 LONGEST_RING = 1 << 16
-FOLDER_MODE = 0o700
 NODE_CHARS = 128
 MAX_NODE_SEEDS = 256
 """Seeds of single sensors: each one more is one more trial for a frame that nobody is known to have sent."""
@@ -286,9 +285,9 @@ def new_key_ring(
     disk = disk or Disk()
     staged = keys / f".{target.name}.{os.getpid()}.new"
     try:
-        disk.make_folder(keys, FOLDER_MODE)
+        disk.make_folder(keys, SECRET_FOLDER_MODE)
         disk.remove(staged)
-        disk.make_folder(staged, FOLDER_MODE)
+        disk.make_folder(staged, SECRET_FOLDER_MODE)
         create_secret_file(disk, staged / f"{key_id}.seed", f"{seed.hex()}\n".encode())
         create_secret_file(disk, staged / RING_NAME, ring_bytes(key_id, frozenset()))
         disk.rename(staged, target)

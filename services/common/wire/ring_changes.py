@@ -6,15 +6,15 @@ Every step leaves a ring that can be read: a seed is on disk before `ring.json` 
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError, UsageError
-from services.common.secret_files import SECRET_MODE, create_secret_file
+from services.common.locks import locked_folder
+from services.common.replacing import replace_file
+from services.common.secret_files import SECRET_MODE, create_secret_file, make_secret_folder
 from services.common.wire.keys import (
-    FOLDER_MODE,
     MAX_NODE_SEEDS,
     RING_NAME,
     SEED_BYTES,
@@ -93,10 +93,7 @@ def new_node_seed(keys: Path, disk: Disk, node: str, random: Callable[[int], byt
             raise AppiaError(
                 f"{node_folder(keys)} has {MAX_NODE_SEEDS} seeds, which is the most that are tried."
             )
-        try:
-            disk.make_folder(path.parent, FOLDER_MODE)
-        except OSError as error:
-            raise _not_written(path.parent, error) from error
+        make_secret_folder(disk, path.parent)
         create_secret_file(disk, path, f"{random(SEED_BYTES).hex()}\n".encode())
     return path
 
@@ -106,16 +103,12 @@ def _changing(keys: Path) -> Iterator[KeyRing]:
     """The ring as it is, which nobody else changes until the end."""
     folder = ring_folder(keys)
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with locked_folder(folder):
+            yield read_key_ring(keys)
     except OSError as error:
         raise AppiaError(
             f"There is no key ring at {folder} ({error.strerror}): make one with `appia keys new {keys}`."
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield read_key_ring(keys)
-    finally:
-        os.close(lock)
 
 
 def _ids(random: Callable[[int], bytes]) -> Iterator[int]:
@@ -139,11 +132,7 @@ def _without(ring: KeyRing, key_id: int, revoked: frozenset[int]) -> KeyRing:
 
 
 def _write_ring(keys: Path, disk: Disk, primary: int, revoked: frozenset[int]) -> None:
-    path = ring_folder(keys) / RING_NAME
-    try:
-        disk.write_file(path, ring_bytes(primary, revoked), SECRET_MODE)
-    except OSError as error:
-        raise _not_written(path, error) from error
+    replace_file(disk, ring_folder(keys) / RING_NAME, ring_bytes(primary, revoked), SECRET_MODE)
 
 
 def _delete(disk: Disk, path: Path) -> None:
@@ -151,8 +140,6 @@ def _delete(disk: Disk, path: Path) -> None:
         disk.remove(path)
         disk.sync_folder(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> AppiaError:
-    return AppiaError(f"{path} could not be changed ({error.strerror}): check its folder, owner and disk.")
+        raise AppiaError(
+            f"{path} could not be deleted ({error.strerror}): check its folder, owner and disk."
+        ) from error

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from services.common.access.curve import KeyPair
 from services.common.access.edit import add_key, give_token, new_token, revoke_key
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
+from services.common.locks import locked_folder
 from services.common.logs import make_logger
 from services.common.rpc import NotFound
 from tests.common.access.conftest import table, write_access
@@ -161,3 +163,28 @@ def test_edits_that_cannot_be_made_change_nothing(tmp_path: Path) -> None:
     with pytest.raises(AppiaError, match=r"not have bob as a table \[keys.bob\]"):
         revoke_key(disk, path, "bob")
     assert path.read_bytes() == before
+
+
+def test_of_two_changes_at_once_none_is_lost(tmp_path: Path) -> None:
+    """Each reads the file and writes it whole: one that began in between would take a revocation back."""
+    disk, path = Disk(), tmp_path / "access.toml"
+    add_key(disk, path, "alice", FIELDS)
+    with ThreadPoolExecutor(2) as pool:
+        with locked_folder(tmp_path):
+            waiting = pool.submit(revoke_key, disk, path, "alice")
+            assert not wait([waiting], 0.2).done
+        assert waiting.result().revoked
+        several = [
+            pool.submit(add_key, disk, path, f"key-{number}", {**FIELDS, "public_key": KeyPair.new().public})
+            for number in range(8)
+        ]
+        assert [one.result().name for one in several] == [f"key-{number}" for number in range(8)]
+    table_now = read_access(path)
+    assert len(table_now.principals) == 9
+    assert table_now.principals["alice"].revoked
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The sentence says what to make."""
+    with pytest.raises(AppiaError, match=r"The folder of .*/absent/access\.toml cannot be opened"):
+        add_key(Disk(), tmp_path / "absent" / "access.toml", "alice", FIELDS)

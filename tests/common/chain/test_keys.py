@@ -125,3 +125,10 @@ def test_a_copy_of_the_public_key_is_enough(keys: Path, tmp_path: Path) -> None:
     assert public is not None
     shutil.copy(public_key_file(keys, public), tmp_path / "copy")
     assert read_public_key(tmp_path / "copy") == public
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, disk: Disk) -> None:
+    """One sentence with the folder, as every other fault of a disk."""
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(AppiaError, match="keys/signing could not be made"):
+        new_signing_key(tmp_path / "keys", disk)
