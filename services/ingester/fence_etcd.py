@@ -10,7 +10,6 @@ import json
 import secrets
 import socket
 import time
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,22 +135,10 @@ class EtcdEpoch:
     def _put(self, instead_of: int | None) -> bool:
         """Put the key under a new lease if it is still as it was seen: absent, or of that revision."""
         lease = self._etcd.grant(int(self._place.lease_s))
-        key = b64encode(self._place.key.encode()).decode()
-        seen: dict[str, Any] = (
-            {"target": "CREATE", "create_revision": 0}
-            if instead_of is None
-            else {"target": "MOD", "mod_revision": instead_of}
-        )
-        put = {"key": key, "value": b64encode(self._value()).decode(), "lease": lease}
-        request = {
-            "compare": [{"key": key, "result": "EQUAL", **seen}],
-            "success": [{"request_put": put}],
-            "failure": [],
-        }
-        answer = self._etcd.ask(lambda client: client.transaction(request))
-        if not answer.get("succeeded", False):
+        revision = self._etcd.put_if(self._place.key, self._value(), instead_of, lease)
+        if revision is None:
             return False
-        self._lease, self._epoch = lease, int(answer["header"]["revision"])
+        self._lease, self._epoch = lease, revision
         return True
 
     def _value(self) -> bytes:

@@ -6,6 +6,7 @@ The client library is etcd3gw: docs/decisions/0001-etcd-client.md says why.
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
@@ -105,6 +106,29 @@ class EtcdClient:
             f"No etcd answered: {'; '.join(failures)}. Check that it runs and can be reached."
         )
 
+    def put_if(self, key: str, value: bytes, seen: int | None, lease: int | None = None) -> int | None:
+        """Put a value if the key still is as it was seen: of the modification revision `seen`, or absent where None.
+
+        Gives the new revision, or None where the key is another by now. It may be so by this very call: a member that
+        wrote it and did not answer in time is followed by another that is asked. Raises as `ask` does; then too the
+        value may be written.
+        """
+        name = b64encode(key.encode()).decode()
+        state: dict[str, Any] = (
+            {"target": "CREATE", "create_revision": 0}
+            if seen is None
+            else {"target": "MOD", "mod_revision": seen}
+        )
+        put: dict[str, Any] = {"key": name, "value": b64encode(value).decode()}
+        if lease is not None:
+            put["lease"] = lease
+        request = {
+            "compare": [{"key": name, "result": "EQUAL", **state}],
+            "success": [{"request_put": put}],
+            "failure": [],
+        }
+        return self.ask(lambda client: _revision_of(client.transaction(request)))
+
     def grant(self, seconds: int) -> int:
         """Make a lease and give its id. Raises as `ask` does."""
         return self.ask(lambda client: client.lease(seconds).id)
@@ -189,6 +213,11 @@ class EtcdClient:
     def _name(self, index: int) -> str:
         host, port = self._endpoints[index]
         return f"{host}:{port}"
+
+
+def _revision_of(answer: Any) -> int | None:
+    """The revision that a transaction made; None where it made none. Raises what `ask` takes for no answer of etcd."""
+    return int(answer["header"]["revision"]) if answer.get("succeeded", False) else None
 
 
 def _said(error: Exception) -> str:

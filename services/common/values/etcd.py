@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from services.common.registry.port import RegistryUnavailable
 from services.common.sealed import MAX_SEALED_BYTES
@@ -43,10 +42,10 @@ class EtcdValues:
         check_name(name)
         check_content(name, content)
         try:
-            answer = self._etcd.ask(lambda client: client.transaction(self._request(name, content, version)))
+            revision = self._etcd.put_if(self.where(name), content, None if version == ABSENT else version)
         except RegistryUnavailable as error:
             raise ValuesUnavailable(str(error)) from error
-        if not answer.get("succeeded", False):
+        if revision is None:
             raise Conflict(
                 f"{self.where(name)} in etcd was changed by another one since it was read: read it again."
             )
@@ -54,16 +53,3 @@ class EtcdValues:
     def where(self, name: str) -> str:
         """See Values."""
         return f"{self._prefix}/{KIND}/{name}"
-
-    def _request(self, name: str, content: bytes, version: int) -> dict[str, Any]:
-        key = b64encode(self.where(name).encode()).decode()
-        seen: dict[str, Any] = (
-            {"target": "CREATE", "create_revision": 0}
-            if version == ABSENT
-            else {"target": "MOD", "mod_revision": version}
-        )
-        return {
-            "compare": [{"key": key, "result": "EQUAL", **seen}],
-            "success": [{"request_put": {"key": key, "value": b64encode(content).decode()}}],
-            "failure": [],
-        }
