@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from torture.suite import Outcome, Suite
 
-SEED = int(os.environ.get("APPIA_TORTURE_SEED", "20261120"))
+DEFAULT_SEED = 20261120
+SEED = int(os.environ.get("APPIA_TORTURE_SEED", f"{DEFAULT_SEED}"))
 """The same on every run, so that a change is judged and not the day's luck; `make torture` draws new ones."""
 
 
