@@ -2,8 +2,8 @@
 
 {"format": 1, "sha256": <of the canonical JSON of the rest>, "snapshot": {...}}
 
-Canonical is sorted by key, without spaces, ASCII. A path is relative and joined by "/"; a file is its pieces one after
-the other, and a piece is named by the SHA-256 of its content.
+`services/common/canonical.py` says what canonical is. A path is relative and joined by "/"; a file is its pieces one
+after the other, and a piece is named by the SHA-256 of its content.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.canonical import canonical
 from services.common.days.names import parse_day
 from services.common.errors import AppiaError, UsageError
 
@@ -72,7 +73,7 @@ class Snapshot:
 
     def to_json(self) -> bytes:
         """The snapshot as it lies in the store."""
-        body = _canonical(asdict(self))
+        body = canonical(asdict(self))
         digest = hashlib.sha256(body).hexdigest()
         return b'{"format": %d, "sha256": "%s", "snapshot": %s}\n' % (FORMAT, digest.encode(), body)
 
@@ -96,7 +97,7 @@ def parse_snapshot(raw: bytes, origin: str) -> Snapshot:
     try:
         outer = json.loads(raw)
         known = _whole(outer["format"])
-        fits = hashlib.sha256(_canonical(outer["snapshot"])).hexdigest() == outer["sha256"]
+        fits = hashlib.sha256(canonical(outer["snapshot"])).hexdigest() == outer["sha256"]
         found = _snapshot(outer["snapshot"]) if fits and known <= FORMAT else None
     except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise AppiaError(f"{origin} is damaged ({error}): take another backup of the list") from None
@@ -107,10 +108,6 @@ def parse_snapshot(raw: bytes, origin: str) -> Snapshot:
     if found is None:
         raise AppiaError(f"{origin} is damaged (its checksum does not fit): take another backup of the list")
     return found
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _snapshot(raw: dict[str, Any]) -> Snapshot:

@@ -1,6 +1,6 @@
 """What a case says of itself: `case.json`, which names every other file by its SHA-256, and its signature.
 
-case.json   canonical JSON (services/common/chain/canonical.py), see docs/cases.md
+case.json   canonical JSON (services/common/canonical.py), see docs/cases.md
 case.sig    {"key":ID,"public":HEX,"signature":HEX}, Ed25519 over "appia:case:v1", a zero byte and case.json
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from services.common.chain.canonical import canonical, read_canonical
+from services.common.canonical import canonical, read_canonical
 from services.common.errors import AppiaError
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.common.chain.canonical import canonical, read_canonical
+from services.common.canonical import canonical, read_canonical
 from services.common.chain.keys import PublicKey
 from services.common.chain.state import DayState, state_from_plain, state_to_plain
 from services.common.errors import AppiaError

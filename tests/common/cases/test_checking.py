@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.canonical import canonical
 from services.common.cases.archive import archive_of
 from services.common.cases.checking import CaseCheck, check_case
 from services.common.cases.listing import digests, from_bytes, sign, to_bytes
-from services.common.chain.canonical import canonical
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.chain.canonical import canonical, read_canonical
+from services.common.canonical import canonical, read_canonical
 from services.common.chain.check import ChainWalk, check_chain
 from services.common.chain.keys import SigningKey
 from services.common.chain.link import (

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from services.common.chain.canonical import canonical, read_canonical
+from services.common.canonical import canonical, read_canonical
 from services.common.errors import AppiaError
 
 DOCUMENT = {"b": [1, None, True, "ä\u2028"], "a": {"z": -5, "": "x"}}
