@@ -56,15 +56,20 @@ class Sealing:
     def __init__(self, state: StateNames, opened: Any, clock: Any, reports: Any) -> None:
         self.opened = opened
         self.queue = ByteQueue(1 << 20)
+        self._between = Between()
         settings = IngesterSettings(state=state.root, keys=state.keys, seal_after_quiet_s=600.0)
         signing = Signing(state, state.keys, Disk(), clock.ns)
         tools = SealingTools(
-            opened.intake, Between(), self.queue, Disk(), signing, clock.ns, clock.monotonic, reports
+            opened.intake, self._between, self.queue, Disk(), signing, clock.ns, clock.monotonic, reports
         )  # type: ignore[arg-type]
         self.jobs = SealingJobs(state, settings, tools)
         self._threads = [threading.Thread(target=self.jobs.run), threading.Thread(target=self._let_go)]
         for thread in self._threads:
             thread.start()
+
+    def add(self, payloads: list[bytes]) -> Any:
+        """Take events in between two looks, as the receiver's thread does."""
+        return self._between.call(lambda: self.opened.add(payloads))
 
     def _let_go(self) -> None:
         while not self.queue.closed:
@@ -130,14 +135,14 @@ def test_a_day_is_sealed_on_request_and_what_comes_meanwhile_in_a_second_generat
 ) -> None:
     """The job tells its state, steps and report; late events open a segment, and sealing again takes them in."""
     running = sealing()
-    running.opened.add(make_events(20))
+    running.add(make_events(20))
     job = running.jobs.request(DAY)
     running_states = set()
     late = make_events(5, "late")
     while (status := running.jobs.status(job))["state"] not in ("done", "failed"):
         running_states.add(status["state"])
         if status["state"] == "running" and late:
-            assert running.opened.add(late)[0] == 5
+            assert running.add(late)[0] == 5
             late = []
     assert running_states in ({"queued", "running"}, {"running"})
     assert status["error"] == ""
@@ -156,7 +161,7 @@ def test_a_day_is_sealed_on_request_and_what_comes_meanwhile_in_a_second_generat
         [f"event-e-{i}" for i in range(20)] + [f"event-late-{i}" for i in range(5)]
     )
     assert (state.day(DAY).segments(), verify_day(state.day(DAY)).faults) == ([], ())
-    assert running.opened.add(make_events(20)) == (0, 20, {})
+    assert running.add(make_events(20)) == (0, 20, {})
     with pytest.raises(AppiaError, match=f"Day {DAY} is sealed already and has no new events"):
         running.jobs.request(DAY)
 
@@ -182,7 +187,7 @@ def test_a_past_day_is_sealed_by_itself_once_it_is_quiet(  # noqa: PLR0917 - fix
 ) -> None:
     """Yesterday waits until it has been quiet for the time of the setting; today is not sealed at all."""
     running = sealing()
-    running.opened.add([make_event("y", NOON - A_DAY), make_event("t")])
+    running.add([make_event("y", NOON - A_DAY), make_event("t")])
     clock.seconds += 599
     running.jobs._look()
     assert (list(running.jobs._jobs), reports.told) == ([], [])
@@ -228,7 +233,7 @@ def test_a_sealing_that_is_broken_off_leaves_nothing_published(
 ) -> None:
     """Stopped in the middle, the day stays open with all its events, and a start clears what was staged."""
     running = sealing()
-    running.opened.add(make_events(20_000, seconds=NOON - 20_000))
+    running.add(make_events(20_000, seconds=NOON - 20_000))
     job = running.jobs.request(DAY)
     day = state.day(DAY)
     eventually("it works", lambda: day.staging.exists() and running.jobs.status(job)["step"])
@@ -394,7 +399,7 @@ def test_policies_of_the_settings_reach_the_sealed_indices(
     monkeypatch.setenv("APPIA_INGESTER_VECTORS_TEMPORAL", "maximum")
     monkeypatch.setenv("APPIA_INGESTER_BENIGN_SAMPLE_RATE_ATTACK", "0.25")
     running = sealing()
-    running.opened.add(make_events(20))
+    running.add(make_events(20))
     assert finished(running, running.jobs.request(DAY))["error"] == ""
     generation = state.day(DAY).generation(1)
     facts = {index: read_manifest(generation.index_version(index, 1)).facts for index in EVENT_INDICES}
