@@ -93,7 +93,7 @@ def _turn(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise UsageError(
-            f"{folder} has no keys of a registry ({error.strerror}): make them with `appia keys registry`."
+            f"{folder} has no sealing key ({error.strerror}): make one with `appia keys registry`."
         ) from None
 
 
