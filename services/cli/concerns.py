@@ -8,6 +8,7 @@ from services.common.days.chunk import EVENTS
 from services.common.days.log_format import is_encrypted
 from services.common.registry.connect import open_registry
 from services.common.registry.port import RegistryUnavailable
+from services.common.rest.storage_keys import storage_keys_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,9 @@ def concerns(names: StateNames, settings: IngesterSettings) -> Iterator[str]:
     """
     if settings.storage_key is None and any(map(is_encrypted, _logs(names))):
         yield (
-            f"there are encrypted logs in {names.root}, and no storage_key is set: they cannot be read, and what comes "
-            "in now is not encrypted; name the key in the file of --settings, as before (docs/at-rest.md)"
+            f"there are encrypted logs in {names.root}, no storage_key is set and {storage_keys_file(names.keys)} is "
+            "not there: they cannot be read, and what comes in now is not encrypted; put the key back there, or name "
+            "it in the file of --settings (docs/at-rest.md)"
         )
     if settings.registry != "file":
         registry = open_registry(settings.registry, names.root, settings.registry_keys)

@@ -149,7 +149,7 @@ def _open(state: Path | None, storage_key: Path | None) -> Refused:
 
     names = StateNames(required_state(state))
     check_layout(names)
-    return Refused(names.dead_letter, log_keys(storage_key))
+    return Refused(names.dead_letter, log_keys(storage_key, names))
 
 
 def _kept(refused: Refused, reasons: frozenset[str]) -> Iterator[Kept]:

@@ -166,7 +166,7 @@ def _evidence(asking: Asking, bundle: Bundle) -> Iterator[Evidence | None]:
         return
     names = StateNames(asking.state)
     check_layout(names)
-    with Evidence(names, log_keys(bundle.storage_key)) as evidence:
+    with Evidence(names, log_keys(bundle.storage_key, names)) as evidence:
         yield evidence
 
 

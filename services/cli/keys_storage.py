@@ -29,8 +29,9 @@ def add_to(keys_app: typer.Typer) -> None:
 def new(folder: KeysArgument, *, as_json: JsonOption = False) -> None:
     """Make a file with one storage key. Nothing is ever overwritten.
 
-    Name it as storage_key in the settings of the ingester and of the replicas. Keep a copy elsewhere: who loses it
-    loses what was encrypted with it.
+    `appia up` takes it by itself from the folder keys of its state directory; one that lies elsewhere is named as
+    storage_key in the settings of the ingester and of the replicas. Keep a copy elsewhere: who loses it loses what was
+    encrypted with it.
     """
     from services.common.durable import Disk  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.common.rest.storage_keys import new_storage_keys, storage_keys_file  # noqa: PLC0415 - as above
@@ -42,7 +43,8 @@ def new(folder: KeysArgument, *, as_json: JsonOption = False) -> None:
     else:
         print_lines(
             f"Made storage key {key.key_id:016x} in {path}.",
-            f'Use it: storage_key = "{path.absolute()}" under [ingester] and [rag] of the settings.',
+            "`appia up` uses it by itself if this is the folder keys of its state directory. Else name it:",
+            f'  storage_key = "{path.absolute()}" under [ingester] and [rag] of the settings.',
             "Keep a copy elsewhere: without it nothing that is encrypted can be read.",
         )
 

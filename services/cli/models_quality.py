@@ -96,7 +96,7 @@ def evaluate(*, options: EvaluateOptions, state: StateOption = None, as_json: Js
     from services.training.plots import check_plotting  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
-    verdicts = read_feedback(names, log_keys(options.storage_key)).verdicts
+    verdicts = read_feedback(names, log_keys(options.storage_key, names)).verdicts
     question = Question(_indices(options.index), options.baselines, events=options.events, verdicts=verdicts)
     if options.plots is not None:
         check_plotting()
@@ -248,7 +248,7 @@ def train(
     names = StateNames(required_state(state))
     store = ModelStore(model_store_folder(models, os.environ))
     how = TrainOptions(options.seed, options.seconds, options.threads)
-    verdicts = read_feedback(names, log_keys(options.storage_key)).verdicts
+    verdicts = read_feedback(names, log_keys(options.storage_key, names)).verdicts
     plan = TrainPlan(model, trainer_of(model), how, options.holdout, options.events, options.force, verdicts)
     with sealed_days(names, _days(options.days)) as readers, _shown() as report:
         outcome = train(readers, store, plan, report)

@@ -15,6 +15,7 @@ from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
 from services.common.registry.connect import registry_keys_in
+from services.common.rest.storage_keys import storage_keys_in
 from services.common.settings import load_settings
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
 from services.ingester.settings import IngesterSettings
@@ -139,7 +140,7 @@ def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
         "v1_pull": endpoint(LOOPBACK, v1_port),
         "control": endpoint(LOOPBACK, ports.port("control", LOOPBACK)),
         "watch": [str(names.inbox)],
-        **_registry(options),
+        **_from_keys(options),
     }
     return {**values, **options.overrides["ingester"]}
 
@@ -149,14 +150,16 @@ def _replica(options: StackOptions, name: str, listen: str) -> dict[str, Any]:
         "state": str(options.names.root),
         "name": name,
         "bind": listen,
-        **_registry(options),
+        **_from_keys(options),
     }
     return {**values, **options.overrides["rag"]}
 
 
-def _registry(options: StackOptions) -> dict[str, str]:
-    folder = registry_keys_in(options.names.keys)
-    return {"registry": options.registry} | ({} if folder is None else {"registry_keys": str(folder)})
+def _from_keys(options: StackOptions) -> dict[str, str]:
+    """Where services register, and what the state directory's own folder of keys has for them."""
+    keys = options.names.keys
+    found = {"registry_keys": registry_keys_in(keys), "storage_key": storage_keys_in(keys)}
+    return {"registry": options.registry} | {name: str(path) for name, path in found.items() if path}
 
 
 def endpoint(address: str, port: int) -> str:

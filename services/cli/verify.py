@@ -104,7 +104,7 @@ def verify(
 
     first, last = _range(day, choice)
     folders = _folders(choice.state)
-    keys = log_keys(choice.storage_key)
+    keys = log_keys(choice.storage_key, *folders)
     trusted = _trusted(choice.public_key, folders)
     proven = Prover(folders, trusted, time.sleep).prove(first, last)
     with files_shown("checking days") as show:

@@ -19,6 +19,7 @@ from services.common.days.log_format import FEEDBACK, Damage
 from services.common.days.names import LAYOUT_VERSION, StateNames
 from services.common.days.verify import verify_day
 from services.common.errors import AppiaError, UsageError
+from services.common.rest.storage_keys import NO_KEYS, open_log_keys, storage_keys_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from services.common.backup.port import BackupStore
     from services.common.backup.snapshot import FileEntry, Snapshot
     from services.common.durable import Disk
+    from services.common.rest.log_keys import LogKeys
 
 MARKER = ".restoring"
 _VERSION = "VERSION"
@@ -178,8 +180,9 @@ class Restoring:
         """Read all days and remarks whole, and compare the days with what the backup counted."""
         rows: dict[str, int] = {}
         faults: list[str] = []
+        keys = self._log_keys(faults)
         for day in self._state.days():
-            checked = verify_day(self._state.day(day))
+            checked = verify_day(self._state.day(day), keys)
             rows[day] = checked.rows
             faults += checked.faults
         for day, wanted in self._snapshot.rows.items():
@@ -200,6 +203,14 @@ class Restoring:
             faults=tuple(faults),
             keys=self._snapshot.keys,
         )
+
+    def _log_keys(self, faults: list[str]) -> LogKeys:
+        """Those that came with the backup: with them the seal of records is checked, not only their checksum."""
+        try:
+            return open_log_keys(storage_keys_in(self._state.keys), faults.append)
+        except AppiaError as error:
+            faults.append(str(error))
+            return NO_KEYS
 
 
 def _check_length(version: FileEntry) -> None:

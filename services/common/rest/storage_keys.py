@@ -41,6 +41,12 @@ def storage_keys_file(keys: Path) -> Path:
     return keys / "rest" / "storage.keys"
 
 
+def storage_keys_in(keys: Path) -> Path | None:
+    """The file of storage keys in a folder of keys; None where it is not there."""
+    path = storage_keys_file(keys)
+    return path if path.exists() else None
+
+
 def read_storage_keys(path: Path) -> list[WrappingKey]:
     """The keys in a file, the newest last. Blocks on the disk only.
 

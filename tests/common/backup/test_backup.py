@@ -16,7 +16,7 @@ from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_format import EVENT
 from services.common.durable import Disk
 from services.common.errors import AppiaError
-from services.common.rest.storage_keys import StorageKeys, new_storage_keys
+from services.common.rest.storage_keys import StorageKeys, new_storage_keys, storage_keys_file
 from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
@@ -117,6 +117,20 @@ def test_an_encrypted_log_is_copied_without_its_key(world: World, tmp_path: Path
     assert b"a private event" not in copied.read_bytes()
     with closing(LogReader(copied, keys)) as reader:
         assert [record.payload for record in reader.scan()] == [b"a private event"]
+
+
+def test_a_restored_key_checks_the_seal_of_records(world: World, tmp_path: Path) -> None:
+    """The check after a restore opens encrypted records with the key that came with the backup."""
+    keys = tmp_path / "other.keys", storage_keys_file(world.state.keys)
+    for number, file in enumerate(keys, 2):
+        new_storage_keys(world.disk, file)
+        with closing(
+            LogWriter(world.disk, world.state.day(OTHER_DAY).segment(1).log(number), StorageKeys(file, print))
+        ) as log:
+            log.append(EVENT, 3, [b"a private event"])
+    found = [fault for fault in world.restore(world.back_up(keys=True)).faults if "storage key" in fault]
+    assert len(found) == 1
+    assert "events-000002.log is encrypted" in found[0]
 
 
 def test_another_backup_writes_only_what_is_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
