@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,6 @@ from services.ingester.signing import Signing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.common.chain.store import Links
-    from services.common.days.names import DayNames
     from services.common.days.reindex import ReindexReport
     from services.common.days.sealing import SealReport
     from services.common.rest.log_keys import LogKeys
@@ -72,6 +70,22 @@ class Lines:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Seal the day named on the command line, build the indices that it lacks, or make one of them anew."""
+    options = _parser().parse_args(argv)
+    os.nice(NICENESS)
+    os.umask(UMASK)
+    faiss.omp_set_num_threads(1)
+    limit_faiss()
+    lines = Lines()
+    try:
+        report = _run(options, lines)
+    except (AppiaError, OSError) as error:
+        lines.write({"error": str(error)})
+        return 1
+    lines.write({"report": None if report is None else asdict(report)})
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Seal one day; started by the ingester.")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--day", required=True)
@@ -89,32 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage-key", type=Path, help="file of the keys of encrypted logs")
     parser.add_argument("--keys", type=Path, help="folder of keys, those of the state directory by default")
     parser.add_argument("--require-encryption", action="store_true", help="refuse logs that are not")
-    options = parser.parse_args(argv)
-    os.nice(NICENESS)
-    os.umask(UMASK)
-    faiss.omp_set_num_threads(1)
-    limit_faiss()
-    lines = Lines()
-    state = StateNames(options.state)
-    chosen = ChosenModels(options.semantic_model, options.temporal_model)
-    try:
-        embedders = sealing_embedders(state, chosen, options.threads)
-        tools = IndexTools(embedders, lines.progress, options.policies)
-        links = Signing(state, options.keys or state.keys, Disk(), time.time_ns).links()
-        report = _work(options, state.day(options.day), tools, Opened(_keys(options), links))
-    except (AppiaError, OSError) as error:
-        lines.write({"error": str(error)})
-        return 1
-    lines.write({"report": None if report is None else asdict(report)})
-    return 0
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Keys of encrypted logs, and the chain that what is published is signed in."""
-
-    keys: LogKeys
-    links: Links
+    return parser
 
 
 def _keys(options: argparse.Namespace) -> LogKeys:
@@ -124,20 +113,24 @@ def _keys(options: argparse.Namespace) -> LogKeys:
     return open_log_keys(options.storage_key, report, require_encryption=options.require_encryption)
 
 
-def _work(
-    options: argparse.Namespace, names: DayNames, tools: IndexTools, opened: Opened
-) -> SealReport | ReindexReport | None:
+def _run(options: argparse.Namespace, lines: Lines) -> SealReport | ReindexReport | None:
+    state, disk = StateNames(options.state), Disk()
+    chosen = ChosenModels(options.semantic_model, options.temporal_model)
+    embedders = sealing_embedders(state, chosen, options.threads)
+    tools = IndexTools(embedders, lines.progress, options.policies)
+    links = Signing(state, options.keys or state.keys, disk, time.time_ns).links()
+    keys, names = _keys(options), state.day(options.day)
     if options.reindex:
-        return Reindexer(Disk(), tools, opened.keys, opened.links).build(names, options.reindex)
+        return Reindexer(disk, tools, keys, links).build(names, options.reindex)
     sealer = Sealer(
-        disk=Disk(),
+        disk=disk,
         vocabulary=load_vocabulary(),
         embedders=tools.embedders,
         progress=tools.progress,
         compression=options.compression,
         policies=tools.policies,
-        keys=opened.keys,
-        links=opened.links,
+        keys=keys,
+        links=links,
     )
     return sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
 

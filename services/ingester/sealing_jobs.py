@@ -26,6 +26,7 @@ from services.ingester.indexer import Finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from services.common.days.adopting import Signed
     from services.common.days.names import StateNames
@@ -303,36 +304,7 @@ class SealingJobs:
     def _run_sealer(self, job: Job, *what: str) -> None:
         """Run the sealer process and follow its lines; blocks until it ends."""
         job.state = "running"
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "services.common.launcher",
-            str(os.getpid()),
-            "services.ingester.sealer",
-            "--state",
-            str(self._state.root),
-            "--day",
-            job.day,
-            "--keys",
-            str(self._settings.keys),
-        ]
-        command += [
-            "--compression",
-            self._settings.compression,
-            "--policies",
-            tell_policies(self._settings.policies),
-            "--threads",
-            str(self._settings.model_threads),
-            "--semantic-model",
-            self._settings.semantic_model,
-            "--temporal-model",
-            self._settings.temporal_model,
-        ]
-        if self._settings.storage_key is not None:
-            command += ["--storage-key", str(self._settings.storage_key)]
-        if self._settings.require_encryption:
-            command.append("--require-encryption")
+        command = _sealer_command(self._state.root, self._settings, job.day)
         command += what
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             self._process = process
@@ -354,6 +326,26 @@ class SealingJobs:
         retry.not_before = self._tools.monotonic() + retry.pause_s
         retry.pause_s = min(2 * retry.pause_s, _LONGEST_RETRY_S)
         self._tools.report("sealing_failed", {"day": job.day, "error": job.error, **(job.report or {})})
+
+
+def _sealer_command(state: Path, settings: IngesterSettings, day: str) -> list[str]:
+    """What starts a sealer that ends with this process."""
+    given = {
+        "--state": state,
+        "--day": day,
+        "--keys": settings.keys,
+        "--compression": settings.compression,
+        "--policies": tell_policies(settings.policies),
+        "--threads": settings.model_threads,
+        "--semantic-model": settings.semantic_model,
+        "--temporal-model": settings.temporal_model,
+        "--storage-key": settings.storage_key,
+    }
+    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    if settings.require_encryption:
+        options.append("--require-encryption")
+    launched = (sys.executable, "-P", "-m", "services.common.launcher", str(os.getpid()))
+    return [*launched, "services.ingester.sealer", *options]
 
 
 def _follow(job: Job, line: str) -> None:
