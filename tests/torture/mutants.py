@@ -80,7 +80,7 @@ MUTANTS = (
         "services/common/durable.py",
         "        self.calls.rename(staged, path)\n        self.sync_folder(path.parent)\n",
         "        self.calls.rename(staged, path)\n",
-        POWER,
+        "tests/common/test_durable.py",
     ),
     Mutant(
         "a pointer is written in place instead of renamed",
