@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,3 +171,17 @@ def test_the_largest_events_fit_into_a_block_even_if_they_do_not_compress(tmp_pa
     reader = LogReader(tmp_path / "a.log")
     assert reader.event(int(positions[31])) == payloads[31]
     reader.close()
+
+
+def test_a_block_that_is_none_although_its_checksum_fits_is_an_error_with_its_place(
+    tmp_path: Path, disk: Disk
+) -> None:
+    """Whoever can write files can make a checksum fit; a question about the event still gets one sentence."""
+    writer = LogWriter(disk, tmp_path / "a.log")
+    (offset,) = writer.append(BLOCK, 0, [b"\xff" * 40])
+    writer.close()
+    with (
+        closing(LogReader(tmp_path / "a.log")) as log,
+        pytest.raises(AppiaError, match=f"no valid block at {offset}"),
+    ):
+        log.event(int(offset) << 8)
