@@ -1,4 +1,7 @@
-"""Connections that nobody can hold for nothing: requests come in within a time, and there are so many at most."""
+"""Connections that nobody can hold for nothing: requests come in and answers are taken within a time.
+
+There are so many at most. What waits for its client has to go before what the server works for.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS = 512
 REQUEST_S = 30.0
-"""Seconds that a request may take to come in whole, from the connection or its first byte on."""
+"""Seconds that a request may take to come in whole, from the connection or the answer before it on."""
+ANSWER_S = 300.0
+"""Seconds that a client may leave an answer alone that waits for it to read."""
 HANDSHAKE_S = 3.0
 _COMING = (h11.IDLE, h11.SEND_BODY)
 
@@ -23,6 +28,8 @@ class BoundedConnection(H11Protocol):
     """One connection. What waits between requests is closed by the server's own, shorter time."""
 
     _limit: TimerHandle | None = None
+    _since = math.inf
+    _is_full = False  # of an answer that the client does not read
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as the class above has it
         """Take a connection; where there are too many, close the one that has dawdled longest, or else this one."""
@@ -36,28 +43,48 @@ class BoundedConnection(H11Protocol):
         super().data_received(data)
         self._wait()
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request, of which the beginning may be here already, or for the answer to be taken."""
+        super().on_response_complete()
+        self._wait()
+
+    def pause_writing(self) -> None:
+        """Wait until the client reads."""
+        super().pause_writing()
+        self._wait_no_more()
+        self._is_full = True
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        self._wait_no_more()
+        self._is_full = False
+        self._wait()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._wait_no_more()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        """Give a request that is still coming its time, counted from when it began."""
-        if self.conn.their_state not in _COMING:
+        """Give what the client has to do its time, counted from when it began to be waited for."""
+        if not (self._is_full or self.transport.is_closing() or self.conn.their_state in _COMING):
             self._wait_no_more()
         elif self._limit is None:
-            self._limit = self.loop.call_later(REQUEST_S, self.cut_off)
+            self._since = self.loop.time()
+            self._limit = self.loop.call_later(ANSWER_S if self._is_full else REQUEST_S, self.cut_off)
 
     def _longest_awaited(self) -> BoundedConnection:
-        """Which connection's request should have come first: so whoever opens many of them keeps nobody out."""
+        """Which client has let itself be waited for longest: so whoever opens many connections keeps nobody out."""
         return min(
-            (one for one in self.connections if isinstance(one, BoundedConnection)), key=lambda one: one.due
+            (one for one in self.connections if isinstance(one, BoundedConnection)), key=lambda one: one.since
         )
 
     @property
-    def due(self) -> float:
-        """When its request has to have come, on the loop's clock; infinite where none is awaited."""
-        return math.inf if self._limit is None else self._limit.when()
+    def since(self) -> float:
+        """Since when its client is waited for, on the loop's clock; infinite where it is not."""
+        return self._since
 
     def cut_off(self) -> None:
         """Close it at once, whatever is under way."""
@@ -65,6 +92,7 @@ class BoundedConnection(H11Protocol):
         self.transport.abort()
 
     def _wait_no_more(self) -> None:
+        self._since = math.inf
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None

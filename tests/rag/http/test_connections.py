@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "REQUEST_S", LIMIT_S)
+    monkeypatch.setattr(connections, "ANSWER_S", LIMIT_S)
     monkeypatch.setattr(connections, "HANDSHAKE_S", LIMIT_S)
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 3)
 
@@ -41,13 +43,23 @@ async def _slow(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+async def _long(scope: Any, _receive: Any, send: Any) -> None:
+    """Answer as many pieces of a kibibyte as the path says."""
+    await send({"type": "http.response.start", "status": 200})
+    for _ in range(int(scope["path"][1:])):
+        await send({"type": "http.response.body", "body": bytes(1 << 10), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
 @asynccontextmanager
-async def _server(**more: Any) -> AsyncIterator[int]:
-    config = uvicorn.Config(_slow, http=BoundedConnection, ws="none", log_config=None, lifespan="off")
+async def _server(app: Any = _slow, state: ServerState | None = None, **more: Any) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, http=BoundedConnection, ws="none", log_config=None, lifespan="off")
     config.load()
-    state = ServerState()
+    state = state or ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: BoundedConnection(config, state, {}), "127.0.0.1", 0, **more)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what is not taken waits in the server
+    server = await loop.create_server(lambda: BoundedConnection(config, state, {}), sock=listening, **more)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -131,6 +143,58 @@ def test_there_are_so_many_connections_at_most() -> None:
             for reader, writer in (first, third, fourth):
                 assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
                 writer.close()
+
+    asyncio.run(check())
+
+
+def test_a_request_behind_another_has_its_time_too() -> None:
+    """Its beginning came with the one before, so nothing more comes that would start its time."""
+
+    async def check() -> None:
+        async with _server() as port:
+            connection = await asyncio.open_connection("127.0.0.1", port)
+            connection[1].write(HEAD + b"body" + HEAD)
+            found, seconds = await _end(connection)
+            assert (found.count(b"200 OK"), seconds < 10) == (1, True)
+
+    asyncio.run(check())
+
+
+def test_who_was_answered_keeps_nobody_out() -> None:
+    """Connections that only wait are worth less than a new one: the one that waits longest goes."""
+
+    async def check() -> None:
+        async with _server() as port:
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            for _, writer in idle:
+                writer.write(HEAD + b"body")
+            for reader, _ in idle:
+                assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            fresh = await asyncio.open_connection("127.0.0.1", port)
+            fresh[1].write(HEAD + b"body")
+            assert b"200 OK" in await fresh[0].readuntil(b"\r\n\r\n")
+            for _, writer in (*idle, fresh):
+                writer.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("kibibytes", [40, 4000])
+def test_an_answer_has_to_be_taken(more: bytes, kibibytes: int) -> None:
+    """Who asks and does not read is cut off: where the answer waits to go on, and where its end waits to go out."""
+
+    async def check() -> None:
+        state = ServerState()
+        async with _server(_long, state) as port:
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.connect(("127.0.0.1", port))
+                deaf.sendall(b"GET /%d HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (kibibytes, more))
+                await asyncio.sleep(LIMIT_S / 2)
+                assert len(state.connections) == 1
+                await asyncio.sleep(2 * LIMIT_S)
+                assert not state.connections
 
     asyncio.run(check())
 
