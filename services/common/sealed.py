@@ -20,11 +20,9 @@ from typing import TYPE_CHECKING
 
 import lz4.block
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.common.errors import AppiaError
+from services.common.hkdf import derived_aead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +83,7 @@ class Seals:
             raise AppiaError(f"The revision {revision} of {name} is not of 0 to {MAX_REVISION}.")
         head = _HEAD.pack(MAGIC, self.primary, revision, salt := self.random(SALT_BYTES))
         block: bytes = lz4.block.compress(plain, store_size=False)
-        sealed = _aead(self.seeds[self.primary], salt).encrypt(
+        sealed = derived_aead(self.seeds[self.primary], _INFO, salt).encrypt(
             _NONCE, _SIZE.pack(len(plain)) + block, head + name.encode()
         )
         return head + sealed
@@ -107,7 +105,7 @@ class Seals:
         if seed is None:
             raise NotOpened(f"{name} is sealed with key {key_id}, which is not among the keys here.")
         try:
-            plain = _aead(seed, salt).decrypt(
+            plain = derived_aead(seed, _INFO, salt).decrypt(
                 _NONCE, sealed[_HEAD.size :], sealed[: _HEAD.size] + name.encode()
             )
         except InvalidTag:
@@ -173,10 +171,6 @@ def spell_seals(seals: Seals) -> bytes:
         for key_id, seed in seals.seeds.items()
     )
     return "".join(lines).encode()
-
-
-def _aead(seed: bytes, salt: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(HKDF(SHA256(), length=32, salt=salt, info=_INFO).derive(seed))
 
 
 def _decompress(name: str, plain: bytes) -> bytes:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from services.common.durable import Disk
 
-KEY_BYTES, SIGNATURE_BYTES = 32, 64
+KEY_BYTES = 32
 KEY_ID = re.compile(r"[0-9a-f]{16}")
 _KEY = re.compile(rb"[0-9a-f]{64}\s*")
 _LONGEST_FILE = 256

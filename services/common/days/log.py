@@ -27,9 +27,9 @@ from services.common.days.log_format import (
 )
 from services.common.durable import is_full
 from services.common.errors import AppiaError
+from services.common.hkdf import KEY_BYTES
 from services.common.rest.log_keys import (
     BLOCK_BYTES,
-    KEY_BYTES,
     KeyBlockDamaged,
     RecordCipher,
     key_id_of,

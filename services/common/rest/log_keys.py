@@ -21,20 +21,19 @@ from typing import TYPE_CHECKING, Protocol
 import google_crc32c
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from services.common.hkdf import derive, derived_aead
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY_BYTES = 32
 _SALT_BYTES = 16
 _BLOCK = struct.Struct("<Q16s48sII")
 _COUNTER = struct.Struct("<Q")
 _NONCE = struct.Struct("<IQ")
 _AAD = struct.Struct("<QQBQ")
 _NO_NONCE = bytes(12)  # every wrapping key has a salt of its own and seals one thing, once
-_PURPOSE = "appia:rest:v1"
+_ID, _WRAP = b"appia:rest:v1|id", b"appia:rest:v1|wrap"
 BLOCK_BYTES = _BLOCK.size
 OVERHEAD = _COUNTER.size + 16
 """Bytes that a sealed record is longer than its data."""
@@ -50,16 +49,12 @@ class WrappingKey:
     def __init__(self, key: bytes) -> None:
         """Take 32 secret bytes."""
         self._key = key
-        self.key_id = int.from_bytes(self._derive(None, "id")[:8], "little")
-
-    def _derive(self, salt: bytes | None, use: str) -> bytes:
-        info = f"{_PURPOSE}|{use}".encode("ascii")
-        return HKDF(SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(self._key)
+        self.key_id = int.from_bytes(derive(key, _ID)[:8], "little")
 
     def wrap(self, header: bytes, file_key: bytes) -> bytes:
         """The block that keeps `file_key` behind `header`, with a new salt each time."""
         salt = secrets.token_bytes(_SALT_BYTES)
-        cipher = ChaCha20Poly1305(self._derive(salt, "wrap"))
+        cipher = derived_aead(self._key, _WRAP, salt)
         wrapped = cipher.encrypt(_NO_NONCE, file_key, header + _COUNTER.pack(self.key_id) + salt)
         block = _BLOCK.pack(self.key_id, salt, wrapped, 0, 0)[:-8]
         return block + struct.pack("<II", google_crc32c.value(header + block), 0)
@@ -67,7 +62,7 @@ class WrappingKey:
     def unwrap(self, header: bytes, block: bytes) -> bytes | None:
         """The file key in a block; None where this key or this header did not make it."""
         _, salt, wrapped, _, _ = _BLOCK.unpack(block)
-        cipher = ChaCha20Poly1305(self._derive(salt, "wrap"))
+        cipher = derived_aead(self._key, _WRAP, salt)
         try:
             return cipher.decrypt(_NO_NONCE, wrapped, header + _COUNTER.pack(self.key_id) + salt)
         except InvalidTag:

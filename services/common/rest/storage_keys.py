@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
 from services.common.following import FollowedFile
+from services.common.hkdf import KEY_BYTES
 from services.common.locks import locked_folder
 from services.common.replacing import replace_file
-from services.common.rest.log_keys import KEY_BYTES, WrappingKey
+from services.common.rest.log_keys import WrappingKey
 from services.common.secret_files import (
     SECRET_MODE,
     create_secret_file,

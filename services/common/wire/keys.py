@@ -19,18 +19,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
+from services.common.hkdf import derive, derived_aead
 from services.common.secret_files import SECRET_FOLDER_MODE, create_secret_file, read_secret_file
 from services.common.wire.refusals import FrameRefused, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 SEED_BYTES = 32
 SALT_BYTES = 16
@@ -303,24 +302,20 @@ def new_key_ring(
 
 def v1_aead(seed: bytes, channel: str) -> ChaCha20Poly1305:
     """Derive the version 1 key of a channel (wire format, version 1)."""
-    return _derive(seed, bytes(32), check_channel(channel).encode("ascii"))
+    return derived_aead(seed, check_channel(channel).encode("ascii"), bytes(32))
 
 
 def v1_mark(seed: bytes, channel: str) -> bytes:
     """Give 8 bytes that stand for a seed and a channel where frames are remembered; they tell nothing about it."""
     info = f"appia:v1-mark|{check_channel(channel)}".encode("ascii")
-    return HKDF(SHA256(), length=8, salt=bytes(32), info=info).derive(seed)
+    return derive(seed, info, bytes(32), length=8)
 
 
 def v2_aead(seed: bytes, salt: bytes, info: str) -> ChaCha20Poly1305:
     """Derive a version 2 key; `info` is what `v2_info` gives."""
-    return _derive(seed, salt, info.encode("ascii"))
+    return derived_aead(seed, info.encode("ascii"), salt)
 
 
 def v2_info(channel: str, direction: str, sender: int, boot: int) -> str:
     """Spell the version 2 info string; sender and boot are decimal."""
     return f"appia:v2|{channel}|{direction}|{sender}|{boot}"
-
-
-def _derive(seed: bytes, salt: bytes, info: bytes) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(HKDF(SHA256(), length=32, salt=salt, info=info).derive(seed))
