@@ -22,6 +22,9 @@ _UNKNOWN_HERE = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _NO_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | _UNKNOWN_HERE | _NO_HANDSHAKE
 _MAX_PART = MAX_REPLY + 4096
+_RECONNECT_MS = 60_000
+"""A connection that broke is made anew by the next request; libzmq's own trying ten times a second fills the logs of a
+server that refuses the handshake."""
 
 
 class RpcTimeout(AppiaError):  # noqa: N818 - it names what happened, as the caller sees it
@@ -30,6 +33,10 @@ class RpcTimeout(AppiaError):  # noqa: N818 - it names what happened, as the cal
 
 class RpcUnreachable(RpcTimeout):
     """Nobody listens there, or the connection broke before the answer came."""
+
+
+class RpcNoHandshake(RpcUnreachable):
+    """Somebody listens there and broke off the handshake: the keys do not fit, or it was just being stopped."""
 
 
 class RpcRefused(AppiaError):  # noqa: N818 - as above
@@ -60,6 +67,7 @@ class RpcClient:
         self._secured = secured
         self._context = context
         self._ids = itertools.count(1)
+        self._broken = False
         self._open()
 
     def _open(self) -> None:
@@ -67,6 +75,7 @@ class RpcClient:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IPV6, "[" in self.endpoint)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+        socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         if self._secured is not None:
             self._secured.apply(socket)
         self._events = socket.get_monitor_socket(_LOST)
@@ -103,10 +112,11 @@ class RpcClient:
 
     def send(self, op: str, args: Mapping[str, Any], timeout_s: float, on_behalf: str | None = None) -> int:
         """Send a request that is of use for `timeout_s`; returns its id. Does not block."""
-        if self._events.poll(
-            0
-        ):  # the connection broke while nobody asked; that says nothing about this request
-            self._reopen()
+        # Where it broke while nobody asked, that says nothing about this request.
+        if self._broken or self._events.poll(0):
+            self.close()
+            self._open()
+            self._broken = False
         request_id = next(self._ids)
         deadline_ms = min(max(int(timeout_s * 1000), 1), MAX_DEADLINE_MS)
         self.socket.send(pack_request(Request(request_id, op, dict(args), deadline_ms, on_behalf)))
@@ -116,7 +126,7 @@ class RpcClient:
         """The answer to a request as a list of one, or an empty list while there is none. Does not block.
 
         Raises:
-            RpcUnreachable: the connection broke; a new one is made for the next request.
+            RpcUnreachable: the connection broke; a new one is made by the next request.
             RpcRefused: the server refused the request, or the key (code "forbidden").
         """
         while self.socket.poll(0):
@@ -136,27 +146,21 @@ class RpcClient:
         if not self._events.poll(0):
             return
         event = recv_monitor_message(self._events)["event"]
-        self._reopen()
+        self._broken = True
         if event & _UNKNOWN_HERE:
             key = "" if self._secured is None else f" {self._secured.own.public}"
             raise RpcRefused(
                 "forbidden", f"{self.endpoint} does not know the key{key}; ask who keeps its access file."
             )
-        if event & _NO_HANDSHAKE or self._secured is not None:
-            raise RpcUnreachable(f"{self.endpoint} {self._no_handshake()}")
+        if event & _NO_HANDSHAKE:
+            raise RpcNoHandshake(f"{self.endpoint} {self._no_handshake()}")
         raise RpcUnreachable(f"{self.endpoint} cannot be reached; check that the service runs.")
 
     def _no_handshake(self) -> str:
-        """Why no encrypted connection may have come about, as far as can be told."""
+        """Why no connection came about with somebody who listens, as far as can be told."""
         if self._secured is None:
             return "wants keys: give a key (`appia access new`) and the server's public key."
-        return (
-            "cannot be reached with these keys; check that it runs, and that its public key is the one given."
-        )
-
-    def _reopen(self) -> None:
-        self.close()
-        self._open()
+        return "does not take these keys: check that its public key is the one given, and that it has one."
 
     def close(self) -> None:
         """Close the connection; an answer that is under way is lost."""

@@ -7,6 +7,7 @@ blocks for that (client.py) while the other awaits it (async_client.py).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from services.common.access.credentials import Credentials
 from services.common.errors import AppiaError
 from services.common.registry.port import Entry
-from services.common.rpc_client import RpcClient, RpcRefused, RpcTimeout, RpcUnreachable
+from services.common.rpc_client import RpcClient, RpcNoHandshake, RpcRefused, RpcTimeout, RpcUnreachable
 from services.rag.protocol import OPERATIONS
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ KIND = "rag"
 _RETRY_S = 0.1
 _SHARE = 0.3
 """Of the time in all, one replica has this at least: who allows a minute does so because the question takes longer."""
+_HANDSHAKES = 2
+"""A replica that breaks off the handshake so often does not take the keys; once it may have been stopping just then."""
 # What another replica may answer better; any other refusal would be the same everywhere.
 _PASSING = ("unavailable", "internal", "busy", "deadline")
 
@@ -114,6 +117,7 @@ class _Question:
     rounds: int = 0
     refusal: AppiaError | None = None
     lost: str = ""  # why the last connection broke, a sentence
+    no_handshakes: Counter[str] = field(default_factory=Counter)  # by address
 
 
 class Asking:
@@ -222,9 +226,7 @@ class Asking:
                 for answer in one.connection.receive(one.request_id):
                     return dict(answer)
             except RpcUnreachable as error:
-                question.lost = str(error)
-                self.replicas.report_dead(one.entry)
-                question.tries.remove(one)
+                self._note_lost(question, one, error)
             except RpcRefused as refusal:
                 if refusal.code not in _PASSING:
                     raise
@@ -235,6 +237,16 @@ class Asking:
                     self.replicas.report_dead(one.entry)
                     question.tries.remove(one)
         return None
+
+    def _note_lost(self, question: _Question, one: _Try, error: RpcUnreachable) -> None:
+        question.tries.remove(one)
+        question.lost = str(error)
+        if not isinstance(error, RpcNoHandshake):
+            self.replicas.report_dead(one.entry)
+            return
+        question.no_handshakes[one.entry.address] += 1
+        if question.no_handshakes[one.entry.address] >= _HANDSHAKES:
+            question.refusal = error
 
     def close(self) -> None:
         """Close all connections."""

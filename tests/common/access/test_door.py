@@ -15,7 +15,7 @@ import zmq
 from services.common.access.curve import KeyPair
 from services.common.access.door import ZAP_ENDPOINT
 from services.common.rpc import Request, pack_request
-from services.common.rpc_client import RpcRefused, RpcUnreachable
+from services.common.rpc_client import RpcClient, RpcNoHandshake, RpcRefused, RpcUnreachable
 from tests.common.access.conftest import table, write_access
 
 if TYPE_CHECKING:
@@ -155,6 +155,27 @@ def test_the_client_is_told_why(serve: Callable[[], Guarded], pair: KeyPair, acc
         client.call("get", {}, 20)
     with closing(guarded.client(pair)) as client:
         assert client.call("get", {}, 20) == "alice"
+
+
+def test_a_client_that_was_refused_does_not_knock_on(
+    serve: Callable[[], Guarded], pair: KeyPair, access_file: Any
+) -> None:
+    """It knocks again when it is asked to, and not ten times a second as libzmq does by itself."""
+    write_access(access_file, table("alice", pair.public))
+    guarded = serve()
+    door: Any = guarded.server.entrance.door
+    with (
+        closing(RpcClient(guarded.context, guarded.server.endpoint)) as plain,
+        closing(guarded.client(pair, KeyPair.new().public)) as astray,
+    ):
+        for client in (plain, astray):
+            for _ in range(2):
+                with pytest.raises(RpcNoHandshake):
+                    client.call("get", {}, 20)
+        time.sleep(0.5)
+        knocked = door._refusals.counts["handshake"]
+        time.sleep(1.0)
+        assert door._refusals.counts["handshake"] == knocked
 
 
 def test_a_revoked_key_loses_its_open_connection(
