@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
+PUBLIC_KEY = "public_key"
+"""The fact of a registry entry that holds its CURVE public key, Z85."""
+
+
 @dataclass(frozen=True)
 class Entrance:
     """The gate of a server that asks for each request, and the door before it; None on plain text."""
@@ -32,10 +36,6 @@ class Entrance:
     def facts(self) -> Mapping[str, str]:
         """What clients are told through the registry."""
         return {PUBLIC_KEY: self.public_key} if self.public_key else {}
-
-
-PUBLIC_KEY = "public_key"
-"""The fact of a registry entry that holds its CURVE public key, Z85."""
 
 
 @dataclass(frozen=True)

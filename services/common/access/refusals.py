@@ -41,7 +41,7 @@ class Refusals:
         self._counts: Counter[Refused] = Counter()
         self._told: dict[
             Refused, tuple[float, int]
-        ] = {}  # when it was logged last, and how many there were then
+        ] = {}  # by reason: when last, and how many there were then
 
     def note(self, reason: Refused, **facts: str) -> None:
         """Count one; `facts` are names and addresses, never a secret."""

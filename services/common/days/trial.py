@@ -132,16 +132,23 @@ class ProcessTrials:
             return self._helper[1]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            # -P: a folder named `services` where the user happens to stand is not this program.
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", self._module],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD},
-            )
+            try:
+                process = self._start(theirs)
+            except OSError:
+                ours.close()
+                raise
         ours.settimeout(self._limits.seconds + _GRACE_S)
         self._helper = process, ours
         return ours
+
+    def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+        # -P: a folder named `services` where the user happens to stand is not this program.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD},
+        )
 
     def _end(self) -> None:
         if self._helper is None:

@@ -40,6 +40,8 @@ LONGEST_RING = 1 << 16
 NODE_CHARS = 128
 MAX_NODE_SEEDS = 256
 """Seeds of single sensors: each one more is one more trial for a frame that nobody is known to have sent."""
+STATE_KEYS = "keys"
+"""Where the keys folder of a state directory lies."""
 RING_EXAMPLE = '{"format": 1, "primary": KEY_ID, "revoked": []}'
 
 SNIFFER_TO_ML_DETECTOR = "ml-defender:sniffer-to-ml-detector:v1"
@@ -137,10 +139,6 @@ class KeyRing:
             "revoked": sorted(self.revoked),
             "nodes": sorted(self.nodes),
         }
-
-
-STATE_KEYS = "keys"
-"""Where the keys folder of a state directory lies."""
 
 
 def ring_folder(keys: Path) -> Path:

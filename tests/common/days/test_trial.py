@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -287,6 +288,23 @@ def test_a_helper_that_cannot_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(AppiaError, match=r"the process that tries it (ended|did not answer)"):
         open_index(_index(tmp_path / "made"), trials)
     trials.rest()
+
+
+def test_a_helper_that_the_system_does_not_start_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process without file handles left is told so for this index, and has as many as before."""
+
+    def refused(*_args: object, **_more: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(AppiaError, match="Too many open files"):
+            open_index(_index(tmp_path / "version"), ProcessTrials())
+        shutil.rmtree(tmp_path / "version")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_manifest_too_large_to_hand_over_is_refused(tmp_path: Path, trials: ProcessTrials) -> None:
