@@ -106,6 +106,6 @@ def _have_signed(kind: str, days: list[str], state: Any) -> list[dict[str, Any]]
         for day in wanted:
             status = finish(ingester, kind, {"day": day}, show)
             if status["state"] == "failed":
-                raise AppiaError(f"day {day}: {status['error']}")
+                raise AppiaError(status["error"])
             reports.append(status["report"])
     return reports

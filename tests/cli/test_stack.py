@@ -183,6 +183,21 @@ def test_what_the_stack_refuses_is_one_line(
 
 
 @pytest.mark.usefixtures("served")
+def test_signing_a_day_that_is_not_there_is_one_clear_sentence(shared_stack: Any, appia: Appia) -> None:
+    """The day is named once, and what can be done about it."""
+    where = ("--state", str(shared_stack.state))
+    for words, said in (
+        (("chain", "adopt", "2001-01-01"), "Day 2001-01-01 is not sealed: `appia days` shows which are"),
+        (
+            ("chain", "remove", "2001-01-01"),
+            "The chain has no sealed day 2001-01-01: there is nothing to say",
+        ),
+    ):
+        done = appia(*words, *where)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"appia: {said}")
+
+
 def test_replicas_are_found_in_three_ways(shared_stack: Any, appia: Appia) -> None:
     """By the stack's own file, by the registry, and by an endpoint; a dead endpoint beside it does no harm."""
     state = str(shared_stack.state)

@@ -54,7 +54,10 @@ def served_generation(names: DayNames) -> GenerationNames:
     """
     current = read_pointer(names.current)
     if current is None:
-        raise AppiaError(f"Day {names.day} is not sealed: `appia seal {names.day}` makes its indices anew.")
+        raise AppiaError(
+            f"Day {names.day} is not sealed: `appia days` shows which are, and `appia seal {names.day}` seals it if it "
+            "has events."
+        )
     return names.generation(current)
 
 
