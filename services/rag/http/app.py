@@ -166,7 +166,9 @@ def _host_check(hosts: Sequence[str]) -> Callable[[Request], None]:
     names = {host.strip("[]").lower() for host in hosts}
 
     def check(request: Request) -> None:
-        if "*" not in names and (request.url.hostname or "") not in names:
+        # The address of a request whose header is no host is made of the server's own.
+        is_host = request.headers.get("host") in {None, request.url.netloc}
+        if "*" not in names and not (is_host and request.url.hostname in names):
             raise RequestError("usage", f"The header Host must name this server: {', '.join(hosts)}.")
 
     return check
