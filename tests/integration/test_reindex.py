@@ -193,8 +193,10 @@ def test_what_cannot_be_done_is_a_sentence(stack: Stack) -> None:
 
     assert refused("2001-01-01") == (
         1,
-        "appia: Day 2001-01-01 is not sealed: `appia days` shows which are, and `appia seal 2001-01-01` seals it if "
-        "it has events.\n",
+        (
+            "appia: Day 2001-01-01 is not sealed: `appia days` shows which are, and `appia seal 2001-01-01` seals it "
+            "if it has events.\n"
+        ),
     )
     assert refused("--index", "nothing")[0] == 2
     assert refused("--activate", "--rollback")[0] == 2
