@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads it when a command is made
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,27 +55,28 @@ def verify_case(
     trusted = read_public_key(public_key)
     check = check_case(file, trusted, trusted if chain_key is None else read_public_key(chain_key))
     if as_json:
-        listing = check.listing
-        print_json(
-            {
-                "created": listing.created,
-                "appia": listing.appia,
-                "note": listing.note,
-                "as_of": listing.as_of,
-                "head": listing.head,
-                "events": [
-                    {**vars(shown.event), "original": shown.original, "link": shown.link}
-                    for shown in check.events
-                ],
-                "files": sorted(listing.files),
-                "left_out": [vars(one) for one in listing.left_out],
-                "faults": list(check.faults),
-            }
-        )
+        print_json(_plain(check))
     else:
         print_lines(*_lines(check))
     if check.faults:
         raise AppiaError(f"{counted(len(check.faults), 'fault')} found: do not rely on this case")
+
+
+def _plain(check: CaseCheck) -> dict[str, Any]:
+    listing = check.listing
+    return {
+        "created": listing.created,
+        "appia": listing.appia,
+        "note": listing.note,
+        "as_of": listing.as_of,
+        "head": listing.head,
+        "events": [
+            {**vars(shown.event), "original": shown.original, "link": shown.link} for shown in check.events
+        ],
+        "files": sorted(listing.files),
+        "left_out": [vars(one) for one in listing.left_out],
+        "faults": list(check.faults),
+    }
 
 
 def _lines(check: CaseCheck) -> Iterator[str]:

@@ -85,7 +85,7 @@ def read_access_text(path: Path) -> str:
     try:
         return _read(path).decode("utf-8")
     except UnicodeDecodeError:
-        raise AppiaError(f"The access file {path} is not UTF-8.") from None
+        raise AppiaError(f"The access file {path} is not UTF-8: write it again as plain text.") from None
 
 
 def _read(path: Path) -> bytes:
@@ -101,13 +101,15 @@ def _read(path: Path) -> bytes:
             f"The access file {path} cannot be read ({error.strerror}): make one with `appia access new`."
         ) from None
     if len(content) > MAX_BYTES:
-        raise AppiaError(f"The access file {path} has more than {MAX_BYTES} bytes.")
+        raise AppiaError(
+            f"The access file {path} has more than {MAX_BYTES} bytes: check that it is the right file."
+        )
     return content
 
 
 def _check(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AppiaError(f"The access file {path} is not a plain file.")
+        raise AppiaError(f"The access file {path} is not a plain file: give the path of a plain file.")
     if status.st_mode & _OTHERS:
         mode = stat.S_IMODE(status.st_mode)
         raise AppiaError(
@@ -115,5 +117,6 @@ def _check(path: Path, status: os.stat_result) -> None:
         )
     if status.st_uid not in {os.geteuid(), 0}:
         raise AppiaError(
-            f"The access file {path} belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root."
+            f"The access file {path} belongs to user {status.st_uid}, not to this user ({os.geteuid()}) or root: "
+            f"run `chown {os.geteuid()} {path}` if it is meant to be used here."
         )

@@ -110,7 +110,8 @@ def read_public_key(text: str) -> str:
                 return check_public_key(file.read(_MOST_OF_A_KEY).decode("ascii", "replace").strip())
         except (OSError, ValueError):
             raise UsageError(
-                f"{text[:60]!r} is neither a CURVE public key nor a file that holds one."
+                f"{text[:60]!r} is neither a CURVE public key nor a file that holds one: give the "
+                f"{Z85_CHARS} characters that `appia keys server` printed, or the file server.public."
             ) from None
 
 

@@ -128,7 +128,9 @@ def _refuse_twice(where: str, principals: list[Principal], mark: Callable[[Princ
     for one in principals:
         other = seen.setdefault(mark(one), one.name) if mark(one) else one.name
         if other != one.name:
-            raise AppiaError(f"The access file {where} gives {other} and {one.name} the same key or token.")
+            raise AppiaError(
+                f"The access file {where} gives {other} and {one.name} the same key or token: each has its own."
+            )
 
 
 def check_name(name: str) -> str:

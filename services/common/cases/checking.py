@@ -79,7 +79,9 @@ def check_case(path: Path, trusted: PublicKey, chain_key: PublicKey) -> CaseChec
         with path.open("rb") as file:
             return _Check(path, read_archive(file, path, is_name), chain_key).run(trusted)
     except OSError as error:
-        raise UsageError(f"The case {path} cannot be read ({error.strerror}).") from None
+        raise UsageError(
+            f"The case {path} cannot be read ({error.strerror}): check its name and owner."
+        ) from None
 
 
 class _Check:

@@ -145,7 +145,9 @@ def read_public_key(path: Path) -> PublicKey:
         with path.open("rb") as file:
             content = file.read(_LONGEST_FILE)
     except OSError as error:
-        raise UsageError(f"The public key {path} cannot be read ({error.strerror}).") from None
+        raise UsageError(
+            f"The public key {path} cannot be read ({error.strerror}): check its name and owner."
+        ) from None
     if not _KEY.fullmatch(content):
         raise UsageError(
             f"{path} is no public key: 64 hex characters are expected, as in <keys>/signing/ID.public."

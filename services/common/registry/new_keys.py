@@ -161,7 +161,7 @@ def _pem(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MOST_PEM_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path} could not be read ({error.strerror}).") from None
+        raise UsageError(f"{path} could not be read ({error.strerror}): check its name and owner.") from None
     if _PEM not in data or len(data) > MOST_PEM_BYTES:
         raise UsageError(f"{path} is not a PEM file of at most {MOST_PEM_BYTES} bytes.")
     return data

@@ -67,7 +67,9 @@ class CheckedValues(Generic[Model]):
         stored = self._values.get(name)
         opened = None if stored is None else self._opened(name, stored)
         if (0 if opened is None else opened.revision) != revision:
-            raise Conflict(f"{name} has revision {0 if opened is None else opened.revision}, not {revision}.")
+            raise Conflict(
+                f"{name} has revision {0 if opened is None else opened.revision}, not {revision}: read it again."
+            )
         where, new = self._values.where(name), max(revision, self._seen.highest(self._values.where(name))) + 1
         sealed = self._seals.seal(where, new, content.model_dump_json().encode())
         self._values.put(name, sealed, ABSENT if stored is None else stored.version)

@@ -37,7 +37,9 @@ class FileValues:
         except OSError as error:
             raise _unavailable(path, error) from error
         if len(content) > MAX_SEALED_BYTES:
-            raise ValuesUnavailable(f"{path} has more than {MAX_SEALED_BYTES} bytes and is no value.")
+            raise ValuesUnavailable(
+                f"{path} has more than {MAX_SEALED_BYTES} bytes and is no value: look who put it there."
+            )
         return Stored(content, _version(content))
 
     def put(self, name: str, content: bytes, version: int) -> None:

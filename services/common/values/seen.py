@@ -45,7 +45,9 @@ class SeenFile(SeenRevisions):
             return
         changed = {**self._revisions, name: revision}
         if len(changed) > MOST_NAMES:
-            raise AppiaError(f"{self._path} holds {MOST_NAMES} names, the most there may be.")
+            raise AppiaError(
+                f"{self._path} holds {MOST_NAMES} names, the most there may be: take out those that are used no more."
+            )
         document = {"format": FORMAT, "revisions": changed}
         replace_file(self._disk, self._path, f"{json.dumps(document, sort_keys=True)}\n".encode())
         self._revisions = changed

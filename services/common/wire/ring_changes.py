@@ -91,7 +91,8 @@ def new_node_seed(keys: Path, disk: Disk, node: str, random: Callable[[int], byt
     with _changing(keys) as ring:
         if len(ring.nodes) >= MAX_NODE_SEEDS and node not in ring.nodes:
             raise AppiaError(
-                f"{node_folder(keys)} has {MAX_NODE_SEEDS} seeds, which is the most that are tried."
+                f"{node_folder(keys)} has {MAX_NODE_SEEDS} seeds, which is the most that are tried: let sensors share "
+                "one, or give some of them to another ingester."
             )
         make_secret_folder(disk, path.parent)
         create_secret_file(disk, path, f"{random(SEED_BYTES).hex()}\n".encode())
