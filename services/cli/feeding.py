@@ -196,7 +196,9 @@ def _open_sender(context: Context, way: Way, ring: KeyRing, on_ack: Callable[[Ac
     watch = RingWatch(way.keys, ring, _tell_keys)
     if way.transport is Transport.V2:
         settings = ReliableSettings(way.endpoint, new_origin(way.channel), backfill=True)
-        return ReliableSender(context, settings, ring, on_ack, watch)
+        sender = ReliableSender(context, settings, ring, on_ack, watch)
+        sender.on_silence = say
+        return sender
     sealer = V1Sealer(ring.sealing_seed(), way.channel, next_boot(way.keys / "v1-sender.boot"))
     if way.transport is Transport.V1_PUSH:
         pusher = V1Push(context, way.endpoint, sealer)

@@ -45,6 +45,7 @@ class ReliableSettings:
     window_bytes: int = 16 * 1024 * 1024
     resend_after_s: float = 1.0
     resend_at_most_s: float = 8.0
+    tell_after_s: float = 10.0
     give_up_after_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -77,6 +78,10 @@ class ReliableSender:
 
     It outlives a receiver that is killed and started again: while nobody listens, frames wait in the
     window, and `send` blocks once the window is full. Not to be shared between threads.
+
+    Attributes:
+        counts: What was sent, and what became of it.
+        on_silence: Takes a sentence when no acknowledgement came for `tell_after_s`, once until the next one comes.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class ReliableSender:
             UsageError: the endpoint or the channel is none.
         """
         self.counts = SenderCounts()
+        self.on_silence: Callable[[str], None] = lambda _: None
         self._settings = settings
         self._sealer = V2Sealer(ring, settings.origin)
         self._ack_keys = DirectionKeys(ring, settings.origin.channel, Direction.ACK)
@@ -106,6 +112,7 @@ class ReliableSender:
         self._next_seq = 0
         self._patience_s = settings.resend_after_s
         self._progress_at = 0.0
+        self._silence_told = False
         self._socket = _connect(context, settings)
 
     def send(self, payload: bytes) -> None:
@@ -205,7 +212,11 @@ class ReliableSender:
         self.counts.resent_frames += len(lost)
 
     def _wait_s(self) -> float:
-        return min(self._patience_s, self._settings.give_up_after_s)
+        settings = self._settings
+        if self._silence_told:
+            return min(self._patience_s, settings.give_up_after_s)
+        left_s = settings.tell_after_s - (time.monotonic() - self._progress_at)
+        return min(self._patience_s, settings.give_up_after_s, max(left_s, 0.01))
 
     def _has_room(self) -> bool:
         if not self._pending:
@@ -224,6 +235,9 @@ class ReliableSender:
         idle_s = time.monotonic() - self._progress_at
         if self._pending and idle_s > self._settings.give_up_after_s:
             raise AppiaError(self._given_up())
+        if self._pending and idle_s >= self._settings.tell_after_s and not self._silence_told:
+            self._silence_told = True
+            self.on_silence(self._silent())
 
     def _send_due(self) -> bool:
         """Send frames that are new or overdue, in order; say whether the socket refused one."""
@@ -273,6 +287,7 @@ class ReliableSender:
             return
         self._pending_bytes -= len(pending.frame)
         self._progress_at = time.monotonic()
+        self._silence_told = False
         self._patience_s = self._settings.resend_after_s
         refused = sum(ack.refused.values())
         self.counts.acknowledged += ack.accepted + ack.duplicates + refused
@@ -281,20 +296,28 @@ class ReliableSender:
         self.counts.refused += refused
         self._on_ack(ack)
 
+    def _silent(self) -> str:
+        settings = self._settings
+        return (
+            f"{settings.endpoint} has acknowledged nothing for {settings.tell_after_s:g} s, and is tried until it is "
+            f"{settings.give_up_after_s:g} s: {self._advice()}"
+        )
+
     def _given_up(self) -> str:
         events = sum(pending.events for pending in self._pending.values())
-        reached = any(pending.sent_at != NEVER for pending in self._pending.values())
-        advice = (
-            f"check that the receiver knows key {self._sealer.key_id} and has not revoked it (`appia keys list`), "
-            f"has the same channel, and room on its disk"
-            if reached
-            else "nobody answers there: check that the receiver is running and listens there"
-        )
         return (
             f"{events} events in {len(self._pending)} frames were not acknowledged by "
-            f"{self._settings.endpoint} for {self._settings.give_up_after_s:g} s: {advice}, then send them "
+            f"{self._settings.endpoint} for {self._settings.give_up_after_s:g} s: {self._advice()}, then send them "
             f"again (events that were stored are recognised)."
         )
+
+    def _advice(self) -> str:
+        if any(pending.sent_at != NEVER for pending in self._pending.values()):
+            return (
+                f"check that the receiver knows key {self._sealer.key_id} and has not revoked it (`appia keys list`), "
+                f"has the same channel, and room on its disk"
+            )
+        return "nobody answers there: check that the receiver is running and listens there"
 
 
 def _connect(context: Context, settings: ReliableSettings) -> zmq.Socket[bytes]:

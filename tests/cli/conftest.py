@@ -195,7 +195,8 @@ def shared_stack(_models: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     subprocess.run([*feed, *what], check=True, capture_output=True)
     yield stack
     status, _, err = stack.stop()
-    assert (status, [line for line in err.splitlines() if "made a new key" not in line]) == (0, [])
+    usual = "made a new key", "waiting for"  # the latter on a machine that is busy
+    assert (status, [line for line in err.splitlines() if not any(map(line.__contains__, usual))]) == (0, [])
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,6 +221,38 @@ def test_without_a_receiver_it_gives_up_and_says_why(context: zmq.Context[zmq.So
         sender.send(b"event")
         with pytest.raises(AppiaError, match="nobody answers there"):
             sender.flush()
+
+
+def test_a_silence_is_told_once_before_it_gives_up(
+    context: zmq.Context[zmq.Socket[bytes]], peer: Peer
+) -> None:
+    """As under a key that was revoked: what to look at is said while there is time, and again after the next answer."""
+    told: list[str] = []
+    peer.answer = lambda _seq, _ack: []  # what is sent again is acknowledged
+    limits = settings(peer.endpoint, tell_after_s=0.2, resend_after_s=0.6)
+    with ReliableSender(context, limits, RING) as sender:
+        sender.on_silence = told.append
+        for _ in range(2):
+            sender.send(b"event")
+            sender.flush()
+    assert len(told) == 2
+    assert (
+        "has acknowledged nothing for 0.2 s, and is tried until it is 20 s: check that the receiver"
+        in told[0]
+    )
+
+
+def test_the_silence_is_told_in_time(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Also where the next time to send again is later; nobody who listens is another sentence."""
+    told: list[float] = []
+    limits = settings("tcp://127.0.0.1:9", tell_after_s=0.3, give_up_after_s=2.0, resend_after_s=9.0)
+    with ReliableSender(context, limits, RING) as sender:
+        sender.on_silence = lambda said: told.append(time.monotonic()) if "nobody answers" in said else None
+        sender.send(b"event")
+        with pytest.raises(AppiaError, match="nobody answers there"):
+            sender.flush()
+    assert len(told) == 1
+    assert time.monotonic() - told[0] > 1.0
 
 
 def test_a_slow_feed_does_not_wait_for_a_full_batch(
