@@ -11,10 +11,10 @@ demo: ## start appia, feed it a day of traffic, ask it questions (INPUT=file FOR
 	@make/venv.sh run
 	@$(VENV)/bin/python make/demo.py $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)')
 
-test: ## build the models, then run every test (PYTEST='-k words' for some)
+test: ## build the models, then run every test, on two processors (PYTEST='-k words' for some, JOBS=n)
 	@make/venv.sh dev
 	$(VENV)/bin/appia models build
-	$(VENV)/bin/python -m pytest $(PYTEST)
+	$(VENV)/bin/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile $(PYTEST)
 
 torture: ## break it for hours: crashes, power cuts, damage, hostile input (HOURS=2 SUITES='power-cut' SEED=n)
 	@make/venv.sh dev
