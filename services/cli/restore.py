@@ -9,7 +9,7 @@ import typer
 
 from services.cli.backup import PlaceArgument, size_shown
 from services.cli.options import JsonOption, StateOption, grouped, required_state
-from services.cli.output import counted, print_json, print_lines
+from services.cli.output import counted, print_json, print_lines, say
 from services.cli.progress import files_shown
 from services.common.errors import AppiaError
 
@@ -54,6 +54,7 @@ def restore(
     """
     from services.common.backup.folder_store import FolderStore  # noqa: PLC0415 - `appia --help` starts quicker
     from services.common.backup.places import check_apart, folder_of  # noqa: PLC0415 - as above
+    from services.common.backup.restoring import is_begun  # noqa: PLC0415 - as above
     from services.common.durable import Disk  # noqa: PLC0415 - as above
 
     root = required_state(state).expanduser().resolve()
@@ -62,6 +63,10 @@ def restore(
     try:
         with store.reading():
             restored = _restored(store, root, choice)
+    except KeyboardInterrupt:
+        if is_begun(root):
+            say("the restore is not finished; give the same command again, and it goes on from there")
+        raise
     except OSError as error:
         raise AppiaError(
             f"{error.filename or root}: {error.strerror}; give the same command again, and it goes on from there"

@@ -9,6 +9,7 @@ import pytest
 
 from services.cli.backup import size_shown
 from services.cli.main import run
+from services.common.backup.restoring import Restoring
 from services.common.days.log import LogWriter
 from services.common.days.log_format import FEEDBACK
 from services.common.days.names import StateNames, claim_layout
@@ -167,6 +168,26 @@ def test_sizes_are_shown_in_the_unit_that_fits() -> None:
         "3.0 TiB",
         "2048.0 TiB",
     ]
+
+
+def test_an_interrupted_restore_says_how_to_go_on(
+    state: StateNames, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle leaves a directory that nothing else goes on with; before the first byte there is none."""
+    place, target = str(tmp_path / "place"), tmp_path / "target"
+    assert run(["backup", place, "--state", str(state.root)]) == 0
+    words = ["restore", place, "--state", str(target)]
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for moment, is_told in (("_check_room", False), ("_write", True)):
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr(Restoring, moment, interrupt)
+            assert run(words) == 130
+        assert ("give the same command again" in capsys.readouterr().err) == is_told
+    assert run(words) == 0
 
 
 def test_a_disk_that_fails_is_told_with_what_to_do(

@@ -213,6 +213,11 @@ class Restoring:
             return NO_KEYS
 
 
+def is_begun(root: Path) -> bool:
+    """Whether a restore into this directory was begun and is not finished."""
+    return (root / MARKER).exists()
+
+
 def _check_length(version: FileEntry) -> None:
     if version.size > _LONGEST_VERSION:
         raise AppiaError(f"the file {_VERSION} of the backup has {version.size} bytes and is no such file")
