@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from services.common.chain.state import GenerationState
 
 _MOST_TEXT = 1 << 24
+_MOST_LINKS = 1 << 16  # each that is none is named, and 16 MiB have room for millions
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,11 @@ class _Check:
     def _chain(self) -> CheckedChain:
         if LINKS not in self._archive.members:
             return CheckedChain()
-        lines = self._text(LINKS).split(b"\n")
+        text = self._text(LINKS)
+        if (count := text.count(b"\n")) > _MOST_LINKS:
+            self._faults.append(f"{LINKS} has {count:,} lines, which is too much")
+            return CheckedChain()
+        lines = text.split(b"\n")
         chain = check_chain(lines[:-1], self._chain_key, excerpt=True)
         self._faults += [f"{LINKS}: {fault.sentence}" for fault in chain.faults]
         return chain

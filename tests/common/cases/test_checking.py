@@ -6,6 +6,7 @@ import io
 import json
 import stat
 import struct
+import time
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -243,6 +244,14 @@ def test_a_directory_without_end_is_refused(check: Check) -> None:
     end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 65535, 65535, 1 << 20, 0, 0)
     with pytest.raises(AppiaError, match="is no case"):
         check(bytes(1 << 20) + end)
+
+
+def test_a_flood_of_lines_is_no_chain(files: Files, check: Check) -> None:
+    """Millions of lines in a file of some megabytes would take minutes, and gigabytes to say what each of them is."""
+    flooded = files | {"chain/links.jsonl": b"\n" * (1 << 22)}
+    began = time.monotonic()
+    assert "chain/links.jsonl has 4,194,304 lines, which is too much" in check(archive_of(flooded)).faults
+    assert time.monotonic() - began < 5
 
 
 def test_the_chain_vouches_against_the_signer(files: Files, check: Check, office: Any) -> None:
