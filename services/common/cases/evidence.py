@@ -82,7 +82,10 @@ class Evidence:
     def holds(self, day: str, generation: int, original: bytes) -> bool:
         """Whether the identities that were taken in name an event of these bytes."""
         name = part_file(day, generation, CHUNK, IDENTITIES)
-        known = np.frombuffer(self.files.get(name, b""), IDENTITY)
+        content = self.files.get(name, b"")
+        if len(content) % IDENTITY.itemsize:  # damaged
+            return False
+        known = np.frombuffer(content, IDENTITY)
         return bool((known == identities([original])[0]).any())
 
     def _read_chain(self) -> CheckedChain:

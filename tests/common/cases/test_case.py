@@ -144,3 +144,12 @@ def test_a_case_that_would_be_too_large_is_refused() -> None:
     """Before anything is written, with what to do."""
     with pytest.raises(AppiaError, match="put fewer events into one"):
         archive_of({f"{number}": b"" for number in range(4097)})
+
+
+def test_identities_that_were_cut_short_show_nothing(own_office: Any) -> None:
+    """A damaged day is told in the case; nothing fails."""
+    (path,) = own_office.state.root.rglob("identities.bin")
+    path.chmod(0o640)
+    path.write_bytes(path.read_bytes()[:-3])
+    listing, _ = own_office.case(0)
+    assert "cannot be shown: run `appia verify`" in listing.left_out[-1].why
