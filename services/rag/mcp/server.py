@@ -22,6 +22,7 @@ from mcp.types import (
     JSONRPCError,
     ListToolsResult,
 )
+from starlette.responses import Response
 
 from services.common.errors import AppiaError
 from services.common.rpc import MAX_REQUEST
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream, WriteStream
     from mcp.types import CallToolRequestParams, PaginatedRequestParams
     from starlette.applications import Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from services.rag.async_client import AsyncClient
     from services.rag.http.server import Front
@@ -157,8 +159,8 @@ async def _pass_on(
 def http_app(client: AsyncClient, front: Front) -> Starlette:
     """The server over a client as an application at `PATH` (streamable HTTP), called by the names of `front`.
 
-    Every request is answered by itself, with one JSON document: there are no sessions that could pile up. Where there
-    are tokens each has to show one.
+    Every request is answered by itself, with one JSON document: there are no sessions that could pile up, and no
+    streams that would stay open when a token is revoked. Where there are tokens each has to show one.
     """
     app = make_server(client, has_door=front.tokens is not None).streamable_http_app(
         streamable_http_path=PATH,
@@ -167,9 +169,26 @@ def http_app(client: AsyncClient, front: Front) -> Starlette:
         max_request_body_size=_MAX_BODY,
         transport_security=_only(front.hosts, front.scheme),
     )
+    app.add_middleware(_OnlyPosts)
     if front.tokens is not None:
         app.add_middleware(TokenDoor, tokens=front.tokens)
     return app
+
+
+class _OnlyPosts:
+    """Refuses GET, which would open a stream for what a server has to tell: there is nothing to tell.
+
+    https://modelcontextprotocol.io/specification/2025-11-25/basic/transports has 405 for that.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as ASGI has it."""
+        is_refused = scope["type"] == "http" and scope["method"] != "POST"
+        answering = Response(status_code=405, headers={"Allow": "POST"}) if is_refused else self._app
+        await answering(scope, receive, send)
 
 
 def _only(hosts: Sequence[str], scheme: str) -> TransportSecuritySettings:

@@ -325,6 +325,15 @@ def test_web_pages_cannot_ask(replica_at: str, serve_mcp: Any) -> None:
         assert "rows" not in answer.text
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_no_stream_stays_open(serve_mcp: Any, method: str) -> None:
+    """Nothing is told unasked, so no connection can be held for it."""
+    with requests.Session() as session:
+        url, headers = serve_mcp("tcp://127.0.0.1:9").url, {"Accept": "text/event-stream"}
+        answer = session.request(method, url, headers=headers, timeout=5, stream=True)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 def test_requests_over_http_are_bounded(replica_at: str, serve_mcp: Any) -> None:
     """Large and broken bodies are refused, and the server serves on."""
     url = serve_mcp(replica_at).url
