@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ def _checked(event_ids: Sequence[str], bundle: Bundle, asking: Asking) -> Signin
         raise UsageError(f"a case has at most {MOST_EVENTS} events, and these are {len(set(event_ids)):,}")
     if len(bundle.note.encode("utf-8", "surrogateescape")) > _MOST_NOTE:
         raise UsageError(f"--note takes at most {_MOST_NOTE:,} bytes of text")
-    if bundle.out.exists():
+    if os.path.lexists(bundle.out):
         raise UsageError(f"{bundle.out} exists and is not overwritten: choose another name")
     if not bundle.out.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {bundle.out.absolute().parent}: make it first")

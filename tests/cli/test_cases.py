@@ -159,6 +159,15 @@ def test_two_exports_of_one_moment_differ_in_nothing_else(
     assert {one["what"] for one in listings[0]["left_out"]} == {"event 1", "event 2"}  # the day is open
 
 
+def test_a_link_that_leads_nowhere_is_there_too(say: Any, tmp_path: Path) -> None:
+    """A case would take its place; it is somebody's, and is not overwritten."""
+    (tmp_path / "case.zip").symlink_to(tmp_path / "gone")
+    status, _, err = say(
+        "export-case", "x", "--out", tmp_path / "case.zip", "--endpoint", "tcp://127.0.0.1:9"
+    )
+    assert (status, "exists and is not overwritten" in err) == (2, True), err
+
+
 def test_what_is_no_case_is_told(say: Any, tmp_path: Path, sealed_sample: Path) -> None:
     """No file, a folder, a pipe that nobody writes into, another file, no key."""
     key = next((sealed_sample / "keys" / "signing").glob("*.public"))
