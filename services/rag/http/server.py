@@ -154,6 +154,8 @@ def serve_app(app: ASGIApp, front: Front, ready: Callable[[], None]) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        # No browser takes an answer, which attackers wrote parts of, for a script or picture of another page.
+        headers=[("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")],
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()

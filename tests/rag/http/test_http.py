@@ -148,7 +148,10 @@ def test_other_mistakes_are_one_sentence_too(served: Any) -> None:
             "",
         ):
             refused(served.get(path, headers={"Host": host}), "usage", "Host", "127.0.0.1")
-    assert served.get("/v1/stats", headers={"Host": "localhost:1234"}).status_code == 200
+    stats = served.get("/v1/stats", headers={"Host": "localhost:1234"})
+    assert stats.status_code == 200
+    assert stats.headers["x-content-type-options"] == "nosniff"
+    assert stats.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_ten_megabytes_are_refused_in_a_sentence(served: Any) -> None:
