@@ -55,7 +55,9 @@ def test_who_finds_a_higher_epoch_is_told_by_whom_it_was_replaced(path: Path) ->
     older, newer = epoch_file(path), epoch_file(path)
     older.take()
     newer.take()
-    with pytest.raises(Fenced, match=rf"process {os.getpid()} on .* epoch {NOW + 1}; this one, of epoch {NOW},"):
+    with pytest.raises(
+        Fenced, match=rf"process {os.getpid()} on .* epoch {NOW + 1}; this one, of epoch {NOW},"
+    ):
         older.keep()
     newer.keep()
 

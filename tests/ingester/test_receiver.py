@@ -545,5 +545,3 @@ def test_a_port_in_use_is_named(context: Any, receive: Callable[..., Running]) -
     with pytest.raises(AppiaError, match=f"{taken} cannot be bound.*stop the process that has it"):
         Receiver(context, Endpoints(taken, "", [], allow_public_v1=False), running.tools)
     assert running.alive
-
-

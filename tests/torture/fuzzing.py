@@ -116,7 +116,9 @@ def guided(target: Target) -> Suite:
         if done.returncode:
             kept = [path.read_bytes() for path in budget.folder.glob("*-*") if path.is_file()]
             shown = kept[0][:2000].hex() if kept else "not kept"
-            outcome.fault(budget.first, f"{done.stdout[-1500:]} {' | '.join(lines[-5:])[-1000:]} (input {shown})")
+            outcome.fault(
+                budget.first, f"{done.stdout[-1500:]} {' | '.join(lines[-5:])[-1000:]} (input {shown})"
+            )
         return outcome
 
     return Suite(f"guided-{target.name}", target.promise, "inputs", 20_000, 200_000_000, run, weight=0.5)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "", ".", "..", "a\0b", "a" * 300, "a\ud800"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "a/b", "", ".", "..", "a\0b", "a" * 300, "a\ud800"]
+)
 def test_a_manifest_names_files_of_its_own_folder_only(tmp_path: Path, name: str) -> None:
     """A path that leads elsewhere is refused before anything there is read."""
     made = Manifest("chunk", "2026-01-22", 1, 0, "", {"events.log": Artifact(0, "0" * 64)})
