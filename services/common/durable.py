@@ -13,14 +13,14 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Protocol, Self
 
 from services.common.errors import AppiaError
 from services.common.system_calls import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -229,6 +229,13 @@ def _crc(head: bytes) -> int:
     return zlib.crc32(head)
 
 
+class Closes(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
 class Disk:
     """What the product does with files, by the rules. Blocking; raises `OSError` as the system gives it."""
 
@@ -392,3 +399,10 @@ def _deepest_first(top: Path) -> Iterator[tuple[str, bool]]:
             if os.path.islink(path):  # noqa: PTH114 - the same
                 yield path, False
         yield folder, True
+
+
+def close_all(files: Iterable[Closes]) -> None:
+    """Close all of them, also where closing one fails; the first failure is raised when all are closed."""
+    with ExitStack() as closing:
+        for file in reversed(list(files)):
+            closing.callback(file.close)

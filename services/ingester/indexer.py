@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.days.open_writer import SegmentLogReader
+from services.common.durable import close_all
 from services.common.errors import AppiaError
 from services.common.events.features import extract
 from services.common.events.parse import parse_event
@@ -88,9 +89,7 @@ class _Segment:
             self.first += len(self.positions.popleft())
 
     def close(self) -> None:
-        for sink in self.sinks:
-            sink.close()
-        self.log.close()
+        close_all([*self.sinks, self.log])
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,7 @@ class Indexer:
         finally:
             self._queue.close()
             self._pool.shutdown()
-            for segment in self._segments.values():
-                segment.close()
+            close_all(self._segments.values())
 
     def _work(self) -> None:
         self._catch_up()

@@ -9,6 +9,7 @@ from services.common.days.columns import TextTable
 from services.common.days.embedders import Embedders, spec_of
 from services.common.days.open_hours import HourWriter
 from services.common.days.open_writer import ColumnWriter, VectorWriter
+from services.common.durable import close_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -158,8 +159,7 @@ class SemanticSink(_Plain):
 
     def close(self) -> None:
         """See `Sink.close`."""
-        self._texts.close()
-        self._writer.close()
+        close_all([self._texts, self._writer])
 
 
 class TemporalSink:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from services.rag.spread import Spread
 
 OLD, OPEN = "2026-01-21", "2026-01-22"
-SOON = Deadline.after(600)
+SOON = Deadline()
 FLOW = "network_features."
 SENT = column_of(f"{FLOW}total_forward_bytes")
 PORT = column_of(f"{FLOW}destination_port")

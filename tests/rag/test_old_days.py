@@ -28,6 +28,7 @@ WANTED = (["web"], ["lat*"], [""], ["*"], ["exfil", "lateral"], ["nothing"])
 def old(make_world: Any, tmp_path: Path) -> Any:
     """A world that goes on where the old release stopped."""
     shutil.copytree(OLD, tmp_path / "old")
+    (tmp_path / "old").chmod(0o750)  # a checkout may be open to others, a state directory must not be
     return make_world(tmp_path / "old")
 
 

@@ -49,7 +49,7 @@ def test_what_could_not_be_synced_is_not_read_by_the_next_start(tmp_path: Path) 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 def test_the_disk_fails_where_it_is_told_to(tmp_path: Path, error: int) -> None:
-    """A full disk takes a part of a write first; what a failed sync lost is read, and gone after a power cut."""
+    """A full disk takes a part of a write first; what a failed sync lost is cut off, so that nobody reads it."""
     tape = Tape(tmp_path)
     calls = FailingCalls(tape, 4, error)
     file = Disk(calls).append_to(tmp_path / "a")  # opens it, and its folder to sync it: operations 0 to 2
@@ -60,10 +60,12 @@ def test_the_disk_fails_where_it_is_told_to(tmp_path: Path, error: int) -> None:
     file.sync()
     volume = Volume()
     volume.follow(tape.operations)
-    assert volume.now().files["a"][0] == (b"abcdef" if error == errno.ENOSPC else b"abcd")
+    assert volume.now().files["a"][0] == (b"abcdef" if error == errno.ENOSPC else b"")
     assert volume.promised().files["a"][0] == (b"abcdef" if error == errno.ENOSPC else b"")
 
 
+# A process that ends in the middle closes nothing in order; what stays open for good is a fault of the suite.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_failing_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     outcome = hold(io_errors.SUITE, tmp_path)
     operations = [outcome.facts[f"operations of {act.__name__}"] for act in io_errors.CHAPTERS[:-1]]

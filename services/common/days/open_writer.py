@@ -18,7 +18,7 @@ from services.common.days.columns import ROW, AddressTable, TextTable
 from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_format import EVENT
 from services.common.days.metadata import MetadataWriter
-from services.common.durable import read_counts
+from services.common.durable import close_all, read_counts
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ class ColumnWriter:
 
     def close(self) -> None:
         """Close all files."""
-        for file in (self._metadata, self._columns, self._addresses, self._texts, self._tags, self._counts):
-            file.close()
+        close_all([self._metadata, self._columns, self._addresses, self._texts, self._tags, self._counts])
 
 
 def _shorten(disk: Disk, path: Path, size: int) -> None:
@@ -255,5 +254,4 @@ class VectorWriter:
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._vectors, self._codes, self._counts, self._patch):
-            file.close()
+        close_all([self._vectors, self._codes, self._counts, self._patch])
