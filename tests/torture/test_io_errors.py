@@ -64,8 +64,6 @@ def test_the_disk_fails_where_it_is_told_to(tmp_path: Path, error: int) -> None:
     assert volume.promised().files["a"][0] == (b"abcdef" if error == errno.ENOSPC else b"")
 
 
-# A process that ends in the middle closes nothing in order; what stays open for good is a fault of the suite.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_failing_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     outcome = hold(io_errors.SUITE, tmp_path)
     operations = [outcome.facts[f"operations of {act.__name__}"] for act in io_errors.CHAPTERS[:-1]]

@@ -154,10 +154,10 @@ class HourWriter:
                 return
 
     def close(self) -> None:
-        """Close the files; what is due is made again after the next opening."""
-        if self.rows > self._noted and not self._due.any():
-            self._note()
-        self._files.close()
+        """Close the files, also where noting fails; what is due is made again after the next opening."""
+        with self._files:
+            if self.rows > self._noted and not self._due.any():
+                self._note()
 
     def _note(self) -> None:
         """Keep that all vectors are right as far as the rows go."""
