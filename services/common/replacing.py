@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def replace_file(disk: Disk, path: Path, content: bytes, mode: int = Disk.FILE_MODE) -> None:
     """Put `content` in the place of `path` in one step: after a power cut the old or the new is there, whole.
 
-    The file gets the permission bits `mode`. One writer at a time. Blocks on the disk.
+    The file gets the permission bits `mode`, less those that the umask of the process takes.
+    One writer at a time. Blocks on the disk.
 
     Raises:
         AppiaError: the folder is missing, the disk is full, or any other failure of the disk.

@@ -50,6 +50,14 @@ with open(log, "a") as file:
 
 
 @pytest.fixture(autouse=True)
+def _own_umask() -> Iterator[None]:
+    """Commands that run in this process set its umask, which is not for the tests after them."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(autouse=True)
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer has set must not decide what a test finds."""
     for name in [name for name in os.environ if name.startswith("APPIA_") and name != "APPIA_MODELS"]:

@@ -264,7 +264,9 @@ class Ingester:
 
     def wait_until_ready(self) -> None:
         assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], 60)[0], "not ready after a minute"
+        waiting = select.poll()
+        waiting.register(self.process.stdout, select.POLLIN)
+        assert waiting.poll(60_000), "not ready after a minute"
         self.ready = json.loads(self.process.stdout.readline())
 
     def end(self, number: int = signal.SIGTERM) -> int:

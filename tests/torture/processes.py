@@ -53,7 +53,9 @@ class Service:
         """Block until it says that it is ready. Raises AppiaError where it ends before, or takes too long."""
         said = self.process.stdout
         assert said is not None
-        if select.select([said], [], [], READY_WITHIN_S)[0]:
+        waiting = select.poll()
+        waiting.register(said, select.POLLIN)
+        if waiting.poll(1000 * READY_WITHIN_S):
             line = said.readline()
             if line:
                 self.ready, self.heard_ready = json.loads(line), True

@@ -94,9 +94,10 @@ def _tried(request: Mapping[str, Any], handles: list[int], look: Look) -> str:
 def _words(reading: int, seconds: float) -> bytes | None:
     """What the fork wrote before it ended; None where it took too long."""
     until, words = time.monotonic() + seconds, b""
+    waiting = select.poll()
+    waiting.register(reading, select.POLLIN)
     while True:
-        ready, _, _ = select.select([reading], [], [], max(0.0, until - time.monotonic()))
-        if not ready:
+        if not waiting.poll(1000 * max(0.0, until - time.monotonic())):
             return None
         more = os.read(reading, _MOST_WORDS)
         if not more:

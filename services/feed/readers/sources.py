@@ -140,6 +140,8 @@ class StoppableInput(io.RawIOBase):
         super().__init__()
         self._descriptor = descriptor
         self._stop = stop
+        self._waiting = select.poll()
+        self._waiting.register(descriptor, select.POLLIN)
 
     def readable(self) -> bool:
         """Say that it can be read, as io asks for."""
@@ -148,7 +150,7 @@ class StoppableInput(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill `buffer` with what has arrived; 0 at the end or after a stop. Blocks until one of them."""
         while not self._stop.is_set():
-            if select.select([self._descriptor], [], [], POLL_SECONDS)[0]:
+            if self._waiting.poll(1000 * POLL_SECONDS):
                 chunk = os.read(self._descriptor, len(buffer))
                 buffer[: len(chunk)] = chunk
                 return len(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from services.common.chain.keys import (
     signing_folder,
 )
 from services.common.errors import AppiaError, UsageError
+from services.common.private_folders import UMASK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,18 +58,22 @@ def test_the_seed_is_never_shown(keys: Path) -> None:
     assert bytes.fromhex(seed) not in repr(ring).encode("latin-1", "replace")
 
 
-def test_keys_are_kept_when_another_signs(keys: Path, disk: Disk) -> None:
-    """The newest signs, the one before stays; secrets have mode 0400, public halves may be read."""
+@pytest.mark.parametrize(("umask", "public"), [(0o022, 0o444), (UMASK, 0o440)])
+def test_keys_are_kept_when_another_signs(keys: Path, disk: Disk, umask: int, public: int) -> None:
+    """The newest signs, the one before stays; secrets have mode 0400, public halves what the umask leaves."""
     before = active_public_key(keys)
-    new = new_signing_key(keys, disk)
+    usual = os.umask(umask)
+    try:
+        new = new_signing_key(keys, disk)
+    finally:
+        os.umask(usual)
     ring = read_signing_ring(keys)
     assert before is not None
     assert ring is not None
     assert ring.active.public == new.public == active_public_key(keys)
     assert set(ring.keys) == {before.id, new.public.id}
-    modes = {path.suffix: path.stat().st_mode & 0o777 for path in signing_folder(keys).iterdir()}
-    assert modes[".key"] == 0o400
-    assert modes[".public"] == 0o444
+    assert {path.stat().st_mode & 0o777 for path in signing_folder(keys).glob("*.key")} == {0o400}
+    assert public_key_file(keys, new.public).stat().st_mode & 0o777 == public
     assert read_public_key(public_key_file(keys, new.public)) == new.public
 
 
