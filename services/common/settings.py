@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from services.common.errors import UsageError
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
     from pydantic_settings import PydanticBaseSettingsSource
+
+TAKEN: Final = "taken"
+AT_ONCE: Final = "at once"
+AT_START: Final = "at the next start"
+"""Where a field of a model says when a change of its key is taken up, and what it may say there."""
 
 _LONGEST_SHOWN = 60
 
@@ -124,26 +129,39 @@ class SettingRow:
     name: str
     type: str
     default: str
+    changes: str
     description: str
 
 
-def describe_settings(cls: type[ServiceSettings]) -> list[SettingRow]:
-    """Every setting of a service, in the order of their definition."""
-    return [
+def when_taken(field: FieldInfo) -> str:
+    """`AT_ONCE` or `AT_START` for a key that can change while its service runs; empty for another setting."""
+    extra = field.json_schema_extra
+    return str(extra.get(TAKEN, "")) if isinstance(extra, dict) else ""
+
+
+def describe_settings(cls: type[BaseModel]) -> list[SettingRow]:
+    """Every setting of a service: first those that are read at its start, then those that can change while it runs."""
+    rows = [
         SettingRow(
             name,
             _type_name(field.annotation),
             _shown_default(field),
+            when_taken(field),
             field.description or "",
         )
         for name, field in cls.model_fields.items()
     ]
+    return sorted(rows, key=lambda row: row.changes != "")
 
 
 def settings_table(cls: type[ServiceSettings]) -> str:
     """The settings of a service as a Markdown table; docs/settings.md holds it."""
-    rows = [f"| `{r.name}` | {r.type} | {r.default} | {r.description} |" for r in describe_settings(cls)]
-    return "\n".join(["| Setting | Type | Default | What it is |", "| --- | --- | --- | --- |", *rows])
+    rows = [
+        f"| `{row.name}` | {row.type} | {row.default} | {row.changes} | {row.description} |"
+        for row in describe_settings(cls)
+    ]
+    head = ["| Setting | Type | Default | Can be changed | What it is |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
 
 
 def _shown_default(field: FieldInfo) -> str:

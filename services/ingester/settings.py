@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
+from services.common.config.tree import IngesterLive
 from services.common.days.chosen_models import ChosenModels
-from services.common.days.policies import Compression, IndexPolicy
 from services.common.embedding.manifest import ModelName
 from services.common.settings import ServiceSettings, service_config
 from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, RAG_ARTIFACTS
 
-MIB = 1 << 20
 
-
-class IngesterSettings(ServiceSettings):
-    """Everything that the ingester can be told."""
+class IngesterSettings(IngesterLive, ServiceSettings):
+    """Everything that the ingester can be told; what can change while it runs is in `IngesterLive`."""
 
     model_config = service_config("ingester")
 
@@ -67,45 +64,6 @@ class IngesterSettings(ServiceSettings):
         None, description="folder of what etcd asks for: `ca.pem`, `login` and others, see docs/registry.md"
     )
     name: str = Field("ingester", description="name in the registry")
-    seal_after_quiet_s: float = Field(
-        600.0, gt=0, description="seconds without a new event after which a past day is sealed"
-    )
-    compression: Literal["fast", "balanced", "maximum"] = Field(
-        "balanced", description="how a sealed day's events are compressed: fast, balanced or maximum"
-    )
-    vectors_attack: Compression = Field(
-        "fast", description="form of the attack vectors of a sealed day: fast, balanced or maximum"
-    )
-    vectors_semantic: Compression = Field(
-        "fast", description="form of the semantic vectors of a sealed day: fast, balanced or maximum"
-    )
-    vectors_temporal: Compression = Field(
-        "fast", description="form of the temporal vectors of a sealed day: fast, balanced or maximum"
-    )
-    vectors_entity: Compression = Field(
-        "fast", description="form of the entity vectors of a sealed day: fast, balanced or maximum"
-    )
-    benign_sample_rate_attack: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="share of clearly benign events that a sealed day's attack index has vectors of",
-    )
-    benign_sample_rate_semantic: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="share of clearly benign events that a sealed day's semantic index has vectors of",
-    )
-    benign_sample_rate_temporal: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="share of clearly benign events that a sealed day's temporal index has vectors of",
-    )
-    queue_bytes: int = Field(
-        2 * MIB, ge=MIB, description="events waiting for the indices, bytes, at least 1 MiB"
-    )
     storage_key: Path | None = Field(
         None,
         description="file of storage keys, made by `appia keys storage new`: logs, sealed events, the dead letter and "
@@ -115,17 +73,6 @@ class IngesterSettings(ServiceSettings):
         default=False,
         description="true refuses to read logs that are not encrypted; needs `storage_key`",
     )
-    dead_letter_bytes: int = Field(256 * MIB, ge=MIB, description="most that the dead letter keeps, bytes")
-    disk_warn_percent: float = Field(
-        85.0,
-        gt=0,
-        le=100,
-        description="disk use at which a warning is logged and shown by `appia status`, percent",
-    )
-    disk_stop_percent: float = Field(
-        92.0, gt=0, le=100, description="disk use at which intake pauses, percent"
-    )
-    model_threads: int = Field(1, ge=1, le=64, description="threads of one model, 1 to 64")
     semantic_model: ModelName = Field(
         "semantic", description="name of the model of the semantic index, as in `appia models list`"
     )
@@ -137,13 +84,3 @@ class IngesterSettings(ServiceSettings):
     def models(self) -> ChosenModels:
         """The model of each index."""
         return ChosenModels(semantic=self.semantic_model, temporal=self.temporal_model)
-
-    @property
-    def policies(self) -> dict[str, IndexPolicy]:
-        """How each sealed index is made smaller."""
-        return {
-            "attack": IndexPolicy(self.vectors_attack, self.benign_sample_rate_attack),
-            "semantic": IndexPolicy(self.vectors_semantic, self.benign_sample_rate_semantic),
-            "temporal": IndexPolicy(self.vectors_temporal, self.benign_sample_rate_temporal),
-            "entity": IndexPolicy(self.vectors_entity),
-        }

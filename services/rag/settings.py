@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator
 
+from services.common.config.tree import RagLive
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
 from services.rag.networks import INTERNAL, parse_networks
 
 
-class RagSettings(ServiceSettings):
-    """Where a replica reads, listens and registers."""
+class RagSettings(RagLive, ServiceSettings):
+    """Where a replica reads, listens and registers; what can change while it runs is in `RagLive`."""
 
     model_config = service_config("rag")
 
@@ -54,21 +54,6 @@ class RagSettings(ServiceSettings):
         le=MAX_TTL_S,
         description="seconds (3 to 3600) that its entry outlives it",
     )
-    workers: int = Field(
-        2,
-        ge=1,
-        le=64,
-        description="requests answered at the same time, 1 to 64; more replicas do more than more of these",
-    )
-    slow_workers: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="requests that take many seconds (`novel`, `campaigns`) answered beside them, 1 to 64",
-    )
-    waiting: int = Field(
-        256, ge=1, le=10_000, description="requests that wait, 1 to 10000; a further one is answered `busy`"
-    )
     open_wait_s: float = Field(
         60.0,
         ge=0,
@@ -84,26 +69,6 @@ class RagSettings(ServiceSettings):
     )
     geoip_asn: Path | None = Field(
         None, description="a file of networks in MaxMind's format, such as GeoLite2-ASN.mmdb, for `enrich`"
-    )
-    weight_attack: float = Field(
-        1.0, ge=0, le=1000, description="weight of the attack index in fused answers, 0 to 1000"
-    )
-    weight_semantic: float = Field(
-        1.0, ge=0, le=1000, description="weight of the semantic index in fused answers, 0 to 1000"
-    )
-    weight_temporal: float = Field(
-        1.0, ge=0, le=1000, description="weight of the temporal index in fused answers, 0 to 1000"
-    )
-    weight_meaning: float = Field(
-        1.0, ge=0, le=1000, description="weight of the meaning of a text in `search`, 0 to 1000"
-    )
-    weight_words: float = Field(
-        1.0, ge=0, le=1000, description="weight of the words of a text in `search`, 0 to 1000"
-    )
-    question_glossary: Literal["spanish", "none"] = Field(
-        "spanish",
-        description="`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "
-        "for a model of many languages",
     )
 
     @field_validator("internal_networks")

@@ -116,4 +116,4 @@ def test_settings_describe_themselves() -> None:
         ("name", "str or None", "`None`"),
         ("folder", "str", "empty"),
     ]
-    assert "| `workers` | int | `4` | 1 to 64 threads |" in settings_table(Sample).splitlines()
+    assert "| `workers` | int | `4` |  | 1 to 64 threads |" in settings_table(Sample).splitlines()

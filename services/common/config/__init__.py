@@ -1,0 +1,1 @@
+"""Configuration that changes while services run: one sealed document, watched by each of them."""

@@ -1,0 +1,159 @@
+"""Every key that can change while its service runs, defined once: the settings of the services inherit them.
+
+A section is one frozen class: its fields have type, bounds, default and description, and say when a change is taken
+up. To add a key, add a field to its section with `at_once` or `at_start`, and read it where its service applies them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.common.days.policies import Compression, IndexPolicy
+from services.common.settings import AT_ONCE, AT_START, TAKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 1 << 20
+
+Value: TypeAlias = bool | int | float | str
+"""What a key can hold: plain, so that it can be written on a command line and shown in a table."""
+
+
+def at_once(default: Any, description: str, **bounds: Any) -> Any:
+    """A key that a running service takes up within seconds; `bounds` are those of pydantic's `Field`."""
+    return Field(default, description=description, json_schema_extra={TAKEN: AT_ONCE}, **bounds)
+
+
+def at_start(default: Any, description: str, **bounds: Any) -> Any:
+    """A key that a service takes up when it starts the next time; `bounds` are those of pydantic's `Field`."""
+    return Field(default, description=description, json_schema_extra={TAKEN: AT_START}, **bounds)
+
+
+class Live(BaseModel):
+    """Base of the sections: frozen, and without keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class IngesterLive(Live):
+    """What the ingester can be told while it runs."""
+
+    seal_after_quiet_s: float = at_once(
+        600.0, "seconds without a new event after which a past day is sealed", gt=0, le=86_400 * 366
+    )
+    compression: Compression = at_once(
+        "balanced", "how a sealed day's events are compressed: fast, balanced or maximum"
+    )
+    vectors_attack: Compression = at_once(
+        "fast", "form of the attack vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_semantic: Compression = at_once(
+        "fast", "form of the semantic vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_temporal: Compression = at_once(
+        "fast", "form of the temporal vectors of a sealed day: fast, balanced or maximum"
+    )
+    vectors_entity: Compression = at_once(
+        "fast", "form of the entity vectors of a sealed day: fast, balanced or maximum"
+    )
+    benign_sample_rate_attack: float = at_once(
+        1.0, "share of clearly benign events that a sealed day's attack index has vectors of", gt=0, le=1
+    )
+    benign_sample_rate_semantic: float = at_once(
+        1.0, "share of clearly benign events that a sealed day's semantic index has vectors of", gt=0, le=1
+    )
+    benign_sample_rate_temporal: float = at_once(
+        1.0, "share of clearly benign events that a sealed day's temporal index has vectors of", gt=0, le=1
+    )
+    queue_bytes: int = at_once(
+        2 * MIB, "events waiting for the indices, bytes, 1 MiB to 1 GiB", ge=MIB, le=1024 * MIB
+    )
+    dead_letter_bytes: int = at_once(256 * MIB, "most that the dead letter keeps, bytes", ge=MIB)
+    disk_warn_percent: float = at_once(
+        85.0,
+        "disk use at which a warning is logged and shown by `appia status`, percent",
+        gt=0,
+        le=100,
+    )
+    disk_stop_percent: float = at_once(92.0, "disk use at which intake pauses, percent", gt=0, le=100)
+    model_threads: int = at_start(
+        1, "threads of one model, 1 to 64; the sealing of a day takes them at once", ge=1, le=64
+    )
+
+    @property
+    def policies(self) -> Mapping[str, IndexPolicy]:
+        """How each sealed index is made smaller."""
+        return {
+            "attack": IndexPolicy(self.vectors_attack, self.benign_sample_rate_attack),
+            "semantic": IndexPolicy(self.vectors_semantic, self.benign_sample_rate_semantic),
+            "temporal": IndexPolicy(self.vectors_temporal, self.benign_sample_rate_temporal),
+            "entity": IndexPolicy(self.vectors_entity),
+        }
+
+
+class RagLive(Live):
+    """What every replica can be told while it runs."""
+
+    weight_attack: float = at_once(
+        1.0, "weight of the attack index in fused answers, 0 to 1000", ge=0, le=1000
+    )
+    weight_semantic: float = at_once(
+        1.0, "weight of the semantic index in fused answers, 0 to 1000", ge=0, le=1000
+    )
+    weight_temporal: float = at_once(
+        1.0, "weight of the temporal index in fused answers, 0 to 1000", ge=0, le=1000
+    )
+    weight_meaning: float = at_once(
+        1.0, "weight of the meaning of a text in `search`, 0 to 1000", ge=0, le=1000
+    )
+    weight_words: float = at_once(1.0, "weight of the words of a text in `search`, 0 to 1000", ge=0, le=1000)
+    question_glossary: Literal["spanish", "none"] = at_once(
+        "spanish",
+        "`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "
+        "for a model of many languages",
+    )
+    waiting: int = at_once(
+        256, "requests that wait, 1 to 10000; a further one is answered `busy`", ge=1, le=10_000
+    )
+    workers: int = at_start(
+        2,
+        "requests answered at the same time, 1 to 64; more replicas do more than more of these",
+        ge=1,
+        le=64,
+    )
+    slow_workers: int = at_start(
+        1,
+        "requests that take many seconds (`novel`, `campaigns`) answered beside them, 1 to 64",
+        ge=1,
+        le=64,
+    )
+
+
+class HealthLive(Live):
+    """What the health service can be told while it runs."""
+
+    interval_s: float = at_once(10.0, "seconds between two looks at everything, 1 to 3600", ge=1, le=3600)
+
+
+class SensorsLive(Live):
+    """What sensors are told: no service of ours reads it, `appia config watch sensors` hands it to theirs."""
+
+    threshold_level1_attack: float = at_once(
+        0.65, "score from which a sensor's first detector calls a flow an attack, 0 to 1", ge=0, le=1
+    )
+
+
+INGESTER: Final = "ingester"
+RAG: Final = "rag"
+HEALTH: Final = "health"
+SENSORS: Final = "sensors"
+SECTIONS: Final[Mapping[str, type[Live]]] = {
+    INGESTER: IngesterLive,
+    RAG: RagLive,
+    HEALTH: HealthLive,
+    SENSORS: SensorsLive,
+}
+"""The class of each section, in the order in which they are shown."""
