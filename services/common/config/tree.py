@@ -139,10 +139,29 @@ class HealthLive(Live):
 
 
 class SensorsLive(Live):
-    """What sensors are told: no service of ours reads it, `appia config watch sensors` hands it to theirs."""
+    """What sensors are told: no service of ours reads it, `appia config watch sensors` hands it to theirs.
+
+    Thresholds have the names, defaults and bounds that the sensors' detector has in its own file, so that a wrapper
+    can put them there; `SystemConfiguration.threat_score_thresholds` of the contract is a map of the same.
+    """
 
     threshold_level1_attack: float = at_once(
-        0.65, "score from which a sensor's first detector calls a flow an attack, 0 to 1", ge=0, le=1
+        0.65, "score from which the first detector calls a flow an attack, 0.5 to 0.99", ge=0.5, le=0.99
+    )
+    threshold_level2_ddos: float = at_once(
+        0.85, "score from which an attack is called DDoS, 0.5 to 0.99", ge=0.5, le=0.99
+    )
+    threshold_level2_ransomware: float = at_once(
+        0.9, "score from which an attack is called ransomware, 0.5 to 0.99", ge=0.5, le=0.99
+    )
+    threshold_level3_anomaly: float = at_once(
+        0.8, "score from which traffic is called anomalous, 0.5 to 0.99", ge=0.5, le=0.99
+    )
+    threshold_level3_web: float = at_once(
+        0.75, "score from which traffic is called an attack on the web, 0.5 to 0.99", ge=0.5, le=0.99
+    )
+    threshold_level3_internal: float = at_once(
+        0.85, "score from which traffic is called a threat from inside, 0.5 to 0.99", ge=0.5, le=0.99
     )
 
 
