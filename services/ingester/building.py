@@ -19,14 +19,16 @@ from services.ingester.dead_letter import DeadLetter
 from services.ingester.feedback import FeedbackDesk
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
+from services.ingester.jobs_kinds import make_jobs
 from services.ingester.models import ingester_embedders
 from services.ingester.operations import KIND, Answering, Counted, Protection
+from services.ingester.pressure import Pressure
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
 from services.ingester.recovery import Recovery
 from services.ingester.replay import Replay, ReplayTools
 from services.ingester.room import Room
-from services.ingester.sealing_jobs import SealingJobs, SealingTools
+from services.ingester.sealing_jobs import JobTools
 from services.ingester.service import Ingester
 from services.ingester.signing import Signing
 from services.ingester.watch import FolderWatch, WatchTools
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from services.common.rest.log_keys import LogKeys
     from services.common.rpc_server import RpcServer
     from services.ingester.fence import Fencing
+    from services.ingester.jobs import Jobs
     from services.ingester.recovery import OpenSegment
     from services.ingester.settings import IngesterSettings
     from services.ingester.wire_keys import WireKeys
@@ -100,17 +103,17 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     kept = _mend(ground, keys)
     ways = _open_ways(context, ground, kept, wire)
     indexer = _indexer(ground, kept, ways, embedders)
-    sealing = _sealing(ground, kept, ways)
+    jobs = _jobs(ground, kept, ways, indexer)
     replay, feedback = _replay(ground, kept, ways), _feedback(ground, keys)
     protection = Protection(settings.storage_key is not None, kept.signing)
     counted = Counted(ways.receiver, indexer, ways.indexing, fencing, protection, _now())
-    answering = Answering(counted, sealing, feedback, replay, state, settings.models)
+    answering = Answering(counted, jobs, feedback, replay, state, settings.models)
     control = open_control(context, settings, answering.handlers(), ground.log)
     return Ingester(
         receiver=ways.receiver,
         indexer=indexer,
         indexing=ways.indexing,
-        sealing=sealing,
+        jobs=jobs,
         watch=_watch(ground, ways, wire),
         control=control,
         heartbeat=_heartbeat(ground, ways.receiver, control),
@@ -167,8 +170,9 @@ def _indexer(ground: Ground, kept: Kept, ways: Ways, embedders: Embedders) -> In
     return Indexer(ground.state, kept.recovered, ways.indexing, tools)
 
 
-def _sealing(ground: Ground, kept: Kept, ways: Ways) -> SealingJobs:
-    tools = SealingTools(
+def _jobs(ground: Ground, kept: Kept, ways: Ways, indexer: Indexer) -> Jobs:
+    pressure = Pressure(ways.receiver, indexer, ways.indexing, ground.settings.queue_bytes)
+    tools = JobTools(
         intake=ways.intake,
         receiver=ways.receiver,
         indexing=ways.indexing,
@@ -177,8 +181,9 @@ def _sealing(ground: Ground, kept: Kept, ways: Ways) -> SealingJobs:
         clock=time.time_ns,
         monotonic=time.monotonic,
         report=ground.report,
+        is_behind=pressure.is_behind,
     )
-    return SealingJobs(ground.state, ground.settings, tools)
+    return make_jobs(ground.state, ground.settings, tools)
 
 
 def _watch(ground: Ground, ways: Ways, wire: WireKeys) -> FolderWatch:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.ingester.reindexing import describe_indices
-from services.ingester.sealing_jobs import ACTIVATE, ADOPT, REINDEX, ROLL_BACK, SIGN_REMOVAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from services.ingester.feedback import FeedbackDesk
     from services.ingester.fence import Fencing
     from services.ingester.indexer import Indexer
+    from services.ingester.jobs import Jobs
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
     from services.ingester.replay import Replay
-    from services.ingester.sealing_jobs import SealingJobs
     from services.ingester.signing import Signing
 
 KIND = "ingester"
@@ -73,7 +72,7 @@ class Answering:
     """The parts that do what is asked."""
 
     counted: Counted
-    sealing: SealingJobs
+    jobs: Jobs
     feedback: FeedbackDesk
     replay: Replay
     state: StateNames
@@ -81,29 +80,20 @@ class Answering:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Every operation by its name."""
-        sealing = self.sealing
+        jobs = self.jobs
         return {
             "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
             "status": lambda _args, _deadline: self.counted.status(),
             "feedback": lambda args, _deadline: self.feedback.take(args),
             "replay": lambda args, _deadline: self.replay.take(args),
             "indices": lambda args, _deadline: describe_indices(self.state, self.models, args),
-            "seal": lambda args, _deadline: {"job": sealing.request(str(args.get("day", "")))},
-            "seal_status": lambda args, _deadline: sealing.status(str(args.get("job", ""))),
-            **{kind: _index_handler(sealing, kind) for kind in (REINDEX, ACTIVATE, ROLL_BACK)},
-            **{kind: _signature_handler(sealing, kind) for kind in (ADOPT, SIGN_REMOVAL)},
+            "seal_status": lambda args, _deadline: jobs.status(str(args.get("job", ""))),
+            **{kind: _job_handler(jobs, kind) for kind in jobs.kinds},
         }
 
 
-def _index_handler(sealing: SealingJobs, kind: str) -> Handler:
+def _job_handler(jobs: Jobs, kind: str) -> Handler:
     def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
-        return {"job": sealing.request_index(kind, str(args.get("day", "")), str(args.get("index", "")))}
-
-    return queue
-
-
-def _signature_handler(sealing: SealingJobs, kind: str) -> Handler:
-    def queue(args: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
-        return {"job": sealing.request_signature(kind, str(args.get("day", "")))}
+        return {"job": jobs.request(kind, args)}
 
     return queue

@@ -1,69 +1,31 @@
-"""Which day is sealed when: on request, when it is over and quiet, and again later where an index failed.
-
-Making an index anew, and serving one or another version of it, take turns with it: one thread does all of them, so
-nobody changes a day while it is sealed.
-"""
+"""Which day is sealed when: on request, when it is over and quiet, and again later where an index failed."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import subprocess
-import sys
 import threading
-from collections import OrderedDict, deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.common.chain.store import NoLinks
-from services.common.days.adopting import adopt, sign_removal
-from services.common.days.names import INDICES, day_of, day_start_ns, parse_day, read_pointer
-from services.common.days.policies import tell_policies
-from services.common.days.versions import activate, roll_back, served_generation
-from services.common.errors import AppiaError, UsageError
+from services.common.days.names import INDICES, day_of, day_start_ns, read_pointer
+from services.common.errors import AppiaError
 from services.ingester.indexer import Finish
+from services.ingester.jobs import RUNNING, Job, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
-    from services.common.days.adopting import Signed
     from services.common.days.names import StateNames
-    from services.common.days.versions import Switch
     from services.common.durable import Disk
     from services.ingester.intake import Intake, SegmentKey
+    from services.ingester.jobs_process import Worker
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
     from services.ingester.settings import IngesterSettings
     from services.ingester.signing import Signing
 
-_JOBS_KEPT = 256
-_LOOK_EVERY_S = 1.0
+SEAL = "seal"
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 3600.0
 _NS = 1_000_000_000
-
-
-SEAL, REINDEX, ACTIVATE, ROLL_BACK = "seal", "reindex", "activate", "rollback"
-ADOPT, SIGN_REMOVAL = "adopt", "sign_removal"
-_SWITCHES = {ACTIVATE: activate, ROLL_BACK: roll_back}
-_SIGNATURES = {ADOPT: adopt, SIGN_REMOVAL: sign_removal}
-
-
-@dataclass
-class Job:
-    """One piece of work on a day, as a client may ask about it."""
-
-    job: str
-    day: str
-    kind: str = SEAL
-    index: str = ""  # where the work is on one
-    state: str = "queued"  # queued, running, done, failed
-    step: str = ""
-    done: int = 0
-    total: int = 0
-    report: dict[str, Any] | None = None
-    error: str = ""
 
 
 @dataclass
@@ -73,7 +35,7 @@ class _Retry:
 
 
 @dataclass(frozen=True)
-class SealingTools:
+class JobTools:
     """What the work on days needs."""
 
     intake: Intake
@@ -84,140 +46,50 @@ class SealingTools:
     clock: Callable[[], int]  # nanoseconds since 1970
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]
+    is_behind: Callable[[], bool]  # whether the intake needs the machine for itself
 
 
-class SealingJobs:
-    """Runs one sealer process at a time. `run` is the body of its thread; the other methods are for any thread."""
+class Sealing:
+    """Seals days. `due` and the kind's work are for the thread of the jobs, its check for any."""
 
-    def __init__(self, state: StateNames, settings: IngesterSettings, tools: SealingTools) -> None:
-        """Know no job yet."""
-        self._state = state
-        self._settings = settings
-        self._tools = tools
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._waiting: deque[Job] = deque()
-        self._numbers = itertools.count(1)
-        self._wake = threading.Condition()
-        self._stopped = False
+    def __init__(
+        self, state: StateNames, settings: IngesterSettings, tools: JobTools, worker: Worker
+    ) -> None:
+        """Know no day yet."""
+        self._state, self._settings = state, settings
+        self._tools, self._worker = tools, worker
         self._retries: dict[str, _Retry] = {}
-        self._process: subprocess.Popen[str] | None = None
-        self._head: dict[str, str | int] = {}
         self._began_s = tools.monotonic()
 
-    def request(self, day: str) -> str:
-        """Queue the sealing of a day and give the job's name; a day that waits already keeps its job.
+    def kind(self) -> Kind:
+        """Sealing, as a kind of work. What comes meanwhile is for the next time, so no running job is joined."""
+        return Kind(SEAL, self._check, self._work, self._note_outcome, joins_running=False)
 
-        Raises:
-            UsageError: `day` is no day.
-            AppiaError: there is nothing to seal.
-        """
-        day = parse_day(day)
-        names = self._state.day(day)
-        if not names.segments():
-            sealed = read_pointer(names.current) is not None
-            what = "is sealed already and has no new events" if sealed else "has no events"
-            raise AppiaError(f"Day {day} {what}; `appia days` shows the days there are.")
-        with self._wake:
-            waiting = next((job for job in self._waiting if (job.kind, job.day) == (SEAL, day)), None)
-            if waiting is None:
-                waiting = self._add(Job(f"seal-{next(self._numbers)}", day))
-            self._wake.notify_all()
-            return waiting.job
-
-    def request_index(self, kind: str, day: str, index: str) -> str:
-        """Queue work on one index of a sealed day (`REINDEX`, `ACTIVATE` or `ROLL_BACK`) and give the job's name.
-
-        The same work that waits or is being done keeps its job.
-
-        Raises:
-            UsageError: `day` is no day, `index` no index.
-            AppiaError: the day is not sealed.
-        """
-        day = parse_day(day)
-        if index not in INDICES:
-            raise UsageError(f"There is no index {index[:80]!r}; there are: {', '.join(INDICES)}.")
-        served_generation(self._state.day(day))
-        with self._wake:
-            wanted = (kind, day, index)
-            known = [job for job in self._jobs.values() if (job.kind, job.day, job.index) == wanted]
-            under_way = next((job for job in known if job.state in ("queued", "running")), None)
-            job = under_way or self._add(Job(f"{kind}-{next(self._numbers)}", day, kind, index))
-            self._wake.notify_all()
-            return job.job
-
-    def request_signature(self, kind: str, day: str) -> str:
-        """Queue the signing of a day as it is (`ADOPT`) or as gone (`SIGN_REMOVAL`) and give the job's name.
-
-        Raises:
-            UsageError: `day` is no day.
-        """
-        day = parse_day(day)
-        with self._wake:
-            job = self._add(Job(f"{kind}-{next(self._numbers)}", day, kind))
-            self._wake.notify_all()
-            return job.job
-
-    def status(self, job: str) -> dict[str, Any]:
-        """How a job is doing, as plain values.
-
-        Raises:
-            AppiaError: there is no such job.
-        """
-        with self._wake:
-            found = self._jobs.get(job)
-            if found is None:
-                raise AppiaError(f"There is no job {job!r}: it is of an ingester before, or too long ago.")
-            return asdict(found)
-
-    def run(self) -> None:
-        """Seal what is asked for and what is due, until stopped."""
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._stopped, _LOOK_EVERY_S)
-                if self._stopped:
-                    return
-                job = self._waiting.popleft() if self._waiting else None
-            if job is None:
-                self._look()
-            elif job.kind == SEAL:
-                self._seal(job)
-            else:
-                self._work_on_sealed(job)
-
-    def stop(self) -> None:
-        """End `run`; a sealing that is going on is broken off, and nothing of it is published."""
-        with self._wake:
-            self._stopped = True
-            self._wake.notify_all()
-            process = self._process
-        if process is not None:
-            process.terminate()
-
-    def _add(self, job: Job) -> Job:
-        self._jobs[job.job] = job
-        self._waiting.append(job)
-        while len(self._jobs) > _JOBS_KEPT:
-            self._jobs.popitem(last=False)
-        return job
-
-    def _look(self) -> None:
-        """Queue what the schedule wants: past days that are quiet, and indices that could not be built."""
+    def due(self) -> Iterator[tuple[str, str]]:
+        """What the schedule wants: past days that are quiet, and days of which indices could not be built."""
         today = day_of(self._tools.clock())
         for day in self._state.days():
             retry = self._retries.setdefault(day, _Retry())
             if self._tools.monotonic() < retry.not_before:
                 continue
             try:
-                self._look_at(day, is_over=day < today)
+                if self._is_due(day, is_over=day < today):
+                    yield SEAL, day
             except AppiaError as error:  # one damaged day must not end the sealing of the others
-                self._note_outcome(Job("", day, error=str(error)), failed=True)
+                self._note_outcome(Job("", day, SEAL, error=str(error)))
 
-    def _look_at(self, day: str, *, is_over: bool) -> None:
+    def _check(self, day: str, _args: Mapping[str, Any]) -> dict[str, Any]:
+        names = self._state.day(day)
+        if not names.segments():
+            sealed = read_pointer(names.current) is not None
+            what = "is sealed already and has no new events" if sealed else "has no events"
+            raise AppiaError(f"Day {day} {what}; `appia days` shows the days there are.")
+        return {}
+
+    def _is_due(self, day: str, *, is_over: bool) -> bool:
         if self._state.day(day).segments():
-            if is_over and self._is_quiet(day):
-                self.request(day)
-        elif self._lacks_index(day):
-            self._work(Job("", day), None)
+            return is_over and self._is_quiet(day)
+        return self._lacks_index(day)
 
     def _is_quiet(self, day: str) -> bool:
         """Whether no event came for the setting's time, by this run's clock or by the log's last write before it."""
@@ -246,114 +118,30 @@ class SealingJobs:
         generation = names.generation(current)
         return any(read_pointer(generation.index_current(name)) is None for name in INDICES)
 
-    def _seal(self, job: Job) -> None:
-        try:
-            upto: SegmentKey | None = self._tools.receiver.call(lambda: self._tools.intake.rotate(job.day))
-        except AppiaError as error:
-            job.state, job.error = "failed", str(error)
-            self._note_outcome(job, failed=True)
+    def _work(self, job: Job) -> None:
+        if not self._state.day(job.day).segments():
+            job.state = RUNNING
+            self._worker.run(job)  # builds what the sealed day lacks
             return
+        upto: SegmentKey | None = self._tools.receiver.call(lambda: self._tools.intake.rotate(job.day))
         if upto is None:
-            job.state, job.error = "failed", f"Day {job.day} has no open events any more."
-            return
+            raise AppiaError(f"Day {job.day} has no open events any more.")
         finish = Finish(upto, threading.Event())
         self._tools.indexing.put(finish, 0)
         while not finish.done.wait(0.2):
-            if self._stopped:
-                return
-        self._work(job, upto.number)
+            if self._worker.stopped:
+                raise AppiaError("The ingester is being stopped.")
+        job.state = RUNNING
+        self._worker.run(job, "--through", str(upto.number))
 
-    def _work_on_sealed(self, job: Job) -> None:
-        if job.kind == REINDEX:
-            self._run_sealer(job, "--reindex", job.index)
-        else:
-            job.state = "running"
-            try:
-                job.report = asdict(self._change(job))
-            except (AppiaError, OSError) as error:
-                job.error = str(error)
-            job.state = "failed" if job.error else "done"
-        event = f"{job.kind}_failed" if job.error else f"{job.kind}_done"
-        facts = {"day": job.day, "index": job.index, **(job.report or {})}
-        self._tools.report(event, {**facts, "error": job.error} if job.error else facts)
-        self._tell_head()
-
-    def _change(self, job: Job) -> Switch | Signed:
-        """Do what needs no process of its own."""
-        names, links = self._state.day(job.day), self._tools.signing.links()
-        if job.kind in _SWITCHES:
-            return _SWITCHES[job.kind](names, job.index, self._tools.disk, links)
-        if isinstance(links, NoLinks):
-            raise AppiaError(
-                "There is no signing key: `appia keys signing DIR` makes one, DIR being the keys folder."
-            )
-        return _SIGNATURES[job.kind](names, links)
-
-    def _tell_head(self) -> None:
-        """Log the head of the chain when it is another: noted elsewhere, it shows when the end is cut off."""
-        head = self._tools.signing.head()
-        if head and head != self._head:
-            self._head = head
-            self._tools.report("chain_head", head)
-
-    def _work(self, job: Job, through: int | None) -> None:
-        self._run_sealer(job, *(() if through is None else ("--through", str(through))))
-        failed = job.error or (job.report or {}).get("failed")
-        self._note_outcome(job, failed=bool(failed))
-
-    def _run_sealer(self, job: Job, *what: str) -> None:
-        """Run the sealer process and follow its lines; blocks until it ends."""
-        job.state = "running"
-        command = _sealer_command(self._state.root, self._settings, job.day)
-        command += what
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            self._process = process
-            for line in process.stdout or ():
-                _follow(job, line)
-        self._process = None
-        if job.report is None and not job.error:
-            job.error = f"The sealer of {job.day} ended with status {process.returncode} without a word."
-        job.state = "failed" if job.error else "done"
-
-    def _note_outcome(self, job: Job, *, failed: bool) -> None:
-        if not failed:
+    def _note_outcome(self, job: Job) -> None:
+        facts = {"day": job.day, **(job.report or {})}
+        if not job.error and not (job.report or {}).get("failed"):
             self._retries.pop(job.day, None)
             self._tools.receiver.call(lambda: self._tools.intake.forget(job.day))
-            self._tools.report("day_sealed", {"day": job.day, **(job.report or {})})
-            self._tell_head()
+            self._tools.report("day_sealed", facts)
             return
         retry = self._retries.setdefault(job.day, _Retry())
         retry.not_before = self._tools.monotonic() + retry.pause_s
         retry.pause_s = min(2 * retry.pause_s, _LONGEST_RETRY_S)
-        self._tools.report("sealing_failed", {"day": job.day, "error": job.error, **(job.report or {})})
-
-
-def _sealer_command(state: Path, settings: IngesterSettings, day: str) -> list[str]:
-    """What starts a sealer that ends with this process."""
-    given = {
-        "--state": state,
-        "--day": day,
-        "--keys": settings.keys,
-        "--compression": settings.compression,
-        "--policies": tell_policies(settings.policies),
-        "--threads": settings.model_threads,
-        "--semantic-model": settings.semantic_model,
-        "--temporal-model": settings.temporal_model,
-        "--storage-key": settings.storage_key,
-    }
-    options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    if settings.require_encryption:
-        options.append("--require-encryption")
-    launched = (sys.executable, "-P", "-m", "services.common.launcher", str(os.getpid()))
-    return [*launched, "services.ingester.sealer", *options]
-
-
-def _follow(job: Job, line: str) -> None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return
-    if "step" in said:
-        job.step, job.done, job.total = said["step"], said["done"], said["total"]
-    job.report = said.get("report", job.report)
-    job.error = said.get("error", job.error)
+        self._tools.report("sealing_failed", {**facts, "error": job.error})

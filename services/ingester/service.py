@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from services.ingester.feedback import FeedbackDesk
     from services.ingester.fence import Fencing
     from services.ingester.indexer import Indexer
+    from services.ingester.jobs import Jobs
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
     from services.ingester.replay import Replay
-    from services.ingester.sealing_jobs import SealingJobs
     from services.ingester.watch import FolderWatch
 
 
@@ -34,7 +34,7 @@ class Ingester:
     receiver: Receiver
     indexer: Indexer
     indexing: ByteQueue
-    sealing: SealingJobs
+    jobs: Jobs
     watch: FolderWatch
     control: RpcServer
     heartbeat: Heartbeat
@@ -65,7 +65,7 @@ class Ingester:
         bodies = {
             "intake": self.receiver.run,
             "indexer": self.indexer.run,
-            "sealing": self.sealing.run,
+            "jobs": self.jobs.run,
             "watch": self.watch.run,
             "fence": lambda: self.fencing.run(self.receiver.stop),
         }
@@ -81,9 +81,9 @@ class Ingester:
         self.feedback.close()
         self.replay.close()
         self.watch.stop()
-        self.sealing.stop()
+        self.jobs.stop()
         threads["watch"].join()
-        threads["sealing"].join()
+        threads["jobs"].join()
         self.receiver.stop()
         self.fencing.stop()
         threads["intake"].join()

@@ -20,11 +20,13 @@ from services.common.days.verify import verify_day
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.events.vocabulary import load_vocabulary
-from services.ingester import sealing_jobs as jobs_module
+from services.ingester import jobs as jobs_module
 from services.ingester.indexer import Finish
+from services.ingester.jobs_kinds import make_jobs
+from services.ingester.jobs_versions import ACTIVATE, REINDEX, ROLL_BACK
 from services.ingester.queue import ByteQueue
 from services.ingester.reindexing import describe_indices
-from services.ingester.sealing_jobs import ACTIVATE, REINDEX, ROLL_BACK, SealingJobs, SealingTools
+from services.ingester.sealing_jobs import SEAL, JobTools
 from services.ingester.settings import IngesterSettings
 from services.ingester.signing import Signing
 
@@ -59,10 +61,18 @@ class Sealing:
         self._between = Between()
         settings = IngesterSettings(state=state.root, keys=state.keys, seal_after_quiet_s=600.0)
         signing = Signing(state, state.keys, Disk(), clock.ns)
-        tools = SealingTools(
-            opened.intake, self._between, self.queue, Disk(), signing, clock.ns, clock.monotonic, reports
-        )  # type: ignore[arg-type]
-        self.jobs = SealingJobs(state, settings, tools)
+        tools = JobTools(
+            intake=opened.intake,
+            receiver=self._between,  # type: ignore[arg-type]
+            indexing=self.queue,
+            disk=Disk(),
+            signing=signing,
+            clock=clock.ns,
+            monotonic=clock.monotonic,
+            report=reports,
+            is_behind=lambda: False,
+        )
+        self.jobs = make_jobs(state, settings, tools)
         self._threads = [threading.Thread(target=self.jobs.run), threading.Thread(target=self._let_go)]
         for thread in self._threads:
             thread.start()
@@ -136,7 +146,7 @@ def test_a_day_is_sealed_on_request_and_what_comes_meanwhile_in_a_second_generat
     """The job tells its state, steps and report; late events open a segment, and sealing again takes them in."""
     running = sealing()
     running.add(make_events(20))
-    job = running.jobs.request(DAY)
+    job = running.jobs.request(SEAL, {"day": DAY})
     running_states = set()
     late = make_events(5, "late")
     while (status := running.jobs.status(job))["state"] not in ("done", "failed"):
@@ -155,7 +165,7 @@ def test_a_day_is_sealed_on_request_and_what_comes_meanwhile_in_a_second_generat
     assert _ids(state, DAY, 1) == [f"event-e-{i}" for i in range(20)]
     assert state.day(DAY).segments() == [2]
     assert reports.named("day_sealed")[0]["rows"] == 20
-    again = finished(running, running.jobs.request(DAY))
+    again = finished(running, running.jobs.request(SEAL, {"day": DAY}))
     assert (again["report"]["rows"], again["report"]["generation"]) == (25, 2)
     assert sorted(_ids(state, DAY, 2)) == sorted(
         [f"event-e-{i}" for i in range(20)] + [f"event-late-{i}" for i in range(5)]
@@ -163,15 +173,15 @@ def test_a_day_is_sealed_on_request_and_what_comes_meanwhile_in_a_second_generat
     assert (state.day(DAY).segments(), verify_day(state.day(DAY)).faults) == ([], ())
     assert running.add(make_events(20)) == (0, 20, {})
     with pytest.raises(AppiaError, match=f"Day {DAY} is sealed already and has no new events"):
-        running.jobs.request(DAY)
+        running.jobs.request(SEAL, {"day": DAY})
 
 
 def test_what_cannot_be_sealed_is_said(sealing: Callable[[], Sealing]) -> None:
     running = sealing()
     with pytest.raises(AppiaError, match=f"Day {DAY} has no events"):
-        running.jobs.request(DAY)
+        running.jobs.request(SEAL, {"day": DAY})
     with pytest.raises(UsageError, match="YYYY-MM-DD"):
-        running.jobs.request("22.1.2026")
+        running.jobs.request(SEAL, {"day": "22.1.2026"})
     with pytest.raises(AppiaError, match="no job 'seal-9'"):
         running.jobs.status("seal-9")
 
@@ -189,7 +199,7 @@ def test_a_past_day_is_sealed_by_itself_once_it_is_quiet(  # noqa: PLR0917 - fix
     running = sealing()
     running.add([make_event("y", NOON - A_DAY), make_event("t")])
     clock.seconds += 599
-    running.jobs._look()
+    assert not running.jobs.work_next()
     assert (list(running.jobs._jobs), reports.told) == ([], [])
     clock.seconds += 1
     eventually("yesterday is sealed", lambda: reports.named("day_sealed"))
@@ -234,7 +244,7 @@ def test_a_sealing_that_is_broken_off_leaves_nothing_published(
     """Stopped in the middle, the day stays open with all its events, and a start clears what was staged."""
     running = sealing()
     running.add(make_events(20_000, seconds=NOON - 20_000))
-    job = running.jobs.request(DAY)
+    job = running.jobs.request(SEAL, {"day": DAY})
     day = state.day(DAY)
     eventually("it works", lambda: day.staging.exists() and running.jobs.status(job)["step"])
     running.stop()
@@ -338,17 +348,17 @@ def test_an_index_is_made_anew_and_switched_by_jobs(
     assert (first["served"], first["waiting"], first["before"], first["overlap"]) == (old, None, None, None)
     assert new != old
     running = sealing()
-    job = running.jobs.request_index(REINDEX, DAY, "attack")
-    assert running.jobs.request_index(REINDEX, DAY, "attack") == job, "it is asked for already"
+    job = running.jobs.request(REINDEX, {"day": DAY, "index": "attack"})
+    assert running.jobs.request(REINDEX, {"day": DAY, "index": "attack"}) == job, "it is asked for already"
     done = finished(running, job)
     assert (done["error"], done["report"]["units"], done["report"]["model"]) == ("", 300, new)
     assert (described()["served"], described()["waiting"]) == (old, new)
     assert described()["overlap"]["asked"] == 200
-    assert finished(running, running.jobs.request_index(ACTIVATE, DAY, "attack"))["error"] == ""
+    assert finished(running, running.jobs.request(ACTIVATE, {"day": DAY, "index": "attack"}))["error"] == ""
     assert (described()["served"], described()["before"], described()["waiting"]) == (new, old, None)
-    assert finished(running, running.jobs.request_index(ROLL_BACK, DAY, "attack"))["error"] == ""
+    assert finished(running, running.jobs.request(ROLL_BACK, {"day": DAY, "index": "attack"}))["error"] == ""
     assert (described()["served"], described()["before"], described()["waiting"]) == (old, None, new)
-    again = finished(running, running.jobs.request_index(ROLL_BACK, DAY, "attack"))
+    again = finished(running, running.jobs.request(ROLL_BACK, {"day": DAY, "index": "attack"}))
     assert (again["state"], "no earlier version" in again["error"]) == ("failed", True)
     told = [event for event, _ in reports.told]
     assert told == ["reindex_done", "activate_done", "rollback_done", "rollback_failed"]
@@ -374,9 +384,9 @@ def test_a_damaged_index_does_not_hide_the_others(state: StateNames) -> None:
 def test_work_on_indices_that_are_not_there_is_refused(sealing: Callable[[], Sealing]) -> None:
     running = sealing()
     with pytest.raises(AppiaError, match=f"Day {DAY} is not sealed"):
-        running.jobs.request_index(REINDEX, DAY, "attack")
+        running.jobs.request(REINDEX, {"day": DAY, "index": "attack"})
     with pytest.raises(UsageError, match="no index 'fused'; there are: attack, semantic, temporal, entity"):
-        running.jobs.request_index(REINDEX, DAY, "fused")
+        running.jobs.request(REINDEX, {"day": DAY, "index": "fused"})
 
 
 def test_the_sealer_process_says_what_it_cannot_do(state: StateNames) -> None:
@@ -400,7 +410,7 @@ def test_policies_of_the_settings_reach_the_sealed_indices(
     monkeypatch.setenv("APPIA_INGESTER_BENIGN_SAMPLE_RATE_ATTACK", "0.25")
     running = sealing()
     running.add(make_events(20))
-    assert finished(running, running.jobs.request(DAY))["error"] == ""
+    assert finished(running, running.jobs.request(SEAL, {"day": DAY}))["error"] == ""
     generation = state.day(DAY).generation(1)
     facts = {index: read_manifest(generation.index_version(index, 1)).facts for index in EVENT_INDICES}
     assert {index: found["wanted"] for index, found in facts.items()} == {

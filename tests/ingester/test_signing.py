@@ -14,8 +14,10 @@ from services.common.days.proof import prove_day
 from services.common.days.sealing import Sealer
 from services.common.errors import UsageError
 from services.common.events.vocabulary import load_vocabulary
+from services.ingester.jobs_kinds import make_jobs
+from services.ingester.jobs_versions import ADOPT, SIGN_REMOVAL
 from services.ingester.queue import ByteQueue
-from services.ingester.sealing_jobs import ADOPT, SIGN_REMOVAL, SealingJobs, SealingTools
+from services.ingester.sealing_jobs import JobTools
 from services.ingester.settings import IngesterSettings
 from services.ingester.signing import Signing
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from services.common.days.embedders import Embedders
     from services.common.days.names import StateNames
     from services.common.durable import Disk
+    from services.ingester.jobs import Jobs
 
 
 @pytest.fixture
@@ -50,11 +53,13 @@ def sealed(
 
 
 @pytest.fixture
-def jobs(state: StateNames, signing: Signing, disk: Disk, clock: Any, reports: Any) -> Iterator[SealingJobs]:
+def jobs(state: StateNames, signing: Signing, disk: Disk, clock: Any, reports: Any) -> Iterator[Jobs]:
     """The thread that works on days; it gets nothing to seal."""
     nobody: Any = None
-    tools = SealingTools(nobody, nobody, ByteQueue(1), disk, signing, clock.ns, clock.monotonic, reports)
-    made = SealingJobs(state, IngesterSettings(state=state.root, keys=state.keys), tools)
+    tools = JobTools(
+        nobody, nobody, ByteQueue(1), disk, signing, clock.ns, clock.monotonic, reports, lambda: False
+    )
+    made = make_jobs(state, IngesterSettings(state=state.root, keys=state.keys), tools)
     thread = threading.Thread(target=made.run)
     thread.start()
     yield made
@@ -62,28 +67,28 @@ def jobs(state: StateNames, signing: Signing, disk: Disk, clock: Any, reports: A
     thread.join()
 
 
-def ended(jobs: SealingJobs, job: str, eventually: Callable[..., None]) -> dict[str, Any]:
+def ended(jobs: Jobs, job: str, eventually: Callable[..., None]) -> dict[str, Any]:
     eventually("the job ends", lambda: jobs.status(job)["state"] in {"done", "failed"})
     return jobs.status(job)
 
 
 @pytest.mark.usefixtures("sealed")
 def test_a_day_is_signed_on_request(
-    jobs: SealingJobs, state: StateNames, disk: Disk, reports: Any, eventually: Callable[..., None]
+    jobs: Jobs, state: StateNames, disk: Disk, reports: Any, eventually: Callable[..., None]
 ) -> None:
     """Without a key that is refused; with one the day is proved, and the head is logged to be noted elsewhere."""
-    refused = ended(jobs, jobs.request_signature(ADOPT, DAY), eventually)
+    refused = ended(jobs, jobs.request(ADOPT, {"day": DAY}), eventually)
     assert "There is no signing key" in refused["error"]
     new_signing_key(state.keys, disk)
-    signed = ended(jobs, jobs.request_signature(ADOPT, DAY), eventually)
+    signed = ended(jobs, jobs.request(ADOPT, {"day": DAY}), eventually)
     assert signed["report"]["generation"] == 1
     chain = read_chain(state.links, None)
     assert prove_day(DAY, [state.day(DAY)], chain).faults == ()
     eventually("the head is logged", lambda: reports.named("chain_head") == [{"link": 2, "head": chain.head}])
-    kept = ended(jobs, jobs.request_signature(SIGN_REMOVAL, DAY), eventually)
+    kept = ended(jobs, jobs.request(SIGN_REMOVAL, {"day": DAY}), eventually)
     assert "move or delete it first" in kept["error"]
     with pytest.raises(UsageError, match="not a day"):
-        jobs.request_signature(ADOPT, "../etc")
+        jobs.request(ADOPT, {"day": "../etc"})
 
 
 @pytest.mark.usefixtures("sealed")

@@ -31,7 +31,8 @@ from services.common.days.names import StateNames, day_of, read_pointer
 from services.common.days.verify import verify_day
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.system_calls import SystemCalls
-from services.ingester.sealing_jobs import Job, SealingJobs, SealingTools
+from services.ingester.jobs_kinds import make_jobs
+from services.ingester.sealing_jobs import JobTools
 from services.ingester.settings import IngesterSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from torture.suite import Budget
 
     from services.ingester.indexer import Finish
+    from services.ingester.jobs import Job
     from services.ingester.queue import ByteQueue
     from services.ingester.receiver import Receiver
 
@@ -137,8 +139,10 @@ class Book:
         day.reused += reused
 
 
-class Here(SealingJobs):
+class Here:
     """The schedule of the ingester; a day is sealed in this process instead of one of its own."""
+
+    stopped = False
 
     def __init__(self, process: Process, clock: Clock) -> None:
         """Know no job yet; there is one thread."""
@@ -146,7 +150,7 @@ class Here(SealingJobs):
         settings = IngesterSettings(
             state=process.state.root, keys=process.state.keys, seal_after_quiet_s=QUIET_S
         )
-        tools = SealingTools(
+        tools = JobTools(
             process.intake,
             cast("Receiver", self),
             cast("ByteQueue", self),
@@ -155,8 +159,9 @@ class Here(SealingJobs):
             clock.ns,
             clock.monotonic,
             lambda event, facts: process.reports.append((event, facts)),
+            lambda: False,
         )
-        super().__init__(process.state, settings, tools)
+        self._jobs = make_jobs(process.state, settings, tools, worker=self)
 
     @staticmethod
     def call(work: Callable[[], Any]) -> Any:
@@ -171,16 +176,17 @@ class Here(SealingJobs):
 
     def look(self) -> int:
         """Seal what the clock says is due; gives how many days."""
-        self._look()
         sealed = 0
-        while self._waiting:
-            self._seal(self._waiting.popleft())
+        while self._jobs.work_next():
             sealed += 1
         return sealed
 
-    def _run_sealer(self, job: Job, *what: str) -> None:
+    def run(self, job: Job, *what: str) -> None:
+        """As the process of a sealer does."""
         job.report = asdict(self._life.seal_through(job.day, int(what[-1])))
-        job.state = "done"
+
+    def stop(self) -> None:
+        """Nothing runs beside the tests."""
 
 
 @dataclass

@@ -1,0 +1,30 @@
+"""The table of the kinds of work on days: whoever adds one adds it here, and its name to `services/common/access`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.ingester.jobs import Jobs, Surroundings
+from services.ingester.jobs_process import SealerProcess
+from services.ingester.jobs_versions import VersionJobs
+from services.ingester.sealing_jobs import Sealing
+
+if TYPE_CHECKING:
+    from services.common.days.names import StateNames
+    from services.ingester.jobs_process import Worker
+    from services.ingester.sealing_jobs import JobTools
+    from services.ingester.settings import IngesterSettings
+
+
+def make_jobs(
+    state: StateNames, settings: IngesterSettings, tools: JobTools, worker: Worker | None = None
+) -> Jobs:
+    """The queue with all kinds of work; the heavy part is done by `worker`, a process of its own by default."""
+    worker = worker or SealerProcess(state.root, settings)
+    sealing = Sealing(state, settings, tools, worker)
+    kinds = (
+        sealing.kind(),
+        *VersionJobs(state, tools, worker).kinds(),
+    )
+    around = Surroundings(sealing.due, tools.is_behind, worker.stop, tools.signing, tools.report)
+    return Jobs(kinds, around)
