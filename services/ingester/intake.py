@@ -21,6 +21,7 @@ from services.common.errors import AppiaError
 from services.common.events.parse import Refused, parse_event
 from services.common.rest.storage_keys import NO_KEYS
 from services.common.wire.body import MAX_BODY_BYTES
+from services.ingester.sensors import SensorsSeen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +111,7 @@ class Intake:
         self._unreadable: dict[int, str] = {}  # why a day cannot be loaded, until the next start
         self._pending: list[Logged] = []
         self._touched: dict[int, SegmentLog] = {}
+        self.sensors = SensorsSeen()
         self.accepted = 0
         self.duplicates = 0
 
@@ -130,7 +132,8 @@ class Intake:
         """
         verdict = Verdict()
         days: dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]] = {}
-        now_s = self._tools.clock() // 1_000_000_000
+        now_ns = self._tools.clock()
+        now_s = now_ns // 1_000_000_000
         oldest_s = -(1 << 62) if backfill else now_s - LATE_S
         for payload in payloads:
             try:
@@ -158,6 +161,9 @@ class Intake:
             new = self._append(known, number, its_payloads, its_events)
             verdict.accepted += new
             verdict.duplicates += len(its_payloads) - new
+            if not is_kept:
+                its_sensors = ((e.originating_node_id, e.event_timestamp.seconds) for e in its_events)
+                self.sensors.note(its_sensors, now_ns, backfill=backfill)
         self.accepted += verdict.accepted
         self.duplicates += verdict.duplicates
         return verdict

@@ -183,6 +183,7 @@ class Receiver:
             "dead_letter_not_kept": tools.dead_letter.not_kept,
             **self.gauge.as_dict(),
             "keys": self._keys_used.as_dict(),
+            "sensors": tools.intake.sensors.as_dict(),
             "v1_nodes": {node: asdict(counts) for node, counts in tools.frames.v1_counters.counts().items()},
         }
 

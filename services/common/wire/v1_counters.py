@@ -113,8 +113,9 @@ class V1Counters:
         return sighting
 
     def counts(self) -> Mapping[str, NodeCounts]:
-        """Give the counts by node; the objects go on counting."""
-        return {name: node.counts for name, node in self._nodes.items()}
+        """Give the counts by node; the objects go on counting. For any thread."""
+        # The list is made in one step; a loop over the nodes themselves would fail where one is counted meanwhile.
+        return {name: node.counts for name, node in list(self._nodes.items())}
 
     def close(self) -> None:
         """Sync and close what is remembered of frames."""

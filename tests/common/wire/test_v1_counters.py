@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 
 from services.common.wire.v1 import SealedV1
@@ -141,3 +144,26 @@ def test_the_number_of_nodes_is_bounded(clock: Clock) -> None:
     for number, node in enumerate(["a", "b", "a", "c" * 100_000]):
         counters.note(node, frame(number))
     assert set(counters.counts()) == {"a", "c" * 128}
+
+
+def test_counts_are_given_while_frames_are_counted(clock: Clock) -> None:
+    """Who asks for the counts does so from another thread; nodes that come and go meanwhile do no harm."""
+    counters = V1Counters(SeenFrames(1 << 12, clock), max_nodes=500)
+    stop = threading.Event()
+
+    def count() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            counters.note(f"node-{number % 1000}", frame(number))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        assert max(len(counters.counts()) for _ in range(5000)) >= 500
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(before)
