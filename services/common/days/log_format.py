@@ -24,7 +24,7 @@ from services.common.rest.log_keys import BLOCK_BYTES, KeyBlockDamaged, key_id_o
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK, TAKEN = 1, 2, 3, 4, 5, 6
+EVENT, BLOCK, REFUSED, CLOSED, FEEDBACK, TAKEN, DECISIONS = 1, 2, 3, 4, 5, 6, 7
 MAX_PAYLOAD = MAX_BLOCK + (1 << 20)
 """A block of the largest events that do not compress still fits."""
 

@@ -7,7 +7,9 @@ days/2026-01-22/sealed/000001/  a generation: chunk/ and one folder per index (s
 days/2026-01-22/sealed/CURRENT  the generation that is served
 dead-letter/                    what could not be read, with the reason
 feedback/feedback-000001.log    what analysts said about events
+decisions/decisions-000001.log  what firewalls decided about addresses
 chain/links.jsonl               what each sealed day is made of, signed
+retention.json                  which days are held, which are going, and which went
 models/<name>/<sha256>/         ONNX files and manifests
 cache/                          narrative vectors, by model
 registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from services.common.days.log_files import LogFiles
 from services.common.errors import AppiaError, UsageError
 from services.common.private_folders import check_private, make_private
 
@@ -38,7 +41,6 @@ NS_PER_DAY = 86_400_000_000_000
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"\d{6}")
 _LOG = re.compile(r"events-(\d{6})\.log")
-_FEEDBACK = re.compile(r"feedback-(\d{6})\.log")
 
 
 def day_of(time_ns: int) -> str:
@@ -286,19 +288,26 @@ class StateNames:
 
     def feedback_log(self, number: int) -> Path:
         """The n-th log file of feedback; who writes always begins a new one."""
-        return self.feedback / f"feedback-{number:06d}.log"
+        return LogFiles(self.feedback, "feedback").path(number)
 
     def feedback_logs(self) -> list[int]:
         """Numbers of the log files of feedback there are, ascending."""
-        if not self.feedback.is_dir():
-            return []
-        found = (_FEEDBACK.fullmatch(entry.name) for entry in self.feedback.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        return LogFiles(self.feedback, "feedback").numbers()
+
+    @property
+    def decisions(self) -> LogFiles:
+        """What firewalls decided about addresses."""
+        return LogFiles(self.root / "decisions", "decisions")
 
     @property
     def links(self) -> Path:
         """The signed chain of days."""
         return self.root / "chain" / "links.jsonl"
+
+    @property
+    def retention(self) -> Path:
+        """Which days are held, which are going, and which went."""
+        return self.root / "retention.json"
 
     @property
     def models(self) -> Path:
