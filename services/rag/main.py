@@ -53,6 +53,7 @@ from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
 from services.rag.protocol import OPERATIONS
 from services.rag.queries import Queries
+from services.rag.readiness import ReplicaReadiness
 from services.rag.searcher import Searcher
 from services.rag.sentences import SentenceBook
 from services.rag.settings import RagSettings
@@ -102,7 +103,9 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
-        operations = _operations(settings, catalog)
+        readiness = ReplicaReadiness(state, catalog)
+        replica = Replica.of_this_process(settings.name, version("appia"), readiness)
+        operations = _operations(settings, catalog, replica)
         server = RpcServer(context, _rpc_settings(settings), operations.handlers, log, entrance)
         endpoint = settings.advertise or server.endpoint
         entry = Entry(KIND, settings.name, endpoint)
@@ -154,10 +157,10 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
     )
 
 
-def _operations(settings: RagSettings, catalog: Catalog) -> Operations:
+def _operations(settings: RagSettings, catalog: Catalog, replica: Replica) -> Operations:
     surroundings = Surroundings(parse_networks(settings.internal_networks))
     services = load_vocabulary().services
-    tools = _tools(settings, surroundings, services)
+    tools = _tools(settings, surroundings, services, replica)
     enricher = Enricher(
         surroundings.internal, services, _geo_file(settings.geoip_city), _geo_file(settings.geoip_asn)
     )
@@ -168,7 +171,9 @@ def _geo_file(path: Path | None) -> GeoFile | None:
     return None if path is None else GeoFile(path)
 
 
-def _tools(settings: RagSettings, surroundings: Surroundings, services: Mapping[int, str]) -> Tools:
+def _tools(
+    settings: RagSettings, surroundings: Surroundings, services: Mapping[int, str], replica: Replica
+) -> Tools:
     weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
     models = StoredModels(settings.models or StateNames(settings.state).models)
     glossary = load_glossary() if settings.question_glossary == "spanish" else None
@@ -186,7 +191,7 @@ def _tools(settings: RagSettings, surroundings: Surroundings, services: Mapping[
         ),
         entities=Entities(models, HostsOnDemand(models)),
         explainer=Explainer(searcher),
-        replica=Replica.of_this_process(settings.name, version("appia")),
+        replica=replica,
         novelty=Novelty(patterns=patterns),
         timeline=Timeline(services),
         campaigns=Campaigns(surroundings.internal),

@@ -7,17 +7,28 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.common.access.rights import LOCAL
 from services.common.errors import AppiaError
+from services.common.observing.condition import (
+    Condition,
+    Configured,
+    Process,
+    Readiness,
+    not_configured,
+    without_facts,
+)
 from services.common.rpc import NotFound
 from services.rag.allowed import Allowed
 from services.rag.arguments import DEFAULT_INTERNAL, parse_filters
 from services.rag.as_of import read_moment, says_when, with_now
+from services.rag.asking import KIND
 from services.rag.enrichment import Enricher
 from services.rag.limits import refuse_future
 from services.rag.protocol import OPERATIONS, PING
+from services.rag.readiness import served_by
 from services.rag.scope import Bounds, Scope, iso_time
 
 if TYPE_CHECKING:
@@ -71,11 +82,24 @@ class Replica:
     pid: int
     version: str
     started: float  # on the monotonic clock, seconds
+    readiness: Callable[[], Readiness] = lambda: Readiness(ready=True)
+    configured: Callable[[], Configured] = not_configured
 
     @classmethod
-    def of_this_process(cls, name: str, version: str) -> Replica:
+    def of_this_process(
+        cls,
+        name: str,
+        version: str,
+        readiness: Callable[[], Readiness],
+        configured: Callable[[], Configured] = not_configured,
+    ) -> Replica:
         """The replica that begins now."""
-        return cls(name, os.getpid(), version, time.monotonic())
+        return cls(name, os.getpid(), version, time.monotonic(), readiness, configured)
+
+    def condition(self, stuck: Callable[[], str] = str) -> Condition:
+        """What it shows of itself; `stuck` tells why it cannot take a request."""
+        process = Process(KIND, self.name, self.version, self.pid, self.started)
+        return Condition(process, self.readiness, stuck, self.configured)
 
     def describe(self) -> dict[str, Any]:
         """Plain values for an answer."""
@@ -112,12 +136,18 @@ class Operations:
     def handlers(self, principal: Principal = LOCAL) -> Mapping[str, Handler]:
         """The operations by name, as one that asks may use them. That it may use them at all is for `Gate` to say."""
         questions = {name: self._handler(OPERATIONS[name], principal) for name in OPERATIONS if name != PING}
-        return {**questions, PING: self._ping}
+        return {**questions, PING: partial(self._ping, principal)}
 
-    def _ping(self, raw: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
-        """Needs no day to be readable."""
+    def _ping(self, principal: Principal, raw: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
+        """Needs no day to be readable. Who may not see all days is not told which of them lag."""
         OPERATIONS[PING].read(raw)
-        return self._replica.describe()
+        rights = principal.rights
+        with self._catalog.lease() as snapshot:
+            served = served_by(Allowed.now(rights, self._surroundings.now_ns()).limit(snapshot))
+        answer = self._replica.condition().ping(served)
+        if not rights.see_facts:
+            return without_facts(answer)
+        return answer if rights.see_everything else {**answer, "why": ""}
 
     def _handler(self, operation: Operation, principal: Principal) -> Handler:
         answer = self._answers[operation.name]

@@ -63,9 +63,12 @@ class Asked:
             return type(error).__name__, str(error)
 
 
+PASSING = {"took_ms", "uptime_s", "time_ns"}
+
+
 def _settled(found: Any) -> Any:
     if isinstance(found, dict):
-        return {key: _settled(value) for key, value in found.items() if key not in {"took_ms", "uptime_s"}}
+        return {key: _settled(value) for key, value in found.items() if key not in PASSING}
     if isinstance(found, list):
         return [_settled(one) for one in found]
     return re.sub(r" (remarks=\d+|#[0-9a-f]{12})", "", found) if isinstance(found, str) else found

@@ -39,14 +39,17 @@ CHANGES = tuple(
 
 PING = "ping"
 """Every key that is known may ask this, of every service."""
+FACTS = "facts"
+"""The right to what `ping` tells beyond which process answers: how much there is, and the configuration in use."""
 
-OPERATIONS = (*QUESTIONS, REMARK, *LOOKS, *CHANGES)
+OPERATIONS = (*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES)
 
 ALL = "all"
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "questions": QUESTIONS,
     "remarks": (REMARK,),
-    "control": (*LOOKS, *CHANGES),
+    "look": (FACTS, *LOOKS),
+    "control": (FACTS, *LOOKS, *CHANGES),
     ALL: OPERATIONS,
 }
 """Names that stand for several operations."""

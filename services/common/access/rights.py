@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
-from services.common.access.names import INDICES, OPERATIONS, PING
+from services.common.access.names import FACTS, INDICES, OPERATIONS, PING
 
 DEFAULT_RATE = 50.0
 DEFAULT_BURST = 100
@@ -67,6 +67,11 @@ class Rights:
     def allow_operation(self, operation: str) -> bool:
         """Whether an operation (a name of `names.OPERATIONS`, or `ping`) may be asked."""
         return operation == PING or operation in self.operations
+
+    @property
+    def see_facts(self) -> bool:
+        """Whether `ping` tells more than which process answers and whether it is ready."""
+        return FACTS in self.operations
 
     def allow_day(self, day: str, today: str) -> bool:
         """Whether events of a UTC day may be seen on the day `today`, both YYYY-MM-DD."""
