@@ -1,0 +1,127 @@
+"""The whole fleet at one moment: what health saw, or what was asked without it, and the alerts that fire."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from services.common.errors import AppiaError
+from services.health.observation import (
+    Chain,
+    Day,
+    Disk,
+    Index,
+    Intake,
+    Observation,
+    Retention,
+    Sensor,
+    Service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert that fires: its rule, how bad, for how long (seconds, None where unknown), and the sentence."""
+
+    name: str
+    severity: str
+    for_s: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the screen shows.
+
+    Attributes:
+        state: the state directory.
+        seen: everything that was seen.
+        health: why health was not asked; empty where it told all this.
+        alerts: those that fire, the worst first; None where nobody knows.
+    """
+
+    state: str
+    seen: Observation
+    health: str = ""
+    alerts: tuple[Alert, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data: what `appia status --json` prints."""
+        return {
+            "state": self.state,
+            "health": {"answers": not self.health, "why": self.health},
+            "alerts": None if self.alerts is None else [dataclasses.asdict(one) for one in self.alerts],
+            **plain(self.seen),
+        }
+
+
+def plain(seen: Observation) -> dict[str, Any]:
+    """An observation as plain data."""
+    found: dict[str, Any] = _plain(seen)
+    return found
+
+
+def observation_of(document: Mapping[str, Any]) -> Observation:
+    """The observation that health told as plain data; keys of a later version are left out.
+
+    Raises:
+        AppiaError: it is no observation.
+    """
+    try:
+        return _observation(document)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise AppiaError("what health says is not understood: is it of another version?") from None
+
+
+def _observation(document: Mapping[str, Any]) -> Observation:
+    whole = _known(Observation, document)
+    made: dict[str, Any] = {
+        "disks": _all(Disk, document.get("disks")),
+        "services": _all(Service, document.get("services")),
+        "sensors": _all(Sensor, document["sensors"]) if document.get("sensors") is not None else None,
+        "days": tuple(map(_day, document["days"])) if document.get("days") is not None else None,
+        "attempts": (),
+        "intake": _one(Intake, document.get("intake")),
+        "chain": _one(Chain, document.get("chain")),
+        "retention": _one(Retention, document.get("retention")),
+    }
+    return Observation(**{**whole, **made})
+
+
+def _day(document: Mapping[str, Any]) -> Day:
+    return Day(**{**_known(Day, document), "indices": _all(Index, document.get("indices"))})
+
+
+def _all(part: type[Part], documents: Sequence[Mapping[str, Any]] | None) -> tuple[Part, ...]:
+    return tuple(part(**_known(part, document)) for document in documents or ())
+
+
+def _one(part: type[Part], document: Mapping[str, Any] | None) -> Part | None:
+    return None if document is None else part(**_known(part, document))
+
+
+def _known(part: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a document that a part has; lists as tuples."""
+    return {
+        field.name: tuple(value) if isinstance(value, list) else value
+        for field in dataclasses.fields(part)
+        for value in (document.get(field.name, dataclasses.MISSING),)
+        if value is not dataclasses.MISSING
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and mappings as dictionaries, tuples as lists; `asdict` cannot copy read-only mappings."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if hasattr(value, "items"):
+        return {key: _plain(one) for key, one in value.items()}
+    return value

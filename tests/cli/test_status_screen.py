@@ -1,0 +1,245 @@
+"""The screen of the fleet: what is fine is short, what is wrong stands out, and a small stack fits 80x24."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from services.cli.durations import lasting, sized
+from services.cli.fleet import Alert, Fleet, observation_of, plain
+from services.cli.look import Look
+from services.cli.status_screen import screen_lines
+from services.cli.tables import cells_of
+from services.common.errors import AppiaError
+from services.health.observation import (
+    Chain,
+    Day,
+    Disk,
+    Index,
+    Intake,
+    Observation,
+    Retention,
+    Sensor,
+    Service,
+)
+
+NS = 1_000_000_000
+NOW = 1_795_212_000 * NS
+GIB = 1 << 30
+TERMINAL = Look(80)
+
+
+def service(kind: str, name: str, **facts: object) -> Service:
+    """One that is well."""
+    well = {
+        "answers": True,
+        "ready": True,
+        "uptime_s": 273_600.0,
+        "config_revision": 12,
+        "rss_bytes": 275_775_488,
+    }
+    return Service(kind, name, **{**well, "clock_offset_s": 0.0004, **facts})  # type: ignore[arg-type] # by name
+
+
+def day(name: str, *, sealed: bool = True, **states: str) -> Day:
+    """A day with three indices, all of them ok but for those that are named."""
+    kept = {"attack": "ok", "semantic": "ok", "temporal": "ok", **states} if sealed else {}
+    return Day(name, sealed, 1000, tuple(Index(index, state) for index, state in kept.items()))
+
+
+WELL = Observation(
+    NOW,
+    disks=(Disk("/srv/appia", 250 * GIB, 150 * GIB, 40.0, 3.0, 1000.0, 37.2),),
+    services=(
+        service("health", "health", rss_bytes=58_000_000),
+        service("ingester", "ingester"),
+        service("rag", "rag-1", rows_behind=0, generations_behind=0),
+        service("rag", "rag-2", rows_behind=0, generations_behind=0),
+    ),
+    intake=Intake("2026-11-20T19:20:51+00:00", 1_234_567, 1204.4),
+    sensors=tuple(Sensor(f"sensor-{n}", 4000 * n, NOW - n * NS, 2.0) for n in range(1, 6)),
+    days=(*(day(f"2026-11-{n:02}") for n in range(1, 20)), day("2026-11-20", sealed=False)),
+    chain=Chain(40),
+    config_revision=12,
+    retention=Retention(61.0),
+)
+
+
+def shown(seen: Observation, look: Look = TERMINAL, alerts: tuple[Alert, ...] | None = ()) -> str:
+    """The screen as text."""
+    return "\n".join(screen_lines(Fleet("/srv/appia", seen, alerts=alerts), look))
+
+
+def test_a_small_stack_that_is_well_fits_a_terminal_of_80_by_24() -> None:
+    """Four services and five sensors, with what is said of disk, days, configuration and alerts."""
+    lines = screen_lines(Fleet("/srv/appia", WELL, alerts=()), TERMINAL)
+    assert len(lines) <= 24
+    assert max(map(cells_of, lines)) <= 80
+    assert lines[:7] == [
+        "appia on /srv/appia, 2026-11-20 22:00:00 UTC",
+        "intake    1,204 events/s; 1,234,567 since 2026-11-20 19:20; none refused",
+        "disk      40 % of 250 GiB used, 150 GiB free; full in 37 d 4 h; /srv/appia",
+        "days      19 of 19 sealed consistent (100.0 %); 1 open; the oldest goes in 61 d",
+        "config    revision 12",
+        "alerts    none",
+        "",
+    ]
+    rows = [line.split() for line in lines]
+    assert ["rag/rag-2", "ready", "3", "d", "4", "h", "0", "r12", "263", "MiB", "+0.000", "s"] in rows
+    assert ["sensor-5", "5.0", "s", "ago", "2.0", "s", "20,000"] in rows
+
+
+def test_what_is_wrong_stands_first_and_says_why() -> None:
+    """A replica that is down, one that is behind, one that refused the configuration, a clock that is off."""
+    seen = replace(
+        WELL,
+        services=(
+            service("ingester", "ingester", clock_offset_s=-3.2, restarts=2),
+            service(
+                "rag", "behind", rows_behind=1200, generations_behind=1, ready=False, why="it opens a day"
+            ),
+            service("rag", "gone", answers=False, down_s=95.0, why="it cannot be reached", uptime_s=None),
+            service("rag", "old", config_revision=11, config_fault="workers: too many"),
+        ),
+    )
+    text = shown(seen, Look())
+    rows = text[text.index("service ") :].splitlines()[1:5]
+    assert [row.split()[0] for row in rows] == ["rag/gone", "rag/behind", "rag/old", "ingester/ingester"]
+    assert "DOWN 1 min" in rows[0]
+    assert rows[0].endswith("it cannot be reached")
+    assert "not ready" in rows[1]
+    assert "1,200 events, 1 day" in rows[1]
+    assert rows[2].endswith("workers: too many")
+    assert "ready, 2 restarts" in rows[3]
+    assert "-3.200 s" in rows[3]
+    assert "config    revision 12; refused by rag/old" in text
+    late = replace(WELL, services=(service("rag", "old", config_revision=11),))
+    assert "config    revision 12; not yet taken by rag/old" in shown(late)
+
+
+def test_days_intake_chain_and_registry_say_what_is_wrong() -> None:
+    """The newest three of many damaged days; the reason for most refusals."""
+    damaged = [day(f"2026-10-{n:02}", attack="missing", temporal="corrupt") for n in range(1, 6)]
+    assert WELL.days is not None
+    assert WELL.intake is not None
+    seen = replace(
+        WELL,
+        days=(*damaged, *WELL.days),
+        intake=replace(
+            WELL.intake,
+            paused=True,
+            refused_per_minute={"bad_tag": 90.0, "too_old": 3.0},
+            index_lag={"attack": 40, "temporal": 4000},
+            queue_bytes=2 << 20,
+        ),
+        chain=Chain(40, ("link 7 is not signed",)),
+        registry="No etcd answered.",
+        disks=(Disk("/srv/appia", 250 * GIB, 10 * GIB, 96.0, 97.0),),
+    )
+    text = shown(seen, Look())
+    assert "days      19 of 24 sealed consistent (79.2 %); 1 open" in text
+    assert text.count("attack missing, temporal corrupt") == 3
+    assert "... and 2 days more: appia check --all" in text
+    assert "intake    PAUSED, the disk is too full; 1,204 events/s" in text
+    assert "93 refused/min (bad_tag); queue 2.0 MiB; indices 4,000 events behind" in text
+    assert "chain     link 7 is not signed" in text
+    assert "registry  No etcd answered." in text
+    assert "97 % of its inodes" in text
+
+
+def test_what_nobody_knows_is_not_called_bad_or_good() -> None:
+    """A service that nobody could ask, an intake that is unknown, alerts without health."""
+    seen = Observation(NOW, services=(Service("rag", "rag-1"),))
+    text = shown(seen, alerts=None)
+    assert "unknown" in text.splitlines()[-1]
+    assert "DOWN" not in text
+    assert "alerts    unknown" in text
+    assert "intake    unknown: the ingester does not answer" in text
+    assert "sensor" not in text
+    quiet = Fleet("/srv/appia", seen, health="not running: `appia up` starts it")
+    assert "health    not running: `appia up` starts it" in screen_lines(quiet, TERMINAL)
+
+
+def test_a_sensor_that_is_silent_for_its_own_habits_comes_first() -> None:
+    """One that speaks twice a day may be quiet for an hour; one that speaks each second may not."""
+    rare = Sensor("rare", 10, NOW - 3600 * NS, 43_200.0)
+    silent = Sensor("silent", 9_999, NOW - 600 * NS, 1.0)
+    seen = replace(WELL, sensors=(rare, silent))
+    colours = screen_lines(Fleet("/s", seen), Look(80, colours=True))
+    text = shown(seen)
+    assert text.index("silent ") < text.index("rare ")
+    assert any("silent" in line and "\x1b[33m10 min ago\x1b[0m" in line for line in colours)
+    assert not any("rare" in line and "\x1b[33m" in line for line in colours)
+
+
+def test_alerts_are_shown_with_how_bad_and_how_long() -> None:
+    """The first five; the rest is counted."""
+    alerts = tuple(Alert(f"rule-{n}", "critical", 600.0, "17 frames that no key fits") for n in range(7))
+    text = shown(WELL, Look(), alerts)
+    assert "alerts    7 firing" in text
+    assert text.count("          critical for 10 min: rule-") == 5
+    assert "... and 2 alerts more: --json has all" in text
+
+
+def test_large_fleets_are_cut_the_worst_first() -> None:
+    """Sixty replicas, a hundred sensors: what is wrong is among what is shown."""
+    services = tuple(service("rag", f"rag-{n:02}", answers=n != 59) for n in range(60))
+    sensors = tuple(Sensor(f"s-{n:03}", n, NOW - (9000 if n == 77 else 1) * NS, 1.0) for n in range(100))
+    lines = screen_lines(Fleet("/s", replace(WELL, services=services, sensors=sensors), alerts=()), TERMINAL)
+    assert "... and 44 services more: --json has all" in lines
+    assert "... and 92 sensors more: --json has all" in lines
+    assert any(line.startswith("rag/rag-59") for line in lines)
+    assert any(line.startswith("s-077") for line in lines)
+    assert len(lines) < 40
+
+
+def test_names_of_sensors_cannot_steer_the_terminal_or_fill_it() -> None:
+    """They are written by who sends events."""
+    hostile = Sensor("\x1b[2J" + "A" * 120, 1, NOW, 1.0)
+    text = shown(replace(WELL, sensors=(hostile,)))
+    assert "\x1b" not in text
+    assert "A" * 40 not in text
+
+
+def test_what_health_tells_becomes_the_same_observation_again() -> None:
+    """Over JSON, with keys that a later version adds."""
+    document = json.loads(json.dumps(plain(WELL)))
+    document["of_a_later_version"] = 1
+    document["services"][0]["of_a_later_version"] = [1]
+    assert observation_of(document) == WELL
+    with pytest.raises(AppiaError, match="is it of another version"):
+        observation_of({"services": [{"kind": "rag"}]})
+    with pytest.raises(AppiaError, match="is it of another version"):
+        observation_of({"time_ns": 1, "days": 5})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-4, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h"),
+        (7260, "2 h 1 min"),
+        (86_400, "1 d"),
+        (100_000, "1 d 3 h"),
+        (86_400 * 400, "400 d"),
+        (86_400 * 400 + 7200, "400 d"),
+    ],
+)
+def test_lengths_of_time_are_few_words(seconds: float, words: str) -> None:
+    """Two units at most."""
+    assert lasting(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (263 << 20, "263 MiB"), (5 << 50, "5120 TiB")],
+)
+def test_bytes_are_few_words(number: int, words: str) -> None:
+    """In units of 1024."""
+    assert sized(number) == words
