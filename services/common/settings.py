@@ -74,6 +74,12 @@ def load_settings(cls: type[Loaded], path: Path | None) -> Loaded:
         raise UsageError(f"The environment holds a setting that cannot be read: {error}.") from None
 
 
+def environment_keys(cls: type[ServiceSettings], environment: Mapping[str, str]) -> set[str]:
+    """The settings of a service that the environment says, which wins over everything else."""
+    prefix = _prefix(cls)
+    return {name[len(prefix) :].lower() for name in environment if name.upper().startswith(prefix)}
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))

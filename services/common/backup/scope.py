@@ -112,7 +112,7 @@ def _is_left_out(parts: tuple[str, ...], *, keys: bool) -> bool:
 
 def _kind(parts: tuple[str, ...]) -> Kind:
     match parts:
-        case ("run", *_):
+        case ("run" | "values", *_):
             return Kind.LOOSE
         case ("days", _, "open", *_) | ("feedback" | "dead-letter", *_) if parts[-1].endswith(".log"):
             return Kind.LOG

@@ -35,7 +35,7 @@ def at_start(default: Any, description: str, **bounds: Any) -> Any:
 class Live(BaseModel):
     """Base of the sections: frozen, and without keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class IngesterLive(Live):

@@ -12,6 +12,7 @@ chain/links.jsonl               what each sealed day is made of, signed
 retention.json                  which days are held, which are going, and which went
 models/<name>/<sha256>/         ONNX files and manifests
 cache/                          narrative vectors, by model
+values/                         sealed values that configure services, where the registry is in files
 registry/  keys/  run/  inbox/  file registry, secrets, settings and logs of a running stack, watched folder
 endpoints.json                  where the running stack listens
 """
@@ -298,6 +299,11 @@ class StateNames:
     def decisions(self) -> LogFiles:
         """What firewalls decided about addresses."""
         return LogFiles(self.root / "decisions", "decisions")
+
+    @property
+    def values(self) -> Path:
+        """Folder of sealed values that configure services, where the registry is in files."""
+        return self.root / "values"
 
     @property
     def links(self) -> Path:

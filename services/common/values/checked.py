@@ -70,11 +70,19 @@ class CheckedValues(Generic[Model]):
             raise Conflict(
                 f"{name} has revision {0 if opened is None else opened.revision}, not {revision}: read it again."
             )
-        where, new = self._values.where(name), max(revision, self._seen.highest(self._values.where(name))) + 1
+        where, new = self._values.where(name), self.next_revision(name, revision)
         sealed = self._seals.seal(where, new, content.model_dump_json().encode())
         self._values.put(name, sealed, ABSENT if stored is None else stored.version)
         self._seen.check(where, new)
         return new
+
+    def next_revision(self, name: str, revision: int) -> int:
+        """The revision that `put` gives a value in the place of the one of `revision`."""
+        return max(revision, self._seen.highest(self._values.where(name))) + 1
+
+    def is_removed(self, name: str) -> bool:
+        """Whether there was a value and there is none. Blocks as the store does. Raises ValuesUnavailable."""
+        return self._was_seen(name) and self._values.get(name) is None
 
     def _was_seen(self, name: str) -> bool:
         return self._seen.highest(self._values.where(name)) > 0

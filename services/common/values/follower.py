@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic
 from services.common.errors import AppiaError
 from services.common.registry.repeat import Repeater
 from services.common.values.checked import CheckedValues, Held, Model
+from services.common.values.port import ValuesUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ class Follower(Generic[Model]):
         self._lock = threading.Lock()
         self._current: Held[Model] | None = None
         self._fault: str | None = None
+        self._away = False
         self._repeater = Repeater(f"follow-{name}", self._step)
 
     def start(self) -> None:
@@ -62,13 +64,19 @@ class Follower(Generic[Model]):
         with self._lock:
             return self._fault
 
+    def is_away(self) -> bool:
+        """Whether the last reading failed because the store does not answer: nothing is said about the value then."""
+        with self._lock:
+            return self._away
+
     def look(self) -> None:
         """Read now; for the thread, and for who follows without one. Blocks as the store does."""
         try:
-            held, fault = self._values.get(self._name), None
+            held, fault, away = self._values.get(self._name), None, False
         except AppiaError as error:
-            held, fault = None, str(error)
+            held, fault, away = None, str(error), isinstance(error, ValuesUnavailable)
         with self._lock:
+            self._away = away
             news = fault if fault != self._fault else None
             self._fault = fault
             fresh = held is not None and (self._current is None or held.revision != self._current.revision)
