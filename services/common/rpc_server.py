@@ -21,7 +21,11 @@ import zmq
 from services.common.access.entrance import Entrance
 from services.common.access.gate import Gate
 from services.common.access.refusals import Refusals, Refused
+from services.common.access.rights import LOCAL
 from services.common.errors import AppiaError, UsageError
+from services.common.observing.beats import Beats
+from services.common.observing.metrics import Kind, Metric, Source
+from services.common.observing.requests import OK, REQUEST_METRICS, RequestTimes
 from services.common.rpc import (
     FORBIDDEN,
     MAX_REQUEST,
@@ -37,9 +41,12 @@ from services.common.rpc import (
 from services.common.sockets import listen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from structlog.typing import FilteringBoundLogger
 
     from services.common.access.rights import Principal
+    from services.common.observing.metrics import Sample
 
 Handler = Callable[[dict[str, Any], Deadline], object]
 """Answers one operation in a worker thread: from args and deadline to what msgpack can write."""
@@ -51,9 +58,24 @@ _STOP = b""
 # A larger part makes ZeroMQ close the connection; between this and MAX_REQUEST the sender gets a reason.
 _MAX_PART = 16 * MAX_REQUEST
 _MAX_PARTS = 3  # identity, the empty part of a REQ client, the request
+_TURN_MS = 1000  # the socket's thread goes round at least so often, to say that it lives
 _REPLIES_KEPT = 64  # for one client that does not read
 _SEND_PATIENCE_MS = 1000
 _SOCKET_OPTIONS = {zmq.MAXMSGSIZE: _MAX_PART, zmq.SNDHWM: _REPLIES_KEPT}
+
+_IO = "the socket that takes requests"
+UNKNOWN, ANY = "(unknown)", "(any)"
+BUSY = "busy"
+WAITING = Metric(
+    "appia_requests_waiting",
+    Kind.GAUGE,
+    "Requests that wait for a worker; slow ones have their own.",
+    ("lane",),
+)
+REFUSED = Metric(
+    "appia_requests_refused_total", Kind.COUNTER, "Connections and requests that were refused.", ("reason",)
+)
+SERVER_METRICS = (*REQUEST_METRICS, WAITING, REFUSED)
 
 
 @dataclass(frozen=True)
@@ -106,9 +128,12 @@ class RpcServer:
         self.entrance = entrance or Entrance(Gate(Refusals(log)))
         self._context = context
         self._handlers_for = handlers if callable(handlers) else lambda _: handlers
+        self._known = frozenset(self._handlers_for(LOCAL))
         self._log = log
         self._prepare = settings.prepare
         self._slow = settings.slow
+        self._times = RequestTimes()
+        self._beats = Beats()
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
         self._socket = self._listen(settings.bind)
         self._replies = context.socket(zmq.PULL)
@@ -142,6 +167,21 @@ class RpcServer:
         ]
         return _Lane(jobs, threads)
 
+    def stuck(self) -> str:
+        """Why requests are not taken any more; empty while they are. For any thread."""
+        return self._beats.stuck()
+
+    def source(self) -> Source:
+        """What is counted here, as metrics."""
+        return Source(SERVER_METRICS, self._read)
+
+    def _read(self) -> Iterator[Sample]:
+        yield from self._times.read()
+        for lane, name in zip(self._lanes, ("quick", "slow"), strict=True):
+            yield WAITING.of(lane.jobs.qsize(), name)
+        for reason, count in self.entrance.gate.refusals.counts.items():
+            yield REFUSED.of(count, reason)
+
     @property
     def _lanes(self) -> tuple[_Lane, ...]:
         return self._quick_lane, self._slow_lane
@@ -172,13 +212,15 @@ class RpcServer:
             poller.register(socket, zmq.POLLIN)
         running = True
         while running:
-            ready = dict(poller.poll())
+            self._beats.beat(_IO)
+            ready = dict(poller.poll(_TURN_MS))
             if self._replies in ready:
                 running = self._forward()
             if running and self._socket in ready:
                 self._take(*self._receive())
             if door is not None:
                 door.attend()
+        self._beats.ended(_IO)
         self._drain()
 
     def _receive(self) -> tuple[list[bytes], str | None]:
@@ -235,9 +277,10 @@ class RpcServer:
         except RequestError as error:
             reply = pack_error(request_id_of(raw), error.code, str(error))
         except queue.Full:
+            self._times.note(ANY, BUSY)
             reply = pack_error(
                 request.id,
-                "busy",
+                BUSY,
                 f"The service is busy: {lane.jobs.maxsize} requests are waiting already; ask again in a moment.",
             )
         else:
@@ -249,28 +292,33 @@ class RpcServer:
         with self._context.socket(zmq.PUSH) as replies:
             replies.connect(self._inside)
             while (job := jobs.get()) is not None:
-                replies.send_multipart([*job.envelope, self._answer(job)])
+                began = time.perf_counter()
+                outcome, reply = self._answer(job)
+                name = job.request.op if job.request.op in self._known else UNKNOWN
+                self._times.note(name, outcome, time.perf_counter() - began)
+                replies.send_multipart([*job.envelope, reply])
             replies.close(linger=-1)
 
-    def _answer(self, job: _Job) -> bytes:
+    def _answer(self, job: _Job) -> tuple[str, bytes]:
+        """The outcome for the measures, and the reply."""
         request = job.request
         try:
             handler = self._handler(request.op, job.principal)
             job.deadline.check()
-            return pack_result(request.id, handler(request.args, job.deadline))
+            return OK, pack_result(request.id, handler(request.args, job.deadline))
         except RequestError as error:
             if error.code == FORBIDDEN:
                 self.entrance.gate.refusals.note(Refused.CONTENT, name=job.principal.name)
-            return pack_error(request.id, error.code, str(error))
+            return error.code, pack_error(request.id, error.code, str(error))
         except UsageError as error:
-            return pack_error(request.id, "usage", str(error))
+            return "usage", pack_error(request.id, "usage", str(error))
         except AppiaError as error:
-            return pack_error(request.id, "unavailable", str(error))
+            return "unavailable", pack_error(request.id, "unavailable", str(error))
         except Exception:  # noqa: BLE001 - a fault in one answer must not end the worker
             reference = f"{time.time_ns():x}"
             self._log.exception("request failed", op=request.op, reference=reference)
             message = f"The service failed to answer; its log has the reason under reference {reference}."
-            return pack_error(request.id, "internal", message)
+            return "internal", pack_error(request.id, "internal", message)
 
     def _handler(self, op: str, principal: Principal) -> Handler:
         handlers = self._handlers_for(principal)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from services.common.observing.probe_server import OBSERVE
 from services.common.settings import ServiceSettings, service_config
 
 
@@ -21,6 +22,7 @@ class HealthSettings(ServiceSettings):
         description="where it is asked, `tcp://HOST:PORT`; elsewhere than on loopback it needs `server_key` and "
         "`access`",
     )
+    observe: str = Field("", description=OBSERVE)
     registry: str = Field(
         "file", description="where services register: `file`, or `etcds://HOST:PORT[,HOST:PORT][/PREFIX]`"
     )

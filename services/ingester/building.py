@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
+from services.common.observing.beats import Beats
+from services.common.observing.observed import Observing
+from services.common.observing.systemd import Supervised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -21,6 +25,7 @@ from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.jobs_kinds import make_jobs
 from services.ingester.models import ingester_embedders
+from services.ingester.observing import INDEXER, INTAKE, condition_of, source_of
 from services.ingester.operations import KIND, Answering, Counted, Protection
 from services.ingester.pressure import Pressure
 from services.ingester.queue import ByteQueue
@@ -61,6 +66,8 @@ class Ground:
     state: StateNames
     disk: Disk
     log: FilteringBoundLogger
+    supervised: Supervised = field(default_factory=Supervised)
+    beats: Beats = field(default_factory=Beats)
 
     def report(self, event: str, facts: dict[str, Any]) -> None:
         """Take an event and its facts for the log."""
@@ -107,8 +114,10 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     replay, feedback = _replay(ground, kept, ways), _feedback(ground, keys)
     protection = Protection(settings.storage_key is not None, kept.signing)
     counted = Counted(ways.receiver, indexer, ways.indexing, fencing, protection, _now())
-    answering = Answering(counted, jobs, feedback, replay, state, settings.models)
+    condition = condition_of(settings, ways.receiver, ground.beats)
+    answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models)
     control = open_control(context, settings, answering.handlers(), ground.log)
+    sources = source_of(counted.status), control.source()
     return Ingester(
         receiver=ways.receiver,
         indexer=indexer,
@@ -121,6 +130,7 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
         feedback=feedback,
         replay=replay,
         fencing=fencing,
+        observing=Observing(settings.observe, condition, sources, ground.supervised, ground.log),
         log=ground.log,
     )
 
@@ -159,6 +169,7 @@ def _open_ways(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Ke
         report=ground.report,
         v1_backfill=settings.v1_backfill,
         follow_keys=wire.follow,
+        beat=partial(ground.beats.beat, INTAKE),
     )
     endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
     return Ways(intake, indexing, Receiver(context, endpoints, receiving))
@@ -166,7 +177,15 @@ def _open_ways(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Ke
 
 def _indexer(ground: Ground, kept: Kept, ways: Ways, embedders: Embedders) -> Indexer:
     narrator = Narrator(load_vocabulary())
-    tools = IndexerTools(ground.disk, narrator, embedders, time.monotonic, ground.report, kept.keys)
+    tools = IndexerTools(
+        ground.disk,
+        narrator,
+        embedders,
+        time.monotonic,
+        ground.report,
+        kept.keys,
+        partial(ground.beats.beat, INDEXER),
+    )
     return Indexer(ground.state, kept.recovered, ways.indexing, tools)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.common.access.entrance import AccessFiles, open_entrance
-from services.common.access.names import INGESTER
+from services.common.access.names import INGESTER, PING
 from services.common.access.rights import LOCAL
+from services.common.observing.condition import without_facts
 from services.common.rpc_server import RpcServer, RpcSettings
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def open_control(
     common = {**handlers, STATUS: with_refusals(entrance.gate.refusals, handlers[STATUS])}
 
     def handlers_for(principal: Principal) -> Mapping[str, Handler]:
-        return {**common, FEEDBACK: said_by(principal, handlers[FEEDBACK])}
+        return {
+            **common,
+            FEEDBACK: said_by(principal, handlers[FEEDBACK]),
+            PING: told_to(principal, handlers[PING]),
+        }
 
     return RpcServer(context, RpcSettings(settings.control, workers=2), handlers_for, log, entrance)
 
@@ -57,3 +62,10 @@ def said_by(principal: Principal, give_feedback: Handler) -> Handler:
         return give_feedback({**args, "analyst": principal.name}, deadline)
 
     return give
+
+
+def told_to(principal: Principal, ping: Callable[..., Any]) -> Handler:
+    """A ping that tells no more than who answers to one that may not look."""
+    if principal.rights.see_facts:
+        return ping
+    return lambda args, deadline: without_facts(ping(args, deadline))

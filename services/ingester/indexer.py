@@ -60,6 +60,7 @@ class IndexerTools:
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]  # takes an event name and facts for the service's log
     keys: LogKeys = NO_KEYS
+    beat: Callable[[], None] = lambda: None  # called with each batch, and while there is none
 
 
 @dataclass
@@ -135,6 +136,7 @@ class Indexer:
     def _work(self) -> None:
         self._catch_up()
         while True:
+            self._tools.beat()
             item = self._queue.get(timeout_s=0.0 if self._unsettled() else 0.5)
             if isinstance(item, Logged):
                 self._take(self._gather(item))
@@ -240,6 +242,7 @@ class Indexer:
         events: Sequence[NetworkSecurityEvent],
         positions: NDArray[np.int64],
     ) -> Decoded:
+        self._tools.beat()  # what a sink catches up with is many batches
         table = tabulate(events, payloads)
         features = extract(payloads)
         return Decoded(first_row, table, features, self._tools.narrator.narrate(table, features), positions)

@@ -18,6 +18,7 @@ from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
+from services.common.observing.systemd import Supervised
 from services.common.private_folders import UMASK, check_unwritable
 from services.common.settings import load_settings
 from services.common.system_calls import SYSTEM
@@ -47,14 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(UMASK)
     try:
         settings = load_settings(IngesterSettings, options.settings)
-        end_if_it_fails(lambda: run(settings))
+        supervised = Supervised.take(os.environ)
+        end_if_it_fails(lambda: run(settings, supervised=supervised))
     except AppiaError as error:
         sys.stderr.write(f"appia-ingester: {error}\n")
         return error.exit_code
     return 0
 
 
-def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM) -> None:
+def run(
+    settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Supervised = Supervised()
+) -> None:
     """Run until a signal asks to stop, or something fails that must not be gone on from. Files change by `calls`.
 
     Raises:
@@ -69,7 +73,7 @@ def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM) -> None:
     disk.make_folder(state.run)
     lock = lock_state(state, disk)
     try:
-        ground = Ground(settings, state, disk, log)
+        ground = Ground(settings, state, disk, log, supervised)
         fencing = make_fencing(settings, state, disk, ground.report)
         fencing.take()
         _raise_file_limit()
@@ -89,9 +93,8 @@ def _announce(ingester: Ingester) -> None:
         "v1_pull": ingester.receiver.v1_endpoint,
         "control": ingester.control.endpoint,
     }
-    sys.stdout.write(
-        json.dumps({"ready": True, "service": KIND, "pid": os.getpid(), "endpoints": endpoints}) + "\n"
-    )
+    ready = {"ready": True, "service": KIND, "pid": os.getpid(), "endpoints": endpoints}
+    sys.stdout.write(json.dumps({**ready, "observe": ingester.observing.place}) + "\n")
     sys.stdout.flush()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.observing.condition import Served
 from services.ingester.reindexing import describe_indices
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from services.common.days.chosen_models import ChosenModels
     from services.common.days.names import StateNames
+    from services.common.observing.condition import Condition
     from services.common.rpc import Deadline
     from services.common.rpc_server import Handler
     from services.ingester.feedback import FeedbackDesk
@@ -71,6 +72,7 @@ class Counted:
 class Answering:
     """The parts that do what is asked."""
 
+    condition: Condition
     counted: Counted
     jobs: Jobs
     feedback: FeedbackDesk
@@ -82,7 +84,7 @@ class Answering:
         """Every operation by its name."""
         jobs = self.jobs
         return {
-            "ping": lambda _args, _deadline: {"service": KIND, "pid": os.getpid()},
+            "ping": lambda _args, _deadline: self.condition.ping(Served()),
             "status": lambda _args, _deadline: self.counted.status(),
             "feedback": lambda args, _deadline: self.feedback.take(args),
             "replay": lambda args, _deadline: self.replay.take(args),

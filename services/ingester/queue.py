@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOOK_S = 1.0
 
 
 class ByteQueue:
@@ -28,17 +34,22 @@ class ByteQueue:
         """Bytes held now."""
         return self._bytes
 
-    def put(self, item: object, size: int) -> None:
-        """Append an item of `size` bytes; blocks while the budget is full. What comes after `close` is dropped."""
+    def put(self, item: object, size: int, waiting: Callable[[], None] = lambda: None) -> None:
+        """Append an item of `size` bytes; blocks while the budget is full. What comes after `close` is dropped.
+
+        `waiting` is called now and then while it blocks, with the queue's lock held.
+        """
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or not self._items or self._bytes + size <= self._budget
-            )
+            while not self._changed.wait_for(lambda: self._takes(size), LOOK_S):
+                waiting()
             if self._closed:
                 return
             self._items.append((item, size))
             self._bytes += size
             self._changed.notify_all()
+
+    def _takes(self, size: int) -> bool:
+        return self._closed or not self._items or self._bytes + size <= self._budget
 
     def get(self, timeout_s: float) -> object | None:
         """The next item; None where none comes within the time, or the queue is closed and empty."""

@@ -92,6 +92,7 @@ class ReceiverTools:
     follow_keys: Callable[[], None] = lambda: (
         None
     )  # takes up a key ring that has changed; called between groups
+    beat: Callable[[], None] = lambda: None  # called as the thread goes round
 
 
 class Receiver:
@@ -198,6 +199,7 @@ class Receiver:
             poller.register(socket, zmq.POLLIN)
         try:
             while not self._stop.is_set():
+                self._tools.beat()
                 self._run_calls()
                 self._tools.follow_keys()
                 if self.gauge.is_shut():
@@ -250,7 +252,7 @@ class Receiver:
             self.gauge.has_written()
         self._finished.clear()
         for item in logged:
-            self._tools.indexing.put(item, item.size)
+            self._tools.indexing.put(item, item.size, self._tools.beat)
 
     def _answer(self, identity: bytes, opened: Opened, result: Verdict | AuthenticFrameRefused) -> bool:
         """Acknowledge a frame that is on disk. False where the disk is too full to keep the boot of a new sender.

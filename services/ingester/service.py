@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from services.common.embedding.cache import NarrativeCache
+    from services.common.observing.observed import Observing
     from services.common.registry.heartbeat import Heartbeat
     from services.common.rpc_server import RpcServer
     from services.ingester.feedback import FeedbackDesk
@@ -42,6 +43,7 @@ class Ingester:
     feedback: FeedbackDesk
     replay: Replay
     fencing: Fencing
+    observing: Observing
     log: FilteringBoundLogger
 
     def run(self) -> None:
@@ -70,12 +72,15 @@ class Ingester:
             "fence": lambda: self.fencing.run(self.receiver.stop),
         }
         threads = {name: _thread(name, body, failures, stop) for name, body in bodies.items()}
+        self.observing.start()
         self.control.start()
         self.heartbeat.start()
+        self.observing.ready()
         return threads
 
     def _stop(self, threads: Mapping[str, threading.Thread]) -> None:
         """Whoever hands work to another part stops before it."""
+        self.observing.stop()
         self.heartbeat.stop()
         self.control.stop()
         self.feedback.close()

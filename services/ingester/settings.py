@@ -9,6 +9,7 @@ from pydantic import Field
 from services.common.config.tree import IngesterLive
 from services.common.days.chosen_models import ChosenModels
 from services.common.embedding.manifest import ModelName
+from services.common.observing.probe_server import OBSERVE
 from services.common.settings import ServiceSettings, service_config
 from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, RAG_ARTIFACTS
 
@@ -42,6 +43,7 @@ class IngesterSettings(IngesterLive, ServiceSettings):
         description="where `appia seal` asks, tcp://HOST:PORT; elsewhere than on loopback it needs `server_key` and "
         "`access`",
     )
+    observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,
         description="CURVE key of `control` (`appia keys server`): all is encrypted then, and only known keys may ask",

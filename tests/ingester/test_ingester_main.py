@@ -45,7 +45,9 @@ def test_a_whole_run(  # noqa: PLR0917 - fixtures
     assert first.ready["service"] == "ingester"
     assert first.ready["pid"] == first.process.pid
     assert set(first.ready["endpoints"]) == {"v2", "v1_pull", "control"}
-    assert ask(first, "ping") == {"service": "ingester", "pid": first.process.pid}
+    told = ask(first, "ping")
+    assert {"service": "ingester", "name": "ingester", "pid": first.process.pid, "ready": True}.items() <= told.items()
+    assert (told["rows"], told["newest_generation"], told["why"]) == (None, None, "")
     assert send(first, [*make_events(30), b"nonsense", *make_events(3, "now", today - 3)]) == 34
     (inbox / "late.jsonl").write_bytes(b'{"eventId": "x"}\n')
     eventually("the folder was read", lambda: ask(first, "status")["refused"].get("no_event_timestamp"))

@@ -29,6 +29,10 @@ class Beats:
         """Expect no more of a loop that has ended as it should."""
         self._last.pop(loop, None)
 
+    def has_begun(self, loop: str) -> bool:
+        """Whether a loop has beaten and not ended."""
+        return loop in self._last
+
     def stuck(self) -> str:
         """Which loops are silent for too long, in one sentence; empty where all move."""
         now = self._clock()

@@ -22,6 +22,8 @@ from services.common.errors import AppiaError, UsageError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+OBSERVE = "where /metrics, /healthz and /readyz are served, HOST:PORT on loopback; empty for nowhere"
+"""What the setting `observe` of every service is."""
 PATIENCE_S = 5.0
 THREADS, WAITING = 3, 16
 MOST_HEAD = 8192
