@@ -38,6 +38,7 @@ class ReliableSettings:
     endpoint: str
     origin: Origin
     backfill: bool = False
+    decisions: bool = False  # each payload is a `DetectionBatch` of a firewall, and no event
     batch_events: int = 256
     batch_bytes: int = 512 * 1024
     batch_wait_s: float = 0.2
@@ -187,7 +188,8 @@ class ReliableSender:
         self._work(0.0)
 
     def _seal(self, payloads: list[bytes]) -> int:
-        seq, frame = self._sealer.seal(payloads, backfill=self._settings.backfill)
+        settings = self._settings
+        seq, frame = self._sealer.seal(payloads, backfill=settings.backfill, decisions=settings.decisions)
         self._next_seq = seq + 1
         self._pending[seq] = _Pending(frame, len(payloads))
         self._pending_bytes += len(frame)

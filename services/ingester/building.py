@@ -20,7 +20,9 @@ from services.common.registry.port import Entry
 from services.common.rest.storage_keys import open_log_keys
 from services.ingester.control import open_control
 from services.ingester.dead_letter import DeadLetter
+from services.ingester.decisions import DecisionDesk, DeskTools, Keeping
 from services.ingester.feedback import FeedbackDesk
+from services.ingester.firewalls import FirewallPlaces, Firewalls, open_sockets
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.jobs_kinds import make_jobs
@@ -167,12 +169,27 @@ def _open_ways(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Ke
         indexing=indexing,
         room=Room(state.root, settings.disk_stop_percent, settings.disk_warn_percent),
         report=ground.report,
+        firewalls=_firewalls(context, ground, kept, wire),
         v1_backfill=settings.v1_backfill,
         follow_keys=wire.follow,
         beat=partial(ground.beats.beat, INTAKE),
     )
     endpoints = Endpoints(settings.v2, settings.v1_pull, settings.v1_sub, settings.allow_public_v1)
     return Ways(intake, indexing, Receiver(context, endpoints, receiving))
+
+
+def _firewalls(
+    context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Kept, wire: WireKeys
+) -> Firewalls:
+    settings = ground.settings
+    tools = DeskTools(ground.disk, kept.dead_letter, time.time_ns, kept.keys)
+    keeping = Keeping(settings.decisions_bytes, settings.firewall_block_s)
+    desk = DecisionDesk(ground.state, tools, keeping)
+    report = ground.sentences("decisions")
+    for fault in desk.faults:
+        report(fault)
+    places = FirewallPlaces(settings.firewall_v1_pull, settings.firewall_v1_sub, settings.allow_public_v1)
+    return Firewalls(desk, open_sockets(context, places, ground.report), wire.firewalls)
 
 
 def _indexer(ground: Ground, kept: Kept, ways: Ways, embedders: Embedders) -> Indexer:

@@ -91,6 +91,7 @@ def _announce(ingester: Ingester) -> None:
     endpoints = {
         "v2": ingester.receiver.v2_endpoint,
         "v1_pull": ingester.receiver.v1_endpoint,
+        "firewall_v1_pull": ingester.receiver.firewall_endpoint,
         "control": ingester.control.endpoint,
     }
     ready = {"ready": True, "service": KIND, "pid": os.getpid(), "endpoints": endpoints}

@@ -20,7 +20,7 @@ import zmq
 
 from services.common.durable import is_full
 from services.common.errors import AppiaError
-from services.common.events.parse import Refused, parse_event
+from services.common.events.parse import node_of
 from services.common.sockets import listen
 from services.common.wire.body import decompress
 from services.common.wire.refusals import INSIDE, FrameRefused, Reason
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from services.common.wire.v1 import SealedV1, V1Opener
     from services.common.wire.v1_counters import V1Counters
     from services.ingester.dead_letter import DeadLetter
+    from services.ingester.firewalls import Firewalls
     from services.ingester.intake import Intake, Verdict
     from services.ingester.queue import ByteQueue
     from services.ingester.room import Room
@@ -88,6 +89,7 @@ class ReceiverTools:
     indexing: ByteQueue
     room: Room
     report: Callable[[str, dict[str, Any]], None]
+    firewalls: Firewalls
     v1_backfill: bool = False  # whether version 1 events may be older than a week
     follow_keys: Callable[[], None] = lambda: (
         None
@@ -123,6 +125,7 @@ class Receiver:
             raise
         self.v2_endpoint = self._v2.getsockopt_string(zmq.LAST_ENDPOINT)
         self.v1_endpoint = self._v1[0].getsockopt_string(zmq.LAST_ENDPOINT) if endpoints.v1_pull else ""
+        self.firewall_endpoint = tools.firewalls.endpoint
         self._batches: queue.Queue[Batch] = queue.Queue(4)
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
         self._stop = threading.Event()
@@ -182,6 +185,7 @@ class Receiver:
             "duplicates": tools.intake.duplicates,
             "refused": dict(tools.dead_letter.counts),
             "dead_letter_not_kept": tools.dead_letter.not_kept,
+            "decisions": tools.firewalls.desk.counts(),
             **self.gauge.as_dict(),
             "keys": self._keys_used.as_dict(),
             "sensors": tools.intake.sensors.as_dict(),
@@ -195,7 +199,7 @@ class Receiver:
     def run(self) -> None:
         """Receive until stopped. An error of the disk ends it: what was not synced is not acknowledged either."""
         poller = zmq.Poller()
-        for socket in (self._v2, *self._v1):
+        for socket in (self._v2, *self._v1, *self._tools.firewalls.sockets):
             poller.register(socket, zmq.POLLIN)
         try:
             while not self._stop.is_set():
@@ -215,6 +219,7 @@ class Receiver:
             self._close_sockets(linger_ms=1000)
             self._tools.frames.v1_counters.close()
             self._tools.intake.close()
+            self._tools.firewalls.close(linger_ms=1000)
 
     def _close_sockets(self, linger_ms: int) -> None:
         for socket in (self._v2, *self._v1):
@@ -236,12 +241,14 @@ class Receiver:
             for answer in self._take_v2():
                 answers.append(answer)  # noqa: PERF402 - what came before a full disk is answered
             self._take_v1()
+            self._take_firewalls()
             self._take_batches()
         except OSError as error:
             if not is_full(error):
                 raise
             full = True
         logged = self._tools.intake.commit()
+        self._tools.firewalls.desk.commit()
         for identity, opened, result in answers:
             full |= not self._answer(identity, opened, result)
         for batch in self._finished:
@@ -321,6 +328,8 @@ class Receiver:
 
     def _take_events(self, opened: Opened) -> Verdict:
         origin = f"v2 sender {opened.sender:#018x}"
+        if opened.decisions:
+            return self._tools.firewalls.desk.add(opened.payloads, origin)
         return self._tools.intake.add(opened.payloads, backfill=opened.backfill, origin=origin)
 
     def _take_v1(self) -> None:
@@ -348,6 +357,17 @@ class Receiver:
         backfill, origin = self._tools.v1_backfill, f"v1 node {node}"
         self._hold(partial(self._tools.intake.add, [payload], backfill=backfill, origin=origin))
 
+    def _take_firewalls(self) -> None:
+        firewalls = self._tools.firewalls
+        for frame, peer in firewalls.arrived():
+            self.frames["firewall"] += 1
+            try:
+                payload, origin = firewalls.open(frame, peer, self._note_v1)
+            except FrameRefused as refused:
+                self._refuse(refused, "firewall", frame)
+            else:
+                self._hold(partial(firewalls.desk.add, [payload], origin))
+
     def _note_v1(self, node: str, sealed: SealedV1) -> None:
         """Count an authentic frame; raises FrameRefused for one that was seen before."""
         sighting = self._tools.frames.v1_counters.note(node, sealed)
@@ -373,11 +393,3 @@ class Receiver:
         self._alarms.tell("frame_refused", refused.reason, {"reason": refused.reason, "why": refused.detail})
         keep = self._tools.dead_letter.keep if refused.reason in INSIDE else self._tools.dead_letter.sample
         self._hold(partial(keep, refused.reason, refused.detail, origin, frame))
-
-
-def node_of(payload: bytes) -> str:
-    """The sensor that an event names; empty where it is none, which the intake finds out and says why."""
-    try:
-        return parse_event(payload).originating_node_id
-    except Refused:
-        return ""

@@ -11,7 +11,12 @@ from services.common.days.chosen_models import ChosenModels
 from services.common.embedding.manifest import ModelName
 from services.common.observing.probe_server import OBSERVE
 from services.common.settings import ServiceSettings, service_config
-from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, RAG_ARTIFACTS
+from services.common.wire.keys import (
+    DEFAULT_V1_CHANNEL,
+    DEFAULT_V2_CHANNEL,
+    FIREWALL_DECISIONS,
+    RAG_ARTIFACTS,
+)
 
 
 class IngesterSettings(IngesterLive, ServiceSettings):
@@ -56,6 +61,28 @@ class IngesterSettings(IngesterLive, ServiceSettings):
     )
     v1_channel: str = Field(
         DEFAULT_V1_CHANNEL, description="channel name that version 1 keys are derived for"
+    )
+    firewall_v1_pull: str = Field(
+        "",
+        description="where firewalls push their decisions in version 1, tcp://HOST:PORT; empty for nowhere",
+    )
+    firewall_v1_sub: list[str] = Field(
+        [], description="endpoints of firewalls that publish decisions in version 1, tcp://HOST:PORT each"
+    )
+    firewall_v1_channel: str = Field(
+        FIREWALL_DECISIONS, description="channel name that version 1 keys of decisions are derived for"
+    )
+    firewall_block_s: int = Field(
+        3600,
+        ge=1,
+        le=366 * 86_400,
+        description="how long a firewall's block holds that names no duration, seconds",
+    )
+    decisions_bytes: int = Field(
+        32 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="most that the log of firewalls' decisions keeps, bytes; the oldest are removed beyond it",
     )
     artifact_channel: str = Field(RAG_ARTIFACTS, description="channel name of event_*.pb.enc files")
     watch: list[Path] = Field([], description="folders watched for event_*.pb, event_*.pb.enc and *.jsonl")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from services.common.durable import SyncFailed
 from services.common.errors import AppiaError
 from services.common.events.artifacts import event_from_record
-from services.common.events.parse import Refused
+from services.common.events.parse import Refused, node_of
 from services.common.wire.body import MAX_BODY_BYTES, MAX_FRAME_BYTES
 from services.common.wire.refusals import FrameRefused
-from services.ingester.receiver import Batch, node_of
+from services.ingester.receiver import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

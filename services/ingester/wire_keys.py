@@ -32,6 +32,7 @@ class WireKeys:
 
     frames: Frames
     artifacts: V1Opener
+    firewalls: V1Opener
     watch: RingWatch
 
     def follow(self) -> None:
@@ -41,6 +42,7 @@ class WireKeys:
             self.frames.v2.use(ring)
             self.frames.v1.use(ring.opening_seeds(), ring.nodes)
             self.artifacts.use(ring.opening_seeds(), ring.nodes)
+            self.firewalls.use(ring.opening_seeds(), ring.nodes)
 
 
 def open_wire_keys(
@@ -53,7 +55,8 @@ def open_wire_keys(
     """
     ring = read_key_ring(settings.keys)
     # Without a version 1 endpoint there is nothing to remember, and no file of 16 MiB to make.
-    file = SeenFile(disk, state.run / SEEN) if settings.v1_pull or settings.v1_sub else None
+    is_used = settings.v1_pull or settings.v1_sub or settings.firewall_v1_pull or settings.firewall_v1_sub
+    file = SeenFile(disk, state.run / SEEN) if is_used else None
     try:
         seen = SeenFrames(file=file)
     except OSError as error:
@@ -67,4 +70,5 @@ def open_wire_keys(
         V1Counters(seen),
     )
     artifacts = V1Opener(ring.opening_seeds(), settings.artifact_channel, ring.nodes)
-    return WireKeys(frames, artifacts, RingWatch(settings.keys, ring, report))
+    firewalls = V1Opener(ring.opening_seeds(), settings.firewall_v1_channel, ring.nodes)
+    return WireKeys(frames, artifacts, firewalls, RingWatch(settings.keys, ring, report))

@@ -29,6 +29,7 @@ from services.common.rpc_client import RpcClient
 from services.common.wire.keys import new_key_ring, read_key_ring
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
 from services.ingester.dead_letter import DeadLetter
+from services.ingester.decisions import DecisionDesk, DeskTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.recovery import Recovery
 
@@ -195,6 +196,7 @@ class Opened:
     dead_letter: DeadLetter
     recovered: list[Any]
     sentences: list[str]
+    decisions: DecisionDesk
     is_closed_elsewhere: bool = False
 
     def add(self, payloads: Sequence[bytes], *, backfill: bool = False) -> tuple[int, int, dict[str, int]]:
@@ -213,13 +215,15 @@ def start(state: StateNames, disk: Disk, clock: Clock) -> Iterator[Callable[[], 
         dead_letter = DeadLetter(disk, state.dead_letter, CAP, clock.ns)
         recovered = Recovery(disk, dead_letter, sentences.append).recover(state)
         intake = Intake(state, recovered, IntakeTools(disk, dead_letter, clock.ns, clock.monotonic))
-        opened.append(Opened(intake, dead_letter, recovered, sentences))
+        decisions = DecisionDesk(state, DeskTools(disk, dead_letter, clock.ns))
+        opened.append(Opened(intake, dead_letter, recovered, sentences, decisions))
         return opened[-1]
 
     yield make
     for one in opened:
         if not one.is_closed_elsewhere:
             one.intake.close()
+            one.decisions.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from services.common.wire.v1_counters import V1Counters
 from services.common.wire.v1_seen import SeenFile, SeenFrames
 from services.common.wire.v2 import Direction, DirectionKeys, Origin, V2Sealer, authenticate
 from services.ingester import room as room_module
+from services.ingester.firewalls import Firewalls
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Batch, Endpoints, Frames, Receiver, ReceiverTools
 from services.ingester.room import Room
@@ -98,7 +99,15 @@ class Site:
             V1Counters(SeenFrames(1024, file=SeenFile(disk, state.run / "seen"))),
         )
         room = Room(state.root, 100.0)
-        tools = ReceiverTools(frames, opened.intake, opened.dead_letter, ByteQueue(1 << 30), room, reports)
+        tools = ReceiverTools(
+            frames,
+            opened.intake,
+            opened.dead_letter,
+            ByteQueue(1 << 30),
+            room,
+            reports,
+            Firewalls(opened.decisions),
+        )
         opened.is_closed_elsewhere = True
         self.receiver = Receiver(context, Endpoints(LOOPBACK, LOOPBACK, [], allow_public_v1=False), tools)
         self.failures: list[BaseException] = []

@@ -44,7 +44,7 @@ def test_a_whole_run(  # noqa: PLR0917 - fixtures
     first = launch(seal_after_quiet_s=1.0, watch=[str(inbox)], v1_pull="tcp://127.0.0.1:*")
     assert first.ready["service"] == "ingester"
     assert first.ready["pid"] == first.process.pid
-    assert set(first.ready["endpoints"]) == {"v2", "v1_pull", "control"}
+    assert set(first.ready["endpoints"]) == {"v2", "v1_pull", "firewall_v1_pull", "control"}
     told = ask(first, "ping")
     assert {"service": "ingester", "name": "ingester", "pid": first.process.pid, "ready": True}.items() <= told.items()
     assert (told["rows"], told["newest_generation"], told["why"]) == (None, None, "")

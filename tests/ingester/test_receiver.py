@@ -32,6 +32,7 @@ from services.common.wire.v2 import (
     seal,
 )
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
+from services.ingester.firewalls import Firewalls
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Batch, Endpoints, Frames, Receiver, ReceiverTools
 from services.ingester.room import Room
@@ -111,6 +112,7 @@ def receive(
             ByteQueue(budget),
             room or Room(state.root, 100.0),
             reports,
+            Firewalls(opened.decisions),
             v1_backfill,
         )
         endpoints = Endpoints(LOOPBACK, LOOPBACK, v1_sub or [], allow_public_v1=False)

@@ -18,6 +18,7 @@ from services.common.wire.ring_watch import RingWatch
 from services.common.wire.v1 import V1Sealer
 from services.common.wire.v2 import Direction, DirectionKeys, Origin, V2Sealer, authenticate
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
+from services.ingester.firewalls import Firewalls
 from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
 from services.ingester.room import Room
@@ -85,7 +86,14 @@ def receive(  # noqa: PLR0917 - fixtures
         wire = open_wire_keys(IngesterSettings(**values), state, disk, reports)
         room, queue = Room(state.root, 100.0), ByteQueue(1 << 30)
         tools = ReceiverTools(
-            wire.frames, opened.intake, opened.dead_letter, queue, room, reports, follow_keys=wire.follow
+            wire.frames,
+            opened.intake,
+            opened.dead_letter,
+            queue,
+            room,
+            reports,
+            Firewalls(opened.decisions),
+            follow_keys=wire.follow,
         )
         endpoints = Endpoints(LOOPBACK, LOOPBACK, [], allow_public_v1=False)
         running.append(Running(Receiver(context, endpoints, tools), tools))

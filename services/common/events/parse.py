@@ -56,6 +56,14 @@ def parse_event(payload: bytes) -> NetworkSecurityEvent:
     return event
 
 
+def node_of(payload: bytes) -> str:
+    """The sensor that an event names; empty where it is none, which whoever takes it in finds out and says why."""
+    try:
+        return parse_event(payload).originating_node_id
+    except Refused:
+        return ""
+
+
 def canonical_address(text: str) -> str:
     """One spelling per address: IPv6 compressed, without a zone; IPv4 inside IPv6 (::ffff:a.b.c.d) as IPv4.
 

@@ -47,6 +47,8 @@ RING_EXAMPLE = '{"format": 1, "primary": KEY_ID, "revoked": []}'
 SNIFFER_TO_ML_DETECTOR = "ml-defender:sniffer-to-ml-detector:v1"
 ML_DETECTOR_TO_FIREWALL = "ml-defender:ml-detector-to-firewall:v1"
 RAG_ARTIFACTS = "ml-defender:rag-artifacts:v1"
+FIREWALL_DECISIONS = "appia:firewall-decisions:v1"
+"""Ours: the contract has batches of decisions, and no channel that they travel on."""
 ETCD_TX = "ml-defender:etcd:v1:tx"
 ETCD_RX = "ml-defender:etcd:v1:rx"
 V1_CHANNELS = (SNIFFER_TO_ML_DETECTOR, ML_DETECTOR_TO_FIREWALL, RAG_ARTIFACTS, ETCD_TX, ETCD_RX)

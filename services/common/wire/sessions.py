@@ -20,6 +20,7 @@ from services.common.wire.refusals import FrameRefused, Reason
 from services.common.wire.v2 import (
     FLAG_ACK,
     FLAG_BACKFILL,
+    FLAG_DECISIONS,
     Direction,
     DirectionKeys,
     Header,
@@ -49,6 +50,8 @@ class Opened:
     payloads: list[bytes]
     key_id: int
     tag: bytes
+    decisions: bool = False
+    """Whether the payloads are batches of firewalls' decisions, and no events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +188,5 @@ class V2Receiver:
 
 def _opened(header: Header, payloads: list[bytes], tag: bytes) -> Opened:
     backfill = bool(header.flags & FLAG_BACKFILL)
-    return Opened(header.sender, header.boot, header.seq, backfill, payloads, header.key_id, tag)
+    decisions = bool(header.flags & FLAG_DECISIONS)
+    return Opened(header.sender, header.boot, header.seq, backfill, payloads, header.key_id, tag, decisions)

@@ -36,7 +36,9 @@ CHACHA20_POLY1305 = 1
 FLAG_BATCH = 1
 FLAG_BACKFILL = 2
 FLAG_ACK = 4
-KNOWN_FLAGS = FLAG_BATCH | FLAG_BACKFILL | FLAG_ACK
+FLAG_DECISIONS = 8
+"""Each payload is a `DetectionBatch` of a firewall, and no event. Authenticated like the rest of the header."""
+KNOWN_FLAGS = FLAG_BATCH | FLAG_BACKFILL | FLAG_ACK | FLAG_DECISIONS
 SEQ_LIMIT = 1 << 64
 # key_id, sender, boot and salt: what a key depends on, and one stretch of the header.
 KEY_FIELDS = slice(8, 44)
@@ -211,8 +213,10 @@ class V2Sealer:
         """
         return open_payloads(*authenticate(frame, self._keys))
 
-    def seal(self, payloads: Sequence[bytes], *, backfill: bool = False) -> tuple[int, bytes]:
-        """Seal one event or a batch; give the frame's seq and the frame.
+    def seal(
+        self, payloads: Sequence[bytes], *, backfill: bool = False, decisions: bool = False
+    ) -> tuple[int, bytes]:
+        """Seal one event or a batch, or with `decisions` batches of a firewall; give the frame's seq and the frame.
 
         Raises:
             FrameRefused: no payload, an empty one, or too many bytes for a frame; no seq is used up.
@@ -225,6 +229,7 @@ class V2Sealer:
         single = len(payloads) == 1
         body = payloads[0] if single else join_batch(payloads)
         flags = (0 if single else FLAG_BATCH) | (FLAG_BACKFILL if backfill else 0)
+        flags |= FLAG_DECISIONS if decisions else 0
         seq = self._next_seq
         header = Header(flags, self.key_id, self.origin.sender, self.origin.boot, self._salt, seq)
         frame = seal(header, body, self._keys)

@@ -142,7 +142,7 @@ def test_wrong_insides_are_refused_by_reason(
         (4, b"\x01", Reason.WRONG_VERSION),
         (4, b"\x03", Reason.WRONG_VERSION),
         (5, b"\x00", Reason.WRONG_ALGORITHM),
-        (6, b"\x08", Reason.UNKNOWN_FLAGS),
+        (6, b"\x10", Reason.UNKNOWN_FLAGS),
         (6, b"\x04", Reason.WRONG_DIRECTION),
         (8, b"\x00", Reason.UNKNOWN_KEY),
         (6, b"\x02", Reason.BAD_TAG),
