@@ -185,6 +185,7 @@ class Catalog:
             started = time.thread_time()
             has_changed = self._scan()
             self._trials.rest()
+            self._past.rest()
             self._poll_open()
             # Where something was opened, the time went into that and says nothing about looking.
             wait_s = SCAN_S if has_changed else _pause(time.thread_time() - started, SCAN_S)

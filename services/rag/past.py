@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from services.rag.as_of import DayPart, Moment, OpenPart
 
 KEPT_MOMENTS = 4
-"""The `as_of` for which files that no longer serve stay open after a question."""
+"""The `as_of` for which files that no longer serve stay open after a question, each for so many seconds:"""
+KEPT_S = 60.0
 
 _Key = tuple[str, int, tuple[tuple[str, int], ...]]  # day, generation, versions
 _Current = dict[tuple[str, str], Segment]  # by day and name of the segment
@@ -66,6 +67,7 @@ class _Held:
     cut: dict[tuple[str, int], Segment] = field(default_factory=dict)
     past: Past = field(default_factory=lambda: Past(0, ()))
     users: int = 0
+    idle_at: float = 0.0  # when the last question about it ended, seconds of the monotonic clock
 
 
 class PastSegments:
@@ -104,6 +106,14 @@ class PastSegments:
         finally:
             self._release(held)
 
+    def rest(self) -> None:
+        """Close what was not asked about for a while: a day that is to be deleted goes only when nobody reads it."""
+        long_ago = time.monotonic() - KEPT_S
+        with self._lock:
+            for text in [t for t, one in self._held.items() if not one.users and one.idle_at <= long_ago]:
+                del self._held[text]
+            self._close_unused()
+
     def close(self) -> None:
         """Close all files; no question may be running."""
         with self._lock:
@@ -122,6 +132,7 @@ class PastSegments:
     def _release(self, held: _Held) -> None:
         with self._lock:
             held.users -= 1
+            held.idle_at = time.monotonic()
             idle = [text for text, one in self._held.items() if not one.users]
             for text in idle[: max(len(self._held) - KEPT_MOMENTS, 0)]:
                 del self._held[text]
@@ -161,6 +172,8 @@ class PastSegments:
         served = at.get((part.day, f"sealed-{number_name(part.generation)}"))
         if served is not None and served.view.versions == part.versions and not served.view.damaged:
             return served
+        if not self._state.day(part.day).current.exists():
+            raise NotFound(f"The day {part.day}, which 'as_of' names, was dropped: leave 'as_of' out.")
         key = (part.day, part.generation, tuple(part.versions.items()))
         with self._lock:
             known = self._readers.get(key)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from services.common.days.leases import share
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ def damage_in(folder: Path) -> Iterator[None]:
 def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> CheckedFiles:
     """Open the files that a manifest names (only `names` where given) and compare each with its SHA-256.
 
-    Blocks while they are read. The caller closes what it is given.
+    They are held as one of their readers (`leases.py`) until they are closed and no mapping of them is left. Blocks
+    while they are read. The caller closes what it is given.
 
     Raises:
-        AppiaError: one of them is missing, no plain file, or another than the manifest says.
+        AppiaError: one of them is missing, no plain file, being deleted, or another than the manifest says.
     """
     handles: dict[str, int] = {}
     faults = []
@@ -119,6 +121,7 @@ def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = 
             if isinstance(found, int):
                 opened.callback(os.close, found)
                 handles[name] = found
+                share(found, folder / name)
                 found = _difference(folder, manifest, name, found)
             if found:
                 faults.append(found)

@@ -44,10 +44,12 @@ def hold_folder(folder: Path) -> int:
     """Hold a folder as one of its readers; gives a descriptor for `os.close`. Does not block.
 
     Raises:
-        AppiaError: somebody is deleting it.
-        OSError: it is not there.
+        AppiaError: somebody is deleting it, or it is not there.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise AppiaError(f"{folder} is missing: run `appia verify`.") from None
     try:
         share(handle, folder)
     except BaseException:

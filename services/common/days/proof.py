@@ -39,14 +39,16 @@ class DayProof:
 def prove_day(day: str, folders: Sequence[DayNames], chain: CheckedChain) -> DayProof:
     """Compare a day, wherever it lies, with its last link. Reads manifests, and the generation before whole."""
     there = [names for names in folders if names.generations() or names.current.exists()]
+    served = [names for names in there if names.current.exists()]
     links = chain.links_of(day)
     if not links:
         return DayProof(day, 0, tuple(f"{names.sealed_folder} is sealed and not signed" for names in there))
     last = links[-1]
     faults: list[str] = []
     if last.state is not None and last.state.served is None:
+        # Without a pointer nothing is served of it: its files go when the last replica has let go of them.
         faults = [
-            f"{names.sealed_folder} is there, and link {last.number} says it is removed" for names in there
+            f"{names.sealed_folder} is there, and link {last.number} says it is removed" for names in served
         ]
     elif not there:
         faults = [f"day {day} was removed: link {last.number} says that it is sealed"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from services.common.chain.state import CHUNK, part_name
 from services.common.days.checked import check_files, damage_in
 from services.common.days.chunk import EVENTS, METADATA, open_chunk
 from services.common.days.entity_index import EntityIndex, map_hosts
+from services.common.days.leases import hold_folder
 from services.common.days.manifest import MANIFEST, manifest_bytes, parse_manifest, read_manifest
 from services.common.days.names import ENTITY, INDICES, read_pointer
 from services.common.days.opening import PLAIN
@@ -77,12 +80,18 @@ class SealedReader:
         self.day = day
         self.names = names
         self._opening = opening
-        manifest, digest = self._vouched(CHUNK)
-        self._digests: dict[str, str] = {"": digest}
-        self.chunk = open_chunk(names.chunk, opening.keys, manifest)
-        # Not mapped but read by name later on: what is there now was not changed since it was sealed.
-        check_files(names.chunk, self.chunk.manifest, (EVENTS, METADATA)).close()
-        self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
+        with ExitStack() as opened:
+            # What is read by name later on goes only when this folder is let go of.
+            opened.callback(os.close, hold_folder(names.folder))
+            manifest, digest = self._vouched(CHUNK)
+            self._digests: dict[str, str] = {"": digest}
+            self.chunk = open_chunk(names.chunk, opening.keys, manifest)
+            opened.callback(self.chunk.log.close)
+            # Not mapped: what is there now was not changed since it was sealed.
+            check_files(names.chunk, self.chunk.manifest, (EVENTS, METADATA)).close()
+            self._events = SegmentEvents(names.chunk / METADATA, self.chunk.log.event, sealed=True)
+            opened.callback(self._events.close)
+            self._opened = opened.pop_all()
         self._wanted = versions
         self._versions: dict[str, int] = {}
         self._shown: dict[str, int] = {}
@@ -176,8 +185,7 @@ class SealedReader:
 
     def close(self) -> None:
         """Close the files; views given before may no longer fetch events."""
-        self._events.close()
-        self.chunk.log.close()
+        self._opened.close()
 
 
 def _left_out(indices: Mapping[str, VectorIndex]) -> dict[str, str]:
