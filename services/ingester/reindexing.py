@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from services.common.days.active_models import active_model
 from services.common.days.names import INDICES, parse_day
 from services.common.days.overlap import read_overlap
 from services.common.days.versions import model_of, served_generation, versions_of
-from services.common.embedding.store import ModelStore
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def describe_indices(state: StateNames, chosen: ChosenModels, args: Mapping[str,
     for day in named:
         served_generation(state.day(day))
     indices = (index,) if index else INDICES
-    wanted = {name: _active(state, chosen.name_of(name)) for name in indices}
+    wanted = {name: active_model(state, chosen.name_of(name)) for name in indices}
     found: list[dict[str, Any]] = []
     faults: list[str] = []
     for day in named or state.days():
@@ -49,10 +49,6 @@ def describe_indices(state: StateNames, chosen: ChosenModels, args: Mapping[str,
             except AppiaError as error:  # a damaged index must not hide the others
                 faults.append(str(error))
     return {"indices": found, "faults": faults}
-
-
-def _active(state: StateNames, name: str) -> str:
-    return f"{name}@{ModelStore(state.models).active(name)[:12]}"
 
 
 def _describe(

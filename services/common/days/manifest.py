@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from services.common.durable import Disk
@@ -116,18 +116,50 @@ def _plain_name(name: str) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a file that a manifest names, in one sentence."""
+
+    file: str
+    sentence: str
+    is_gone: bool = False
+
+
 def check_artifacts(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> list[str]:
     """What is wrong with the files that a manifest names (only `names` where given); empty when all is well."""
-    faults: list[str] = []
-    for name in manifest.artifacts if names is None else names:
-        wanted = manifest.artifacts.get(name)
-        path = folder / name
-        if wanted is None:
-            faults.append(f"{path} is not named in its manifest")
-        elif not path.is_file():
-            faults.append(f"{path} is missing")
-        elif path.stat().st_size != wanted.bytes:
-            faults.append(f"{path} has {path.stat().st_size} bytes and should have {wanted.bytes}")
-        elif digest_file(path).sha256 != wanted.sha256:
-            faults.append(f"{path} was changed: its SHA-256 is not the one in the manifest")
-    return faults
+    return [fault.sentence for fault in faults_in(folder, manifest, names, hash_file)]
+
+
+def faults_in(
+    folder: Path,
+    manifest: Manifest,
+    names: Iterable[str] | None = None,
+    digest: Callable[[Path], str] | None = None,
+) -> list[Fault]:
+    """The same as `check_artifacts`, by file; without `digest` (gives a SHA-256 in hex) only sizes are compared."""
+    wanted = manifest.artifacts if names is None else names
+    return [fault for name in wanted if (fault := _fault_of(folder / name, manifest, digest))]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (hex) of a file. Blocks while it reads it whole."""
+    return digest_file(path).sha256
+
+
+def _fault_of(path: Path, manifest: Manifest, digest: Callable[[Path], str] | None) -> Fault | None:
+    wanted = manifest.artifacts.get(path.name)
+    if wanted is None:
+        return Fault(path.name, f"{path} is not named in its manifest")
+    try:
+        size = path.stat().st_size if path.is_file() else None
+        if size == wanted.bytes and (digest is None or digest(path) == wanted.sha256):
+            return None
+    except FileNotFoundError:  # removed while it was looked at
+        size = None
+    except OSError as error:
+        return Fault(path.name, f"{path} cannot be read ({error.strerror})")
+    if size is None:
+        return Fault(path.name, f"{path} is missing", is_gone=True)
+    if size != wanted.bytes:
+        return Fault(path.name, f"{path} has {size} bytes and should have {wanted.bytes}")
+    return Fault(path.name, f"{path} was changed: its SHA-256 is not the one in the manifest")

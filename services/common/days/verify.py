@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.common.days.chunk import EVENTS, METADATA
-from services.common.days.log import LogReader
-from services.common.days.log_format import EVENT, Damage
-from services.common.days.manifest import check_artifacts, digest_file, read_manifest
+from services.common.days.consistency import faults_against_chunk
+from services.common.days.manifest import check_artifacts, read_manifest
 from services.common.days.metadata import check_database
-from services.common.days.names import ENTITY, INDICES, read_pointer
+from services.common.days.names import INDICES, read_pointer
+from services.common.days.scrub import check_segment
 from services.common.days.vector_files import describe_form
 from services.common.days.versions import versions_of
 from services.common.errors import AppiaError
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from services.common.days.log_format import Record
     from services.common.days.manifest import Manifest
-    from services.common.days.names import DayNames, GenerationNames, OpenNames
+    from services.common.days.names import DayNames, GenerationNames
     from services.common.rest.log_keys import LogKeys
 
 
@@ -65,7 +63,7 @@ def verify_day(names: DayNames, keys: LogKeys = NO_KEYS) -> DayCheck:
                     vectors[index] = describe_form(checked[0][0])
         for number in names.segments():
             if number > through:
-                events, logs, found = _check_segment(names.segment(number), keys)
+                events, logs, found = check_segment(names.segment(number), keys)
                 rows, files = rows + events, files + logs
                 faults += found
     except AppiaError as error:
@@ -101,28 +99,4 @@ def _check_index(
 def _check_version(generation: GenerationNames, chunk: Manifest, folder: Path) -> tuple[Manifest, list[str]]:
     manifest = read_manifest(folder)
     faults = check_artifacts(folder, manifest)
-    if manifest.facts["index"] != ENTITY and manifest.rows != chunk.rows:
-        faults.append(f"{folder} has {manifest.rows} rows, the chunk has {chunk.rows}")
-    if manifest.facts.get("chunk") != digest_file(generation.chunk / "manifest.json").sha256:
-        faults.append(f"{folder} was built over another chunk")
-    return manifest, faults
-
-
-def _check_segment(names: OpenNames, keys: LogKeys) -> tuple[int, int, list[str]]:
-    events, faults = 0, []
-    logs = names.logs()
-    for number in logs:
-        with closing(LogReader(names.log(number), keys)) as reader:
-            for record in _scan(reader, keys):
-                if not isinstance(record, Damage):
-                    events += record.type == EVENT
-                elif not (record.tail and number == logs[-1]):
-                    faults.append(
-                        f"{names.log(number)}: bytes {record.start} to {record.end} hold no valid record"
-                    )
-    return events, len(logs), faults
-
-
-def _scan(reader: LogReader, keys: LogKeys) -> Iterator[Record | Damage]:
-    """Every record; with its seal where there are keys, and else by its checksum, which needs none."""
-    return reader.scan_stored() if reader.encrypted and keys is NO_KEYS else reader.scan()
+    return manifest, [*faults, *faults_against_chunk(folder, manifest, generation, chunk)]
