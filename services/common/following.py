@@ -38,6 +38,11 @@ class FollowedFile(Generic[Content]):
         self._digest = _digest(data)
         self._told = ""
 
+    @property
+    def fault(self) -> str:
+        """Why what the file holds now is not taken, as `refused` was told; empty while it is sound."""
+        return self._told
+
     def look(self) -> bool:
         """Whether there is another content now. Blocks on the disk."""
         try:

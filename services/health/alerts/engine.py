@@ -1,0 +1,116 @@
+"""From rules and readings to alerts and what is told of them: a pure function, with the time as a number."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from math import isnan
+from typing import TYPE_CHECKING
+
+from services.health.alerts.course import begin, end, follow, lose, not_after
+from services.health.alerts.state import FIRING, OVER, Alert, Ended
+from services.health.alerts.telling import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from services.health.alerts.rules import Rules
+    from services.health.alerts.telling import Notice
+    from services.health.readings import Reading, Readings, Signal
+
+MOST_OF_A_RULE = 100
+"""Subjects of one rule that are told apart: whoever invents names of sensors drowns no other rule."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What follows from one set of readings.
+
+    Attributes:
+        alerts: all there are now, by rule and subject.
+        notices: what has to be told now.
+        began: those that fire since now.
+        ended: those that fired and are over; nothing is left to be told of them.
+        untracked: how many subjects are over the limit beyond those that are told apart, by rule.
+    """
+
+    alerts: tuple[Alert, ...]
+    notices: tuple[Notice, ...] = ()
+    began: tuple[Alert, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    untracked: Mapping[str, int] = field(default_factory=dict)
+
+
+def step(
+    rules: Rules, signals: Mapping[str, Signal], before: Iterable[Alert], readings: Readings, now_ns: int
+) -> Outcome:
+    """What the alerts are after these readings, and what is told now; `now_ns` is nanoseconds since 1970.
+
+    What is unknown changes nothing. A clock that was set back holds nothing up.
+    """
+    known = [not_after(alert, now_ns) for alert in before]
+    alerts, untracked = _follow_all(rules, known, readings, now_ns)
+    fired = {alert.key for alert in known if alert.fired_ns}
+    began = tuple(alert for alert in alerts if alert.phase == FIRING and alert.key not in fired)
+    told, notices = tell(rules, signals, alerts, now_ns)
+    ended = tuple(_ended(alert) for alert in told if _is_settled(alert))
+    left = sorted((alert for alert in told if not _is_settled(alert)), key=lambda alert: alert.key)
+    return Outcome(tuple(left), notices, began, ended, untracked)
+
+
+def _follow_all(
+    rules: Rules, known: Sequence[Alert], readings: Readings, now_ns: int
+) -> tuple[list[Alert], dict[str, int]]:
+    """All alerts after the readings, and how many subjects there is no room for."""
+    by_signal: defaultdict[str, dict[str, Reading]] = defaultdict(dict)
+    for reading in readings.items:
+        if not isnan(reading.value):
+            by_signal[reading.signal][reading.subject] = reading
+    followed = (_follow_one(rules, alert, by_signal, readings, now_ns) for alert in known)
+    alerts = [alert for alert in followed if alert is not None]
+    untracked: dict[str, int] = {}
+    for rule in rules.rule:
+        subjects = {alert.subject for alert in alerts if alert.rule == rule.name}
+        fresh = (
+            []
+            if not rule.enabled
+            else [
+                reading
+                for subject, reading in by_signal[rule.signal].items()
+                if subject not in subjects
+                and rule.watches(rule.signal, subject)
+                and rule.is_over(reading.value)
+            ]
+        )
+        room = max(0, MOST_OF_A_RULE - len(subjects))
+        alerts += [begin(rule, reading, now_ns) for reading in fresh[:room]]
+        if fresh[room:]:
+            untracked[rule.name] = len(fresh) - room
+    return alerts, untracked
+
+
+def _follow_one(
+    rules: Rules,
+    alert: Alert,
+    by_signal: Mapping[str, Mapping[str, Reading]],
+    readings: Readings,
+    now_ns: int,
+) -> Alert | None:
+    rule = rules.named(alert.rule)
+    if rule is None or not rule.watches(alert.signal, alert.subject):
+        return end(alert, "no rule", now_ns)
+    reading = by_signal.get(rule.signal, {}).get(alert.subject)
+    if reading is not None:
+        return follow(rule, alert, reading, now_ns)
+    if readings.is_unknown(rule.signal, alert.subject):
+        return alert
+    return lose(rule, alert, now_ns)
+
+
+def _is_settled(alert: Alert) -> bool:
+    """Whether it is over, and everybody who was told that it fires was told that too."""
+    return alert.phase == OVER and not alert.told_to
+
+
+def _ended(alert: Alert) -> Ended:
+    return Ended(**alert.model_dump(include=set(Ended.model_fields)))
