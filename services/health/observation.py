@@ -18,6 +18,9 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 OK, MISSING, STALE, CORRUPT = "ok", "missing", "stale", "corrupt"
 """States of an index of a sealed day."""
 
+REPAIR, REINDEX, BACKUP = "repair", "reindex", "backup"
+"""What helps: the day's own events, `appia reindex` after a look at how answers change, or a backup only."""
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -142,14 +145,22 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Index:
-    """One index of a sealed day. `state` is OK, MISSING, STALE or CORRUPT.
+    """One index of a sealed day.
 
-    `recall` (0 to 1) and `distance_cv` are of the last audit; None before the first.
+    Attributes:
+        state: OK, MISSING, STALE or CORRUPT.
+        why: what is wrong, one sentence.
+        remedy: REPAIR, REINDEX or BACKUP where it is not OK.
+        version: the one that is served; 0 where none is.
+        recall: 0 to 1, of the last audit; None before the first.
+        distance_cv: coefficient of variation of the distances of neighbours, as `recall`.
     """
 
     name: str
     state: str
     why: str = ""
+    remedy: str = ""
+    version: int = 0
     recall: float | None = None
     distance_cv: float | None = None
 
@@ -190,24 +201,39 @@ class Day:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How often something was tried that did not help. `subject` is `DAY` or `DAY/INDEX`.
+    """What was tried, from the first time until it is seen to have helped.
+
+    It counts as failed until then, so that a kill at any moment lets nothing be tried more often than it should.
 
     Attributes:
         op: the operation of the ingester, such as "repair".
-        seen: what was wrong when it was tried last: another text begins anew.
-        failures: in a row.
+        subject: what it is about: a day, `DAY/PART`.
+        seen: what was wrong when it was tried last; something else begins anew.
+        tries: how often in a row, the last one among them.
         last_ns: when it was asked for last.
-        job: the ingester's name of the job while it runs or waits; empty otherwise.
-        error: why the last one failed.
+        job: the ingester's name of the job while that runs or waits; empty when it has ended.
+        error: why the last one failed; empty where it did not, or runs.
+        ended_ns: when the last one ended; 0 while it runs.
     """
 
     op: str
     subject: str
     seen: str
-    failures: int
+    tries: int
     last_ns: int
     job: str = ""
     error: str = ""
+    ended_ns: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the ingester has it in hand, as far as is known."""
+        return not self.ended_ns
+
+    @property
+    def failures(self) -> int:
+        """How often it did not help; what runs may still."""
+        return self.tries - self.runs
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,15 @@ class IngesterLive(Live):
     queue_bytes: int = at_once(
         2 * MIB, "events waiting for the indices, bytes, 1 MiB to 1 GiB", ge=MIB, le=1024 * MIB
     )
+    batch_rows: int = at_once(
+        1024, "events that the indices take and commit at once, at most; 64 to 8192", ge=64, le=8192
+    )
+    commit_interval_s: float = at_once(
+        0.0,
+        "seconds (0 to 5) that the indices wait for a full batch: larger commits, and events are found that much later",
+        ge=0,
+        le=5,
+    )
     dead_letter_bytes: int = at_once(256 * MIB, "most that the dead letter keeps, bytes", ge=MIB)
     disk_warn_percent: float = at_once(
         85.0,
@@ -115,6 +124,12 @@ class RagLive(Live):
         "`spanish` puts questions in Spanish into the narratives' English; `none` asks as they are, "
         "for a model of many languages",
     )
+    novel_percentile: float = at_once(
+        99.9,
+        "how unusual an event is that `novel` shows where the question does not say, 90 to 100",
+        ge=90,
+        le=100,
+    )
     waiting: int = at_once(
         256, "requests that wait, 1 to 10000; a further one is answered `busy`", ge=1, le=10_000
     )
@@ -136,6 +151,50 @@ class HealthLive(Live):
     """What the health service can be told while it runs."""
 
     interval_s: float = at_once(10.0, "seconds between two looks at everything, 1 to 3600", ge=1, le=3600)
+    check_every_s: float = at_once(
+        300.0, "seconds between two quick looks at the files of all days, 1 to 86400", ge=1, le=86_400
+    )
+    repair_every_attack_s: float = at_once(
+        86_400.0,
+        "seconds within which every byte of the attack indices is read and what is damaged is made anew; 0: never",
+        ge=0,
+        le=86_400 * 366,
+    )
+    repair_every_semantic_s: float = at_once(
+        86_400.0, "the same for the semantic indices, 0 to 31622400", ge=0, le=86_400 * 366
+    )
+    repair_every_temporal_s: float = at_once(
+        86_400.0, "the same for the temporal indices, 0 to 31622400", ge=0, le=86_400 * 366
+    )
+    repair_every_entity_s: float = at_once(
+        86_400.0, "the same for the indices of hosts, 0 to 31622400", ge=0, le=86_400 * 366
+    )
+    repair_tries: int = at_once(
+        5,
+        "failures in a row after which a repair is not tried again until something changes, 1 to 100",
+        ge=1,
+        le=100,
+    )
+    repair_retry_s: float = at_once(
+        300.0, "seconds after a failed repair, doubled after each further one up to a day", ge=1, le=86_400
+    )
+    repair_stop_percent: float = at_once(90.0, "disk use at which nothing is repaired, percent", gt=0, le=100)
+    read_bytes_per_s: int = at_once(
+        4 * MIB, "how fast every byte is read, bytes a second, at least 65536", ge=1 << 16, le=1 << 40
+    )
+    audit_every_s: float = at_once(
+        86_400.0,
+        "seconds between two audits of each index: what it finds against the true nearest; 0: none",
+        ge=0,
+        le=86_400 * 366,
+    )
+    audit_sample: int = at_once(100, "events that an audit asks about, 10 to 10000", ge=10, le=10_000)
+    sensor_silent_s: float = at_once(
+        900.0, "seconds without an event after which a sensor is silent, at the least", ge=1, le=86_400 * 30
+    )
+    sensor_silent_times: float = at_once(
+        3.0, "and so many times as long as is usual for that sensor, 1 to 100", ge=1, le=100
+    )
 
 
 class SensorsLive(Live):

@@ -1,0 +1,1 @@
+"""What health looks at, one module for each part of an observation."""

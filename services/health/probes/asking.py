@@ -1,0 +1,143 @@
+"""Asks several services the same thing at the same time, so that one that hangs delays no other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from services.common.access.entrance import PUBLIC_KEY
+from services.common.errors import AppiaError
+from services.common.rpc_client import RpcClient, RpcRefused, RpcTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from services.common.access.credentials import Credentials
+
+KEPT = 256
+"""Connections; services that went away leave theirs behind until there are so many."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a service answers, and the public key (Z85) that it has; empty for none."""
+
+    address: str
+    public_key: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a question.
+
+    Attributes:
+        value: the answer; None where there is none.
+        why: the reason, one sentence; empty with an answer.
+        alive: whether somebody answered, also with a refusal; None where the question could not be put.
+        asked_ns, heard_ns: by this machine's clock, nanoseconds since 1970.
+    """
+
+    value: Mapping[str, Any] | None
+    why: str = ""
+    alive: bool | None = True
+    asked_ns: int = 0
+    heard_ns: int = 0
+
+
+@dataclass
+class _Asked:
+    connection: RpcClient
+    request: int
+    at_ns: int
+
+
+class Asker:
+    """Connections to services, kept from one question to the next. For one thread."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        credentials: Credentials,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Connect to nobody yet; `clock` gives nanoseconds since 1970."""
+        self._context = context
+        self._credentials = credentials
+        self._clock = clock
+        self._connections: dict[Target, RpcClient] = {}
+
+    def ask(self, target: Target, op: str, args: Mapping[str, Any], timeout_s: float) -> Answer:
+        """Ask one service. Blocks for `timeout_s` at most; never raises for the other side."""
+        return self.ask_all({"": target}, op, args, timeout_s)[""]
+
+    def ask_all(
+        self, targets: Mapping[str, Target], op: str, args: Mapping[str, Any], timeout_s: float
+    ) -> dict[str, Answer]:
+        """Ask several services at once; gives an answer for each. Blocks for `timeout_s` at most."""
+        answers: dict[str, Answer] = {}
+        asked: dict[str, _Asked] = {}
+        until = time.monotonic() + timeout_s
+        for name, target in targets.items():
+            try:
+                connection = self._connection(target)
+                at_ns = self._clock()
+                asked[name] = _Asked(connection, connection.send(op, args, timeout_s), at_ns)
+            except AppiaError as error:
+                answers[name] = Answer(None, str(error), alive=None)
+        while asked and (left_s := until - time.monotonic()) > 0:
+            self._wait(asked, left_s)
+            answers.update(self._heard(asked))
+        for name, one in asked.items():
+            sentence = f"{one.connection.endpoint} did not answer {op!r} within {timeout_s:g} s."
+            answers[name] = Answer(None, sentence, alive=False)
+        return answers
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    @staticmethod
+    def _wait(asked: Mapping[str, _Asked], left_s: float) -> None:
+        poller = zmq.Poller()
+        for one in asked.values():
+            for socket in one.connection.sockets:
+                poller.register(socket, zmq.POLLIN)
+        poller.poll(int(left_s * 1000) + 1)
+
+    def _heard(self, asked: dict[str, _Asked]) -> dict[str, Answer]:
+        """The answers that have come; they are taken out of `asked`."""
+        heard: dict[str, Answer] = {}
+        for name, one in list(asked.items()):
+            try:
+                found = one.connection.receive(one.request)
+            except RpcRefused as refused:
+                found = None
+                heard[name] = Answer(None, str(refused), alive=True)
+            except RpcTimeout as error:
+                found = None
+                heard[name] = Answer(None, str(error), alive=False)
+            if found:
+                heard[name] = _answer(found[0], one, self._clock())
+            if name in heard:
+                del asked[name]
+        return heard
+
+    def _connection(self, target: Target) -> RpcClient:
+        known = self._connections.get(target)
+        if known is None:
+            if len(self._connections) >= KEPT:
+                self.close()
+            secured = self._credentials.secured(target.address, {PUBLIC_KEY: target.public_key})
+            known = self._connections[target] = RpcClient(self._context, target.address, secured)
+        return known
+
+
+def _answer(value: Any, asked: _Asked, heard_ns: int) -> Answer:
+    if isinstance(value, dict):
+        return Answer(value, asked_ns=asked.at_ns, heard_ns=heard_ns)
+    return Answer(None, f"{asked.connection.endpoint} gave an answer that is none.")

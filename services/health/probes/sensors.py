@@ -1,0 +1,59 @@
+"""Which sensors send, and what silence is usual for each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.health.memory import KnownSensor
+from services.health.observation import Sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST = 1024
+GAP_DAYS = 7
+FORGET_NS = 30 * 86_400_000_000_000
+"""A sensor that was silent for thirty days is forgotten: it was taken out, and its alert was seen."""
+_DAY_NS = 86_400_000_000_000
+_NS = 1e9
+
+
+def take_sensors(
+    known: dict[str, KnownSensor], told: Mapping[str, Mapping[str, Any]], now_ns: int, *, same_process: bool
+) -> None:
+    """Take in what the ingester's status tells; `same_process` where it is the one that was asked before.
+
+    A gap is counted only then: what came while nobody counted would make one that there never was.
+    """
+    for name, seen in told.items():
+        sensor = known.setdefault(str(name), KnownSensor())
+        newest_ns = int(seen["newest_ns"])
+        if same_process and 0 < sensor.newest_ns < newest_ns:
+            _note_gap(sensor, (newest_ns - sensor.newest_ns) / _NS, newest_ns // _DAY_NS)
+        sensor.newest_ns = max(sensor.newest_ns, newest_ns)
+        sensor.events, sensor.clock_s = int(seen["events"]), float(seen["clock_s"])
+    for name in [name for name, sensor in known.items() if now_ns - sensor.newest_ns > FORGET_NS]:
+        del known[name]
+    over = len(known) - MOST
+    for name in sorted(known, key=lambda name: known[name].newest_ns)[: max(over, 0)]:
+        del known[name]
+
+
+def sensors_seen(known: Mapping[str, KnownSensor]) -> tuple[Sensor, ...]:
+    """All that are known, by name."""
+    return tuple(
+        Sensor(name, sensor.events, sensor.newest_ns, usual_gap_s(sensor), sensor.clock_s)
+        for name, sensor in sorted(known.items())
+    )
+
+
+def usual_gap_s(sensor: KnownSensor) -> float:
+    """The second longest of the longest silences of the last days: what happened on one day only is not usual."""
+    gaps = sorted((seconds for _, seconds in sensor.gaps), reverse=True)
+    return gaps[1] if len(gaps) > 1 else 0.0
+
+
+def _note_gap(sensor: KnownSensor, seconds: float, day: int) -> None:
+    gaps = dict(sensor.gaps)
+    gaps[day] = max(gaps.get(day, 0.0), seconds)
+    sensor.gaps = sorted(gaps.items())[-GAP_DAYS:]

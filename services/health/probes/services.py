@@ -1,0 +1,145 @@
+"""Which services should run, and whether they answer: by the registry, by what was expected, and by asking each.
+
+The registry says where services are; whether one is down is for its own answer to say. So a registry that is away makes
+nothing look dead: the addresses known from before are asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.common.access.entrance import PUBLIC_KEY
+from services.common.errors import AppiaError
+from services.health.memory import KnownService
+from services.health.observation import Service
+from services.health.probes.asking import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.common.registry.port import Entry, Registry
+    from services.health.probes.asking import Answer, Asker
+
+INGESTER, REPLICA = "ingester", "rag"
+KINDS = (INGESTER, REPLICA)
+PING_TIMEOUT_S = 2.0
+STARTING_S = 60.0
+"""So long after its own start health takes a service that it never saw for one that is starting."""
+FORGET_NS = 86_400_000_000_000
+"""Where nothing says which services are expected, one is looked for during so long after it was there last."""
+_DAY_NS = 86_400_000_000_000
+_MAX_STARTS = 100
+_TEXT = 300
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the registry said: why it did not answer, None where it did."""
+
+    entries: tuple[Entry, ...] = ()
+    fault: str | None = None
+
+
+def list_services(registry: Registry) -> Listed:
+    """The entries of all kinds. Blocks as the registry does, once where it does not answer."""
+    found: list[Entry] = []
+    for kind in KINDS:
+        try:
+            found += registry.entries(kind)
+        except AppiaError as error:
+            return Listed(fault=str(error))
+    return Listed(tuple(found))
+
+
+def known_services(
+    known: dict[str, KnownService], expected: Sequence[str], listed: Listed, now_ns: int
+) -> None:
+    """Bring what is known up to date: addresses from the registry, and nobody who is not expected any more.
+
+    Without `expected` (texts KIND/NAME) everybody is who was there within the last day.
+    """
+    for entry in listed.entries:
+        subject = f"{entry.kind}/{entry.name}"
+        service = known.setdefault(subject, KnownService())
+        service.address = str(entry.info.get("control", entry.address))
+        service.public_key = str(entry.info.get(PUBLIC_KEY, ""))
+        service.seen_ns = now_ns
+    for subject in expected:
+        known.setdefault(subject, KnownService())
+    if listed.fault is not None:
+        return
+    registered = {f"{entry.kind}/{entry.name}" for entry in listed.entries}
+    for subject, service in list(known.items()):
+        recent = not expected and now_ns - service.seen_ns < FORGET_NS
+        if subject not in registered and subject not in expected and not recent:
+            del known[subject]
+
+
+def ask_services(asker: Asker, known: Mapping[str, KnownService]) -> dict[str, Answer]:
+    """Ping everybody whose address is known, at once. Blocks for two seconds at most."""
+    targets = {
+        subject: Target(service.address, service.public_key)
+        for subject, service in known.items()
+        if service.address
+    }
+    return asker.ask_all(targets, "ping", {}, PING_TIMEOUT_S)
+
+
+def service_seen(
+    subject: str, known: KnownService, answer: Answer | None, now_ns: int, running_s: float
+) -> Service:
+    """What is to be said of one service; `known` takes in who answered, and since when nobody does."""
+    kind, _, name = subject.partition("/")
+    alive = _alive(answer, running_s)
+    if alive is False:
+        known.down_ns = known.down_ns or now_ns
+    elif alive:
+        known.down_ns = 0
+        known.seen_ns = now_ns
+    said = answer.value if answer is not None else None
+    if said is not None:
+        _note_process(known, int(said.get("pid") or 0), now_ns)
+    why = "it was never seen" if answer is None else answer.why
+    return Service(
+        kind=kind,
+        name=name,
+        address=known.address,
+        answers=alive,
+        why=str((said or {}).get("why") or why)[:_TEXT],
+        down_s=max(now_ns - known.down_ns, 0) / 1e9 if known.down_ns else 0.0,
+        pid=known.pid or None,
+        restarts=sum(now_ns - start < _DAY_NS for start in known.starts),
+        **_told(said, answer),
+    )
+
+
+def _alive(answer: Answer | None, running_s: float) -> bool | None:
+    """Whether it answers. One that was never seen may be starting, as health itself is."""
+    if answer is None:
+        return None if running_s < STARTING_S else False
+    return answer.alive
+
+
+def _told(said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, Any]:
+    """What it says of itself, as far as it says it."""
+    if said is None or answer is None:
+        return {}
+    their_ns = said.get("time_ns")
+    middle_ns = (answer.asked_ns + answer.heard_ns) / 2
+    return {
+        "version": str(said.get("version", ""))[:64],
+        "uptime_s": said.get("uptime_s"),
+        "ready": said.get("ready"),
+        "clock_offset_s": (their_ns - middle_ns) / 1e9 if isinstance(their_ns, int) else None,
+        "rows": said.get("rows"),
+        "newest_generation": said.get("newest_generation"),
+        "config_revision": said.get("config_revision"),
+        "config_fault": str(said.get("config_fault") or "")[:_TEXT],
+    }
+
+
+def _note_process(known: KnownService, pid: int, now_ns: int) -> None:
+    if known.pid and pid and pid != known.pid:
+        known.starts = [*known.starts, now_ns][-_MAX_STARTS:]
+    known.pid = pid or known.pid
