@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
 from services.common.observing.beats import Beats
@@ -23,6 +24,7 @@ from services.ingester.dead_letter import DeadLetter
 from services.ingester.decisions import DecisionDesk, DeskTools, Keeping
 from services.ingester.feedback import FeedbackDesk
 from services.ingester.firewalls import FirewallPlaces, Firewalls, open_sockets
+from services.ingester.holding import BookKeeper, HoldDesk
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.jobs_kinds import make_jobs
@@ -88,6 +90,8 @@ class Kept:
     dead_letter: DeadLetter
     signing: Signing
     recovered: Sequence[OpenSegment]
+    keeper: BookKeeper
+    dropped: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,9 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     replay, feedback = _replay(ground, kept, ways), _feedback(ground, keys)
     protection = Protection(settings.storage_key is not None, kept.signing)
     counted = Counted(ways.receiver, indexer, ways.indexing, fencing, protection, _now())
+    holds = HoldDesk(state, kept.keeper, time.time_ns)
     condition = condition_of(settings, ways.receiver, ground.beats)
-    answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models)
+    answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models, holds)
     control = open_control(context, settings, answering.handlers(), ground.log)
     sources = source_of(counted.status), control.source()
     return Ingester(
@@ -154,12 +159,23 @@ def _mend(ground: Ground, keys: LogKeys) -> Kept:
     signing = Signing(state, settings.keys, disk, time.time_ns)
     signing.prepare(ground.sentences("chain"))
     recovery = Recovery(disk, dead_letter, ground.sentences("recovery"), keys)
-    return Kept(keys, dead_letter, signing, recovery.recover(state))
+    keeper = BookKeeper(state, disk)
+    dropped = _dropped(keeper, ground.sentences("retention"))
+    return Kept(keys, dead_letter, signing, recovery.recover(state), keeper, dropped)
+
+
+def _dropped(keeper: BookKeeper, report: Callable[[str], None]) -> frozenset[str]:
+    """The days that take no events any more; none where the book is damaged, which must not stop the intake."""
+    try:
+        return keeper.book().refused
+    except AppiaError as error:
+        report(str(error))
+        return frozenset()
 
 
 def _open_ways(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Kept, wire: WireKeys) -> Ways:
     settings, state = ground.settings, ground.state
-    tools = IntakeTools(ground.disk, kept.dead_letter, time.time_ns, time.monotonic, kept.keys)
+    tools = IntakeTools(ground.disk, kept.dead_letter, time.time_ns, time.monotonic, kept.keys, kept.dropped)
     intake = Intake(state, kept.recovered, tools)
     indexing = ByteQueue(settings.queue_bytes)
     receiving = ReceiverTools(
@@ -218,6 +234,7 @@ def _jobs(ground: Ground, kept: Kept, ways: Ways, indexer: Indexer) -> Jobs:
         monotonic=time.monotonic,
         report=ground.report,
         is_behind=pressure.is_behind,
+        keeper=kept.keeper,
     )
     return make_jobs(ground.state, ground.settings, tools)
 

@@ -1,4 +1,4 @@
-"""The ingester's control socket: who may ask it, how often that was refused, and in whose name feedback is given."""
+"""The ingester's control socket: who may ask it, how often that was refused, and in whose name something is said."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from services.common.rpc_server import Handler
     from services.ingester.settings import IngesterSettings
 
-FEEDBACK, STATUS = "feedback", "status"
+FEEDBACK, HOLD, STATUS = "feedback", "hold", "status"
 
 
 def open_control(
@@ -41,7 +41,8 @@ def open_control(
     def handlers_for(principal: Principal) -> Mapping[str, Handler]:
         return {
             **common,
-            FEEDBACK: said_by(principal, handlers[FEEDBACK]),
+            FEEDBACK: said_by(principal, handlers[FEEDBACK], "analyst"),
+            HOLD: said_by(principal, handlers[HOLD], "who"),
             PING: told_to(principal, handlers[PING]),
         }
 
@@ -53,15 +54,15 @@ def with_refusals(refusals: Refusals, give_status: Callable[..., Any]) -> Handle
     return lambda args, deadline: {**give_status(args, deadline), "refused_requests": refusals.counts}
 
 
-def said_by(principal: Principal, give_feedback: Handler) -> Handler:
-    """Feedback by one that asks: the analyst is the key's name, whatever the request says; on plain text as it says."""
+def said_by(principal: Principal, handler: Handler, who: str) -> Handler:
+    """An operation whose argument `who` names who asks: that is the key's name then; on plain text what is said."""
     if principal is LOCAL:
-        return give_feedback
+        return handler
 
-    def give(args: dict[str, Any], deadline: Any) -> object:
-        return give_feedback({**args, "analyst": principal.name}, deadline)
+    def answer(args: dict[str, Any], deadline: Any) -> object:
+        return handler({**args, who: principal.name}, deadline)
 
-    return give
+    return answer
 
 
 def told_to(principal: Principal, ping: Callable[..., Any]) -> Handler:

@@ -95,6 +95,7 @@ class IntakeTools:
     clock: Callable[[], int]  # nanoseconds since 1970
     monotonic: Callable[[], float]  # seconds
     keys: LogKeys = NO_KEYS
+    dropped: frozenset[str] = frozenset()  # days that take no events any more
 
 
 class Intake:
@@ -109,6 +110,7 @@ class Intake:
             self._recovered.setdefault(segment.day, []).append(segment)
         self._days: dict[int, _Day] = {}
         self._unreadable: dict[int, str] = {}  # why a day cannot be loaded, until the next start
+        self._dropped = set(map(_number_of, tools.dropped))
         self._pending: list[Logged] = []
         self._touched: dict[int, SegmentLog] = {}
         self.sensors = SensorsSeen()
@@ -140,6 +142,7 @@ class Intake:
                 _check_size(payload)
                 event = parse_event(payload)
                 day = _day_number(event.event_timestamp.seconds, oldest_s, now_s + EARLY_S)
+                self._refuse_dropped(day)
             except Refused as refused:
                 verdict.refused[refused.reason] += 1
                 if not is_kept:
@@ -218,11 +221,26 @@ class Intake:
         if not segments:
             return None
         # Loaded even where no event came since the start, so that its events stay known while it is sealed.
-        known = self._day(day_start_ns(day) // (_DAY_S * 1_000_000_000))
+        known = self._day(_number_of(day))
         if known.log is not None:
             known.log.close()
         known.log, known.segment, known.rows = None, max(segments) + 1, 0
         return SegmentKey(day, max(segments))
+
+    def drop(self, day: str) -> None:
+        """Take no more events of a day, all of which are sealed.
+
+        Raises:
+            AppiaError: it has events that are not.
+        """
+        if self._state.day(day).segments():
+            raise AppiaError(f"Day {day} has events that are not sealed yet.")
+        self.forget(day)
+        self._dropped.add(_number_of(day))
+
+    def take_again(self, day: str) -> None:
+        """Take back `drop`."""
+        self._dropped.discard(_number_of(day))
 
     def forget(self, day: str) -> None:
         """Let go of what is remembered of a sealed day, unless events came since; it is loaded again when they do."""
@@ -245,6 +263,11 @@ class Intake:
                 day.log.close()
             day.known.close()
         self._tools.dead_letter.close()
+
+    def _refuse_dropped(self, number: int) -> None:
+        if number in self._dropped:
+            day = day_of(number * _DAY_S * 1_000_000_000)
+            raise Refused("day_dropped", f"the day {day} was dropped: it takes no more events")
 
     def _day(self, number: int) -> _Day:
         day = self._days.get(number)
@@ -295,6 +318,11 @@ class Intake:
             log.close()  # which syncs it
             self._touched.pop(number, None)
             day.log = None
+
+
+def _number_of(day: str) -> int:
+    """Days since 1970."""
+    return day_start_ns(day) // (_DAY_S * 1_000_000_000)
 
 
 def _check_size(payload: bytes) -> None:

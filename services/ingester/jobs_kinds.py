@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.ingester.dropping import Dropping
 from services.ingester.jobs import Jobs, Surroundings
 from services.ingester.jobs_process import SealerProcess
 from services.ingester.jobs_versions import VersionJobs
 from services.ingester.sealing_jobs import Sealing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from services.common.days.names import StateNames
     from services.ingester.jobs_process import Worker
     from services.ingester.sealing_jobs import JobTools
@@ -17,14 +20,24 @@ if TYPE_CHECKING:
 
 
 def make_jobs(
-    state: StateNames, settings: IngesterSettings, tools: JobTools, worker: Worker | None = None
+    state: StateNames, settings: Callable[[], IngesterSettings], tools: JobTools, worker: Worker | None = None
 ) -> Jobs:
-    """The queue with all kinds of work; the heavy part is done by `worker`, a process of its own by default."""
+    """The queue with all kinds of work; the heavy part is done by `worker`, a process of its own by default.
+
+    `settings` gives those in use, which may change between two jobs.
+    """
     worker = worker or SealerProcess(state.root, settings)
     sealing = Sealing(state, settings, tools, worker)
+    dropping = Dropping(state, tools)
+
+    def due() -> Iterator[tuple[str, str]]:
+        dropping.go_on()
+        yield from sealing.due()
+
     kinds = (
         sealing.kind(),
+        dropping.kind(),
         *VersionJobs(state, tools, worker).kinds(),
     )
-    around = Surroundings(sealing.due, tools.is_behind, worker.stop, tools.signing, tools.report)
+    around = Surroundings(due, tools.is_behind, worker.stop, tools.signing, tools.report)
     return Jobs(kinds, around)

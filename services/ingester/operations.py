@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.common.rpc_server import Handler
     from services.ingester.feedback import FeedbackDesk
     from services.ingester.fence import Fencing
+    from services.ingester.holding import HoldDesk
     from services.ingester.indexer import Indexer
     from services.ingester.jobs import Jobs
     from services.ingester.queue import ByteQueue
@@ -79,6 +80,7 @@ class Answering:
     replay: Replay
     state: StateNames
     models: ChosenModels
+    holds: HoldDesk
 
     def handlers(self) -> Mapping[str, Handler]:
         """Every operation by its name."""
@@ -89,6 +91,9 @@ class Answering:
             "feedback": lambda args, _deadline: self.feedback.take(args),
             "replay": lambda args, _deadline: self.replay.take(args),
             "indices": lambda args, _deadline: describe_indices(self.state, self.models, args),
+            "hold": lambda args, _deadline: self.holds.hold(args),
+            "unhold": lambda args, _deadline: self.holds.release(args),
+            "holds": lambda _args, _deadline: self.holds.describe(),
             "seal_status": lambda args, _deadline: jobs.status(str(args.get("job", ""))),
             **{kind: _job_handler(jobs, kind) for kind in jobs.kinds},
         }

@@ -34,6 +34,7 @@ EVENT_REASONS = frozenset(
         "too_old",
         "in_future",
         "day_unreadable",
+        "day_dropped",
     }
 )
 """Why the intake refuses an event. Only such are ever taken in again: a frame that was refused proves no sender, so

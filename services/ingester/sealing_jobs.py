@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from services.common.days.names import StateNames
     from services.common.durable import Disk
+    from services.ingester.holding import BookKeeper
     from services.ingester.intake import Intake, SegmentKey
     from services.ingester.jobs_process import Worker
     from services.ingester.queue import ByteQueue
@@ -47,13 +48,14 @@ class JobTools:
     monotonic: Callable[[], float]
     report: Callable[[str, dict[str, Any]], None]
     is_behind: Callable[[], bool]  # whether the intake needs the machine for itself
+    keeper: BookKeeper
 
 
 class Sealing:
     """Seals days. `due` and the kind's work are for the thread of the jobs, its check for any."""
 
     def __init__(
-        self, state: StateNames, settings: IngesterSettings, tools: JobTools, worker: Worker
+        self, state: StateNames, settings: Callable[[], IngesterSettings], tools: JobTools, worker: Worker
     ) -> None:
         """Know no day yet."""
         self._state, self._settings = state, settings
@@ -93,7 +95,7 @@ class Sealing:
 
     def _is_quiet(self, day: str) -> bool:
         """Whether no event came for the setting's time, by this run's clock or by the log's last write before it."""
-        limit_s = self._settings.seal_after_quiet_s
+        limit_s = self._settings().seal_after_quiet_s
         quiet_s = self._tools.receiver.call(lambda: self._tools.intake.quiet_s(day))
         if quiet_s is not None:
             return bool(quiet_s >= limit_s)

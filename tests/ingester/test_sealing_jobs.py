@@ -21,6 +21,7 @@ from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.events.vocabulary import load_vocabulary
 from services.ingester import jobs as jobs_module
+from services.ingester.holding import BookKeeper
 from services.ingester.indexer import Finish
 from services.ingester.jobs_kinds import make_jobs
 from services.ingester.jobs_versions import ACTIVATE, REINDEX, ROLL_BACK
@@ -71,8 +72,9 @@ class Sealing:
             monotonic=clock.monotonic,
             report=reports,
             is_behind=lambda: False,
+            keeper=BookKeeper(state, Disk()),
         )
-        self.jobs = make_jobs(state, settings, tools)
+        self.jobs = make_jobs(state, lambda: settings, tools)
         self._threads = [threading.Thread(target=self.jobs.run), threading.Thread(target=self._let_go)]
         for thread in self._threads:
             thread.start()

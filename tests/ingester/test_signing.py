@@ -14,6 +14,7 @@ from services.common.days.proof import prove_day
 from services.common.days.sealing import Sealer
 from services.common.errors import UsageError
 from services.common.events.vocabulary import load_vocabulary
+from services.ingester.holding import BookKeeper
 from services.ingester.jobs_kinds import make_jobs
 from services.ingester.jobs_versions import ADOPT, SIGN_REMOVAL
 from services.ingester.queue import ByteQueue
@@ -57,9 +58,18 @@ def jobs(state: StateNames, signing: Signing, disk: Disk, clock: Any, reports: A
     """The thread that works on days; it gets nothing to seal."""
     nobody: Any = None
     tools = JobTools(
-        nobody, nobody, ByteQueue(1), disk, signing, clock.ns, clock.monotonic, reports, lambda: False
+        nobody,
+        nobody,
+        ByteQueue(1),
+        disk,
+        signing,
+        clock.ns,
+        clock.monotonic,
+        reports,
+        lambda: False,
+        BookKeeper(state, disk),
     )
-    made = make_jobs(state, IngesterSettings(state=state.root, keys=state.keys), tools)
+    made = make_jobs(state, lambda: IngesterSettings(state=state.root, keys=state.keys), tools)
     thread = threading.Thread(target=made.run)
     thread.start()
     yield made

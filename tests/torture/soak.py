@@ -31,6 +31,7 @@ from services.common.days.names import StateNames, day_of, read_pointer
 from services.common.days.verify import verify_day
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.system_calls import SystemCalls
+from services.ingester.holding import BookKeeper
 from services.ingester.jobs_kinds import make_jobs
 from services.ingester.sealing_jobs import JobTools
 from services.ingester.settings import IngesterSettings
@@ -160,8 +161,9 @@ class Here:
             clock.monotonic,
             lambda event, facts: process.reports.append((event, facts)),
             lambda: False,
+            BookKeeper(process.state, process.disk),
         )
-        self._jobs = make_jobs(process.state, settings, tools, worker=self)
+        self._jobs = make_jobs(process.state, lambda: settings, tools, worker=self)
 
     @staticmethod
     def call(work: Callable[[], Any]) -> Any:

@@ -31,10 +31,21 @@ INGESTER = "ingester."
 """Before the name of every operation of the ingester's control socket."""
 
 REMARK = f"{INGESTER}feedback"
-LOOKS = tuple(f"{INGESTER}{name}" for name in ("status", "seal_status", "indices"))
+LOOKS = tuple(f"{INGESTER}{name}" for name in ("status", "seal_status", "indices", "holds"))
 CHANGES = tuple(
     f"{INGESTER}{name}"
-    for name in ("seal", "reindex", "activate", "rollback", "replay", "adopt", "sign_removal")
+    for name in (
+        "seal",
+        "reindex",
+        "activate",
+        "rollback",
+        "replay",
+        "adopt",
+        "sign_removal",
+        "drop",
+        "hold",
+        "unhold",
+    )
 )
 
 PING = "ping"
