@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from services.common.observing.probe_server import OBSERVE
 from services.common.config.tree import HealthLive
+from services.common.observing.probe_server import OBSERVE
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S, check_label
 from services.common.settings import ServiceSettings, service_config
 
@@ -57,11 +57,6 @@ class HealthSettings(HealthLive, ServiceSettings):
         description="a public signing key that the chain of days has to be signed under; that of `<state>/keys` where "
         "not set",
     )
-    observe: str = Field(
-        "",
-        description="where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT; empty for nowhere",
-    )
-
     @field_validator("expect")
     @classmethod
     def _are_services(cls, texts: list[str]) -> list[str]:
