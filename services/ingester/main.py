@@ -18,7 +18,7 @@ from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
-from services.common.observing.systemd import Supervised
+from services.common.observing.systemd import ALONE, Supervised
 from services.common.private_folders import UMASK, check_unwritable
 from services.common.settings import load_settings
 from services.common.system_calls import SYSTEM
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(
-    settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Supervised = Supervised()
+    settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Supervised = ALONE
 ) -> None:
     """Run until a signal asks to stop, or something fails that must not be gone on from. Files change by `calls`.
 

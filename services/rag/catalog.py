@@ -124,6 +124,11 @@ class Catalog:
         """Block until every day there was at the start has been looked at; False when that takes longer."""
         return self._opened.wait(timeout_s)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether changes are seen: not before `start`, nor when the thread that does it has failed."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End the background thread and close all files; no query may be running."""
         self._stopping.set()

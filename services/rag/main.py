@@ -30,6 +30,8 @@ from services.common.errors import AppiaError
 from services.common.events.spanish import load_glossary
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
+from services.common.observing.observed import Observing
+from services.common.observing.systemd import ALONE, Supervised
 from services.common.private_folders import check_private
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
@@ -49,6 +51,7 @@ from services.rag.hosts_on_demand import HostsOnDemand
 from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
 from services.rag.novelty.finder import Novelty
+from services.rag.observing import source_of, why_stuck
 from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
 from services.rag.protocol import OPERATIONS
@@ -82,13 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = load_settings(RagSettings, chosen.settings)
-        end_if_it_fails(lambda: serve(settings, stop, make_logger("rag")))
+        supervised = Supervised.take(os.environ)
+        end_if_it_fails(lambda: serve(settings, stop, make_logger("rag"), supervised))
     except AppiaError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
 
 
-def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogger) -> None:
+def serve(
+    settings: RagSettings,
+    stop: threading.Event,
+    log: FilteringBoundLogger,
+    supervised: Supervised = ALONE,
+) -> None:
     """Open the days, answer until `stop` is set, then finish what was taken and withdraw.
 
     Raises:
@@ -103,21 +112,31 @@ def serve(settings: RagSettings, stop: threading.Event, log: FilteringBoundLogge
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
-        readiness = ReplicaReadiness(state, catalog)
+        readiness = ReplicaReadiness(state, catalog, lambda: settings.ready_within_s)
         replica = Replica.of_this_process(settings.name, version("appia"), readiness)
         operations = _operations(settings, catalog, replica)
         server = RpcServer(context, _rpc_settings(settings), operations.handlers, log, entrance)
         endpoint = settings.advertise or server.endpoint
+        observing = Observing(
+            settings.observe,
+            replica.condition(lambda: why_stuck(server, catalog)),
+            (source_of(catalog, readiness), server.source()),
+            supervised,
+            log,
+        )
         entry = Entry(KIND, settings.name, endpoint)
         beat = Heartbeat(registry, entry, lambda: {**_facts(catalog), **entrance.facts}, settings.lease_s)
         catalog.start()
         try:
+            observing.start()
             _wait_opened(catalog, stop, settings.open_wait_s)
             server.start()
             beat.start()
-            _announce(settings.name, endpoint)
+            observing.ready()
+            _announce(settings.name, endpoint, observing.place)
             stop.wait()
         finally:
+            observing.stop()
             beat.stop()
             server.stop()
             catalog.stop()
@@ -213,9 +232,9 @@ def _facts(catalog: Catalog) -> Info:
         return {"rows": sum(view.rows for view in sealed), "newest_generation": newest, "pid": os.getpid()}
 
 
-def _announce(name: str, endpoint: str) -> None:
+def _announce(name: str, endpoint: str, observe: str) -> None:
     ready = {"ready": True, "service": KIND, "name": name, "endpoint": endpoint, "pid": os.getpid()}
-    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.write(json.dumps({**ready, "observe": observe}) + "\n")
     sys.stdout.flush()
 
 

@@ -38,6 +38,15 @@ class _Lack:
     since: float
 
 
+@dataclass(frozen=True)
+class Lag:
+    """How far a replica is behind: sealed generations, rows of open days, and seconds of the oldest of them."""
+
+    generations: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
 class ReplicaReadiness:
     """Judges when asked. Safe for several threads; blocks on the disk for a pointer and a few counters a day."""
 
@@ -57,6 +66,13 @@ class ReplicaReadiness:
         self._lacks: dict[Place, _Lack] = {}
         self._looked_at = -LOOK_S
         self._found = Readiness(ready=False, why="It is starting.")
+        self._lag = Lag()
+
+    def lag(self) -> Lag:
+        """How far it is behind, as of a second ago at most."""
+        self()
+        with self._lock:
+            return self._lag
 
     def __call__(self) -> Readiness:
         """Whether it is ready, as of a second ago at most."""
@@ -80,6 +96,11 @@ class ReplicaReadiness:
             for place, amount in there.items()
             if shown.get(place, 0) < amount
         }
+        self._lag = Lag(
+            sum(1 for _, segment in self._lacks if segment == SEALED),
+            sum(there[place] - shown.get(place, 0) for place in self._lacks if place[1] != SEALED),
+            max((now - lack.since for lack in self._lacks.values()), default=0.0),
+        )
         late = [place for place, lack in sorted(self._lacks.items()) if now - lack.since > self._within_s()]
         return Readiness.of(_sentence(late, there, shown))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from services.common.config.tree import RagLive
+from services.common.observing.probe_server import OBSERVE
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
 from services.rag.networks import INTERNAL, parse_networks
@@ -37,6 +38,7 @@ class RagSettings(RagLive, ServiceSettings):
     advertise: str | None = Field(
         None, description="the endpoint that clients are told; the bound one where not set"
     )
+    observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,
         description="its CURVE key (`appia keys server`): all is encrypted then, and only known keys may ask",

@@ -145,6 +145,12 @@ class RagLive(Live):
         ge=1,
         le=64,
     )
+    ready_within_s: float = at_once(
+        30.0,
+        "seconds (1 to 3600) within which a replica has to serve what is published, or say that it is not ready",
+        ge=1,
+        le=3600,
+    )
 
 
 class HealthLive(Live):

@@ -35,6 +35,10 @@ class Supervised:
         return cls(address if address[:1] in {"/", "@"} else "", int(told) / 1e6 if is_meant else 0.0)
 
 
+ALONE = Supervised()
+"""Of a process that nobody watches over."""
+
+
 class Notifier:
     """Sends to the supervisor; does nothing where there is none. Never blocks, never raises. For any thread."""
 
