@@ -26,7 +26,7 @@ from services.ingester.jobs import Kind
 from services.ingester.jobs_versions import tell_end
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from services.common.days.names import DayNames, StateNames
     from services.ingester.jobs import Job
@@ -48,9 +48,10 @@ class _Seen:
 class Dropping:
     """Drops days. `check` is for any thread, all else for that of the jobs."""
 
-    def __init__(self, state: StateNames, tools: JobTools) -> None:
-        """Drop nothing yet."""
+    def __init__(self, state: StateNames, tools: JobTools, finish_part: Callable[[Going], str]) -> None:
+        """Drop nothing yet; `finish_part` lets a part of a day go, as `_finish` does a day."""
         self._state, self._tools, self._keeper = state, tools, tools.keeper
+        self._finish_part = finish_part
         self._seen: dict[Going, _Seen] = {}
 
     def kind(self) -> Kind:
@@ -76,7 +77,7 @@ class Dropping:
             return  # said at the start, and to everybody who asks
         for one in going:
             seen = self._seen.get(one)
-            if not one.part and (seen is None or self._tools.monotonic() >= seen.at_s + LOOK_AGAIN_S):
+            if seen is None or self._tools.monotonic() >= seen.at_s + LOOK_AGAIN_S:
                 self._try(one)
 
     def _work(self, job: Job) -> None:
@@ -122,14 +123,14 @@ class Dropping:
 
     def _try(self, going: Going) -> None:
         try:
-            said = self._finish(going)
+            said = self._finish_part(going) if going.part else self._finish(going)
         except (AppiaError, OSError) as error:
             said = str(error)
         before = self._seen.pop(going, None)
         if said:
             self._seen[going] = _Seen(self._tools.monotonic(), said)
             if before is None or before.said != said:
-                self._tools.report("drop_waits", {"day": going.day, "why": said})
+                self._tools.report("drop_waits", {"day": going.day, "part": going.part, "why": said})
 
     def _finish(self, going: Going) -> str:
         """Do what is left to be done; gives what it waits for, empty where the day is gone."""

@@ -8,6 +8,7 @@ from services.ingester.dropping import Dropping
 from services.ingester.jobs import Jobs, Surroundings
 from services.ingester.jobs_process import SealerProcess
 from services.ingester.jobs_versions import VersionJobs
+from services.ingester.repacking import Repacking
 from services.ingester.sealing_jobs import Sealing
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def make_jobs(
     """
     worker = worker or SealerProcess(state.root, settings)
     sealing = Sealing(state, settings, tools, worker)
-    dropping = Dropping(state, tools)
+    repacking = Repacking(state, tools, worker)
+    dropping = Dropping(state, tools, repacking.finish)
 
     def due() -> Iterator[tuple[str, str]]:
         dropping.go_on()
@@ -37,6 +39,7 @@ def make_jobs(
     kinds = (
         sealing.kind(),
         dropping.kind(),
+        repacking.kind(),
         *VersionJobs(state, tools, worker).kinds(),
     )
     around = Surroundings(due, tools.is_behind, worker.stop, tools.signing, tools.report)

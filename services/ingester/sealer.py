@@ -15,15 +15,16 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import faiss
 
 from services.common.days.chosen_models import ChosenModels
 from services.common.days.index_builder import IndexTools
-from services.common.days.names import INDICES, StateNames
-from services.common.days.policies import parse_policies
+from services.common.days.names import EVENT_INDICES, INDICES, StateNames
+from services.common.days.policies import Compression, parse_policies
 from services.common.days.reindex import Reindexer
+from services.common.days.repacking import Repacker
 from services.common.days.sealing import Sealer
 from services.common.days.vector_files import limit_faiss
 from services.common.durable import Disk
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.common.days.reindex import ReindexReport
+    from services.common.days.repacking import RepackReport
     from services.common.days.sealing import SealReport
     from services.common.rest.log_keys import LogKeys
 
@@ -95,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reindex", choices=INDICES, help="make this index anew with the model that is active"
     )
+    parser.add_argument(
+        "--repack", choices=EVENT_INDICES, help="keep the vectors of this index in the form --form"
+    )
+    parser.add_argument("--form", choices=get_args(Compression), default="balanced")
     parser.add_argument("--compression", default="balanced")
     parser.add_argument("--policies", type=parse_policies, default={}, help="of the indices, JSON")
     parser.add_argument("--threads", type=int, default=1)
@@ -113,13 +119,15 @@ def _keys(options: argparse.Namespace) -> LogKeys:
     return open_log_keys(options.storage_key, report, require_encryption=options.require_encryption)
 
 
-def _run(options: argparse.Namespace, lines: Lines) -> SealReport | ReindexReport | None:
+def _run(options: argparse.Namespace, lines: Lines) -> SealReport | ReindexReport | RepackReport | None:
     state, disk = StateNames(options.state), Disk()
+    links = Signing(state, options.keys or state.keys, disk, time.time_ns).links()
+    keys, names = _keys(options), state.day(options.day)
+    if options.repack:
+        return Repacker(disk, lines.progress, keys, links).build(names, options.repack, options.form)
     chosen = ChosenModels(options.semantic_model, options.temporal_model)
     embedders = sealing_embedders(state, chosen, options.threads)
     tools = IndexTools(embedders, lines.progress, options.policies)
-    links = Signing(state, options.keys or state.keys, disk, time.time_ns).links()
-    keys, names = _keys(options), state.day(options.day)
     if options.reindex:
         return Reindexer(disk, tools, keys, links).build(names, options.reindex)
     sealer = Sealer(

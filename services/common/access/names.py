@@ -43,6 +43,7 @@ CHANGES = tuple(
         "adopt",
         "sign_removal",
         "drop",
+        "repack",
         "hold",
         "unhold",
     )

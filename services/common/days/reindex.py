@@ -100,7 +100,7 @@ class Reindexer:
             staged = generation.index_work(index) / _VERSION
             units, kept = self._write(staged, generation, chunk, index)
         self.tools.progress(COMPARING, 0, 1)
-        found = _compare(generation.index_version(index, served), staged, chunk, index)
+        found = compare_versions(generation.index_version(index, served), staged, chunk, index)
         self.disk.put(staged / OVERLAP, found.to_json())
         add_artifact(staged, OVERLAP, self.disk)
         self.tools.progress(COMPARING, 1, 1)
@@ -137,7 +137,8 @@ class Reindexer:
         self.disk.make_folder(staged)
 
 
-def _compare(before: Path, after: Path, chunk: Chunk, index: str) -> Overlap:
+def compare_versions(before: Path, after: Path, chunk: Chunk, index: str) -> Overlap:
+    """How far two versions of an index of one chunk answer alike. Blocks while both are asked some hundred times."""
     if index == ENTITY:
         # The served version may have profiles of another release, which cannot be read; its rows are the same hosts.
         hosts = open_entity_index(after)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FULL = "fast"
 """The policy that keeps every number of a vector."""
+FEW = 1_000
+"""An index of fewer vectors has no smaller form (`compression.SMALL`, whose module needs faiss)."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,10 @@ def look_at_stored(names: DayNames) -> Stored:
         if found.served is None:
             continue
         served = read_manifest(generation.index_version(index, found.served))
-        if is_whole(served):
-            packable[index] = _bytes(served)
+        if is_whole(served) and served.facts["items"] >= FEW:
+            packable[index] = bytes_of(served)
         elif found.before is not None and is_replaced(generation, index, found.before, served):
-            leftover[index] = _bytes(read_manifest(generation.index_version(index, found.before)))
+            leftover[index] = bytes_of(read_manifest(generation.index_version(index, found.before)))
     return Stored(
         names.day, size_of(names.folder), sealed=not names.segments(), packable=packable, leftover=leftover
     )
@@ -90,5 +92,6 @@ def size_of(folder: Path) -> int:
     return found
 
 
-def _bytes(manifest: Manifest) -> int:
+def bytes_of(manifest: Manifest) -> int:
+    """Bytes of the files that a manifest names."""
     return sum(artifact.bytes for artifact in manifest.artifacts.values())
