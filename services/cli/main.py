@@ -15,6 +15,7 @@ import typer
 
 from services.cli import (
     access,
+    alerts,
     ask,
     ask_assistant,
     ask_campaigns,
@@ -70,6 +71,7 @@ def make_app() -> typer.Typer:
         up,
         feed,
         status,
+        alerts,
         ask_search,
         ask_assistant,
         ask,

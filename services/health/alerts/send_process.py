@@ -63,7 +63,7 @@ class Heard(logging.Handler):
         return self._last.pop(threading.get_ident(), "")
 
 
-def address_of(url: str, url_file: str | None) -> str:
+def address_of(url: str, url_file: Path | None) -> str:
     """The address of a channel. Blocks on the disk.
 
     Raises:
@@ -72,7 +72,7 @@ def address_of(url: str, url_file: str | None) -> str:
     if url_file is None:
         return url
     try:
-        lines = read_secret_file(Path(url_file), MOST_URL_BYTES).decode().split()
+        lines = read_secret_file(url_file, MOST_URL_BYTES).decode().split()
     except ValueError:
         lines = []
     if len(lines) != 1:
@@ -104,6 +104,10 @@ def service_of(url: str) -> NotifyBase:
     if service is None:
         raise AppiaError(
             "its address is none that apprise knows, or lacks a part; https://github.com/caronc/apprise/wiki has all"
+        )
+    if getattr(service, "targets", None) == []:
+        raise AppiaError(
+            "its address names nobody to send to, or names them in a way that apprise does not take"
         )
     return service
 
@@ -150,9 +154,10 @@ def send_parcel(parcel: Mapping[str, Any], heard: Heard) -> Iterator[tuple[str, 
     The first that fails is the last, but one that may be overtaken; two failures in a row are the end in any case.
     """
     failures = 0
+    url_file = None if parcel["url_file"] is None else Path(parcel["url_file"])
     for letter in parcel["letters"]:
         try:
-            why = send_one(address_of(parcel["url"], parcel["url_file"]), letter, heard)
+            why = send_one(address_of(parcel["url"], url_file), letter, heard)
         except AppiaError as error:
             why = str(error)
         yield letter["id"], why
