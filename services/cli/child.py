@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LOG_LIMIT = 16 << 20
@@ -36,7 +37,8 @@ class Child:
     The system ends a child when the thread that started it ends, not only when the process does.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, environment: Mapping[str, str]) -> None:
+        """Start it; `environment` is added to that of this process."""
         self.service = service
         self.ready: dict[str, Any] | None = None
         self._heard = b""
@@ -48,6 +50,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={**os.environ, **environment},
                 process_group=0,  # Ctrl-C is for the supervisor, which stops its children in order
             )
         os.set_blocking(self._stdout, False)

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.names import StateNames, check_layout
@@ -18,6 +18,7 @@ from services.common.durable import REAL
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from services.common.durable import Disk
@@ -56,6 +57,8 @@ class Running:
     ingester: IngesterAt
     replicas: list[ReplicaAt]
     keys: str
+    observe: Mapping[str, str] = field(default_factory=dict)
+    """By the names of the services, where /metrics, /healthz and /readyz are: HOST:PORT."""
 
     def to_json(self) -> str:
         """The file's content, readable without a program."""
@@ -142,4 +145,5 @@ def _parse(found: dict[str, Any]) -> Running:
         ingester=IngesterAt(**found["ingester"]),
         replicas=[ReplicaAt(**replica) for replica in found["replicas"]],
         keys=str(found["keys"]),
+        observe={str(name): str(place) for name, place in found.get("observe", {}).items()},
     )

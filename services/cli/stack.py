@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def make_services(options: StackOptions, ports: PortBook, disk: Disk) -> list[Se
     for number in range(1, options.replicas + 1):
         name = f"rag-{number}"
         port = ports.port(name, LOOPBACK)
-        values = _replica(options, f"{prefix}{name}", f"tcp://{LOOPBACK}:{port}")
+        values = _replica(options, f"{prefix}{name}", f"tcp://{LOOPBACK}:{port}", observe_at(ports, name))
         services.append(_service(options.names, disk, name, "services.rag.main", values))
     ports.save(disk)
     return services
@@ -139,17 +140,24 @@ def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
         "v2": endpoint(options.listen, intake),
         "v1_pull": endpoint(LOOPBACK, v1_port),
         "control": endpoint(LOOPBACK, ports.port("control", LOOPBACK)),
+        "observe": observe_at(ports, INGESTER),
         "watch": [str(names.inbox)],
         **_from_keys(options),
     }
     return {**values, **options.overrides["ingester"]}
 
 
-def _replica(options: StackOptions, name: str, listen: str) -> dict[str, Any]:
+def observe_at(ports: PortBook, name: str) -> str:
+    """Where a service is observed: a port of its own on loopback, the same at each start."""
+    return f"{LOOPBACK}:{ports.port(f'observe-{name}', LOOPBACK)}"
+
+
+def _replica(options: StackOptions, name: str, listen: str, observe: str) -> dict[str, Any]:
     values = {
         "state": str(options.names.root),
         "name": name,
         "bind": listen,
+        "observe": observe,
         **_from_keys(options),
     }
     return {**values, **options.overrides["rag"]}
@@ -188,4 +196,13 @@ def running_stack(options: StackOptions, facts: Mapping[str, Mapping[str, Any]])
             if name != INGESTER
         ],
         keys=str(options.names.keys),
+        observe={name: str(said["observe"]) for name, said in facts.items() if said.get("observe")},
     )
+
+
+def targets(running: Running) -> str:
+    """Where Prometheus finds the services, as a file for its `file_sd_configs`."""
+    groups = [
+        {"targets": [place], "labels": {"appia": name}} for name, place in sorted(running.observe.items())
+    ]
+    return json.dumps(groups, indent=2) + "\n"

@@ -73,6 +73,15 @@ class Extras:
         ),
     ] = None
     models: ModelsOption = None
+    watchdog: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=3600,
+            help="Kill and start again a service that has not said for so long that it works; 0 for never.",
+        ),
+    ] = 30.0
     as_json: JsonOption = False
 
 
@@ -108,10 +117,10 @@ def up(
         v1_port=places.v1_port,
         overrides=read_overrides(extras.settings),
     )
-    _run(options, model_store_folder(extras.models, os.environ), as_json=extras.as_json)
+    _run(options, model_store_folder(extras.models, os.environ), extras)
 
 
-def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
+def _run(options: StackOptions, store: Path, extras: Extras) -> None:
     from services.cli.running import StackLock  # noqa: PLC0415 - as above
     from services.common.days.names import claim_layout  # noqa: PLC0415 - as above
     from services.common.durable import Disk  # noqa: PLC0415 - as above
@@ -126,19 +135,29 @@ def _run(options: StackOptions, store: Path, *, as_json: bool) -> None:
         # What kill -9 left behind must not be taken for the stack that is starting.
         disk.remove(names.endpoints)
         with _stop_on_signals() as stop:
-            _serve(options, store, Announcer(options, disk, as_json=as_json), stop)
+            _serve(options, store, Announcer(options, disk, as_json=extras.as_json), Guard(stop, extras.watchdog))
     finally:
         disk.remove(names.endpoints)
         lock.release()
-    if not as_json:
+    if not extras.as_json:
         print_lines("Stopped.")
 
 
-def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threading.Event) -> None:
+@dataclass(frozen=True)
+class Guard:
+    """What ends the stack, and how long a service may be silent, in seconds."""
+
+    stop: threading.Event
+    watchdog_s: float
+
+
+def _serve(options: StackOptions, store: Path, announcer: Announcer, guard: Guard) -> None:
     from services.cli import stack  # noqa: PLC0415 - as above
     from services.cli.concerns import concerns  # noqa: PLC0415 - as above
     from services.cli.ports import PortBook  # noqa: PLC0415 - as above
     from services.cli.supervisor import Supervisor, Surroundings  # noqa: PLC0415 - as above
+    from services.common.observing.pulse import Pulse  # noqa: PLC0415 - as above
+    from services.common.observing.systemd import Notifier, Supervised  # noqa: PLC0415 - as above
 
     names, disk = options.names, announcer.disk
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
@@ -153,7 +172,17 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, stop: threa
     disk.make_folder(names.inbox)
     for concern in concerns(names, settings):
         say(concern)
-    Supervisor(services, Surroundings(time.monotonic, stop, say)).run(announcer.ready)
+    # Whoever supervises `appia up` itself is told what it tells systemd.
+    notifier = Notifier(Supervised.take(os.environ))
+    pulse = Pulse(notifier, time.monotonic)
+    around = Surroundings(time.monotonic, guard.stop, say, watchdog_s=guard.watchdog_s, turn=pulse.turn)
+
+    def ready(facts: Mapping[str, Mapping[str, Any]]) -> None:
+        announcer.ready(facts)
+        notifier.ready()
+
+    Supervisor(services, around).run(ready)
+    notifier.close()
 
 
 class Announcer:
@@ -167,10 +196,12 @@ class Announcer:
 
     def ready(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what each service said when it was ready."""
-        from services.cli.stack import running_stack  # noqa: PLC0415 - as above
+        from services.cli.stack import running_stack, targets  # noqa: PLC0415 - as above
 
         running = running_stack(self._options, facts)
-        self.disk.write_file(self._options.names.endpoints, running.to_json().encode())
+        names = self._options.names
+        self.disk.write_file(names.run / "prometheus.json", targets(running).encode())
+        self.disk.write_file(names.endpoints, running.to_json().encode())
         if self._told:
             return
         self._told = True

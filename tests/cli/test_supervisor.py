@@ -37,10 +37,12 @@ Supervisor([service], around).run(lambda facts: print(facts[name]["pid"], flush=
 class News:
     """Collects what a supervisor says, and stops it when told to."""
 
-    def __init__(self, stop_s: float = 20.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stop_s: float = 20.0, clock: Callable[[], float] = time.monotonic, watchdog_s: float = 0.0
+    ) -> None:
         self.said: list[str] = []
         self.ready: list[Facts] = []
-        self.around = Surroundings(clock, threading.Event(), self.said.append, stop_s)
+        self.around = Surroundings(clock, threading.Event(), self.said.append, stop_s, watchdog_s)
 
 
 def test_all_are_ready_once_and_stopped_in_order(toy: Toy, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_delays_double_up_to_a_limit_and_begin_anew(toy: Toy, eventually: Callab
     """A child that ends again and again is waited for longer each time, until it has lived for a while."""
     now = [0.0]
     news = News(clock=lambda: now[0])
-    member = Member(toy("rag-1", "brief"), news.around)
+    member = Member(toy("rag-1", "brief"), news.around, {})
 
     def one_life(lived_s: float) -> None:
         said = len(news.said)
