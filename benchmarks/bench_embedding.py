@@ -38,7 +38,7 @@ from services.common.events.windows import CHANNELS, STEPS
 from services.feed.readers import reader_of
 from services.feed.readers.port import ReadOptions
 from services.ingester.guarded_sink import SINKS
-from services.ingester.indexer import BATCH_ROWS
+from services.ingester.indexer import Pace
 from services.ingester.models import ingester_embedders
 from services.ingester.sinks import Decoded
 
@@ -54,6 +54,7 @@ MEMORY_TO_REACH = 250.0
 """MiB that the models may take."""
 MODELS = (*EVENT_INDICES, "entity")
 WARM_ROWS = 20_000
+BATCH_ROWS = Pace().batch_rows
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from services.common.config.watcher import Hooks
 from services.common.errors import AppiaError
 from services.common.events.narrative import Narrator
 from services.common.events.vocabulary import load_vocabulary
@@ -28,6 +29,7 @@ from services.ingester.holding import BookKeeper, HoldDesk
 from services.ingester.indexer import Indexer, IndexerTools
 from services.ingester.intake import Intake, IntakeTools
 from services.ingester.jobs_kinds import make_jobs
+from services.ingester.live import LiveParts, SettingsInUse, pace_of, room_of
 from services.ingester.models import ingester_embedders
 from services.ingester.observing import INDEXER, INTAKE, condition_of, source_of
 from services.ingester.operations import KIND, Answering, Counted, Protection
@@ -36,7 +38,6 @@ from services.ingester.queue import ByteQueue
 from services.ingester.receiver import Endpoints, Receiver, ReceiverTools
 from services.ingester.recovery import Recovery
 from services.ingester.replay import Replay, ReplayTools
-from services.ingester.room import Room
 from services.ingester.sealing_jobs import JobTools
 from services.ingester.service import Ingester
 from services.ingester.signing import Signing
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     import zmq
     from structlog.typing import FilteringBoundLogger
 
+    from services.common.config.tree import IngesterLive
+    from services.common.config.watcher import Watcher
     from services.common.days.embedders import Embedders
     from services.common.days.names import StateNames
     from services.common.durable import Disk
@@ -64,12 +67,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ground:
-    """What every part stands on."""
+    """What every part stands on; `settings` are those of the start, with what the watcher `config` found."""
 
     settings: IngesterSettings
     state: StateNames
     disk: Disk
     log: FilteringBoundLogger
+    config: Watcher[IngesterLive]
     supervised: Supervised = field(default_factory=Supervised)
     beats: Beats = field(default_factory=Beats)
 
@@ -116,12 +120,15 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     kept = _mend(ground, keys)
     ways = _open_ways(context, ground, kept, wire)
     indexer = _indexer(ground, kept, ways, embedders)
-    jobs = _jobs(ground, kept, ways, indexer)
+    live = LiveParts(SettingsInUse(settings), ways.receiver, kept.dead_letter, ways.indexing, indexer)
+    jobs = _jobs(ground, kept, ways, live)
     replay, feedback = _replay(ground, kept, ways), _feedback(ground, keys)
     protection = Protection(settings.storage_key is not None, kept.signing)
     counted = Counted(ways.receiver, indexer, ways.indexing, fencing, protection, _now())
     holds = HoldDesk(state, kept.keeper, time.time_ns)
-    condition = condition_of(settings, ways.receiver, ground.beats)
+    condition = replace(
+        condition_of(settings, ways.receiver, ground.beats), configured=ground.config.configured
+    )
     answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models, holds)
     control = open_control(context, settings, answering.handlers(), ground.log)
     sources = source_of(counted.status), control.source()
@@ -133,6 +140,8 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
         watch=_watch(ground, ways, wire),
         control=control,
         heartbeat=_heartbeat(ground, ways.receiver, control),
+        config=ground.config,
+        taking=Hooks(live.apply, lambda: condition.readiness().why),
         cache=cache,
         feedback=feedback,
         replay=replay,
@@ -183,7 +192,7 @@ def _open_ways(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, kept: Ke
         intake=intake,
         dead_letter=kept.dead_letter,
         indexing=indexing,
-        room=Room(state.root, settings.disk_stop_percent, settings.disk_warn_percent),
+        room=room_of(settings),
         report=ground.report,
         firewalls=_firewalls(context, ground, kept, wire),
         v1_backfill=settings.v1_backfill,
@@ -218,12 +227,13 @@ def _indexer(ground: Ground, kept: Kept, ways: Ways, embedders: Embedders) -> In
         ground.report,
         kept.keys,
         partial(ground.beats.beat, INDEXER),
+        pace_of(ground.settings),
     )
     return Indexer(ground.state, kept.recovered, ways.indexing, tools)
 
 
-def _jobs(ground: Ground, kept: Kept, ways: Ways, indexer: Indexer) -> Jobs:
-    pressure = Pressure(ways.receiver, indexer, ways.indexing, ground.settings.queue_bytes)
+def _jobs(ground: Ground, kept: Kept, ways: Ways, live: LiveParts) -> Jobs:
+    pressure = Pressure(ways.receiver, live.indexer, ways.indexing)
     tools = JobTools(
         intake=ways.intake,
         receiver=ways.receiver,
@@ -236,7 +246,7 @@ def _jobs(ground: Ground, kept: Kept, ways: Ways, indexer: Indexer) -> Jobs:
         is_behind=pressure.is_behind,
         keeper=kept.keeper,
     )
-    return make_jobs(ground.state, ground.settings, tools)
+    return make_jobs(ground.state, live.settings, tools)
 
 
 def _watch(ground: Ground, ways: Ways, wire: WireKeys) -> FolderWatch:
@@ -262,4 +272,4 @@ def _heartbeat(ground: Ground, receiver: Receiver, control: RpcServer) -> Heartb
     facts: Info = {"pid": os.getpid(), "control": control.endpoint, **control.entrance.facts}
     entry = Entry(KIND, settings.name, receiver.v2_endpoint, facts)
     registry = open_registry(settings.registry, ground.state.root, settings.registry_keys)
-    return Heartbeat(registry, entry, lambda: entry.info)
+    return Heartbeat(registry, entry, lambda: {**entry.info, **ground.config.facts()})

@@ -84,6 +84,11 @@ class DeadLetter:
         """See how much room there is, after files were removed."""
         self._room = self._cap - _folder_size(self._names.folder)
 
+    def resize(self, cap_bytes: int) -> None:
+        """Keep at most so much from now on; what is kept already stays."""
+        self._room += cap_bytes - self._cap
+        self._cap = cap_bytes
+
     def keep(self, reason: str, detail: str, origin: str, data: bytes) -> None:
         """Append one refused event or frame; durable after `sync`.
 

@@ -41,13 +41,20 @@ if TYPE_CHECKING:
     from services.ingester.recovery import OpenSegment
     from services.ingester.sinks import History
 
-BATCH_ROWS = 1024
 SETTLING_SHARE, MOST_S = 0.25, 0.1
 """Of the time, how much goes into corrections while events come; and after one batch at most."""
 IDLE_S, LAST_S = 0.02, 5.0
 """How long corrections go on before the queue is looked at, and at the end of a segment at most: sealing makes all."""
 OPEN_SEGMENTS = 8
 _TOLD = 128  # characters of a name in the log
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much is committed at once: at most `batch_rows` rows, or what came within `commit_interval_s`."""
+
+    batch_rows: int = 1024
+    commit_interval_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class IndexerTools:
     report: Callable[[str, dict[str, Any]], None]  # takes an event name and facts for the service's log
     keys: LogKeys = NO_KEYS
     beat: Callable[[], None] = lambda: None  # called with each batch, and while there is none
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass
@@ -111,6 +119,7 @@ class Indexer:
         self._state = state
         self._queue = queue
         self._tools = tools
+        self.pace = tools.pace  # any thread may put another one here
         self._segments: OrderedDict[SegmentKey, _Segment] = OrderedDict()
         for found in recovered:
             self._segment(SegmentKey(found.day, found.names.number)).add(found.positions)
@@ -173,9 +182,10 @@ class Indexer:
 
     def _gather(self, first: Logged) -> list[Logged]:
         """What follows in the queue for the same segment, up to a batch."""
-        gathered, rows = [first], len(first.payloads)
-        while rows < BATCH_ROWS:
-            item = self._queue.peek()
+        gathered, rows, pace = [first], len(first.payloads), self.pace
+        until_s = self._tools.monotonic() + pace.commit_interval_s
+        while rows < pace.batch_rows:
+            item = self._queue.peek(max(0.0, until_s - self._tools.monotonic()))
             if not isinstance(item, Logged) or item.segment != first.segment:
                 break
             self._queue.get(timeout_s=0)
@@ -274,8 +284,9 @@ class Indexer:
     def _read(self, segment: _Segment, first: int, end: int) -> Iterator[Decoded]:
         """Rows `[first, end)` of a segment, decoded from its log."""
         positions = segment.positions_from(first)[: end - first]
-        for start in range(0, len(positions), BATCH_ROWS):
-            part = positions[start : start + BATCH_ROWS]
+        rows = self.pace.batch_rows
+        for start in range(0, len(positions), rows):
+            part = positions[start : start + rows]
             payloads = [_payload(segment, position) for position in part.tolist()]
             yield self._decode(first + start, payloads, [parse_event(payload) for payload in payloads], part)
 

@@ -13,6 +13,7 @@ from services.common.days.policies import tell_policies
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from services.ingester.jobs import Job
@@ -40,8 +41,8 @@ class Worker(Protocol):
 class SealerProcess:
     """A process of its own for each piece of work, which ends with this one."""
 
-    def __init__(self, state: Path, settings: IngesterSettings) -> None:
-        """Start nothing yet."""
+    def __init__(self, state: Path, settings: Callable[[], IngesterSettings]) -> None:
+        """Start nothing yet; `settings` gives those in use."""
         self._state, self._settings = state, settings
         self._lock = threading.Lock()  # guards what follows
         self._process: subprocess.Popen[str] | None = None
@@ -75,7 +76,7 @@ class SealerProcess:
             process.terminate()
 
     def _start(self, day: str, what: tuple[str, ...]) -> subprocess.Popen[str]:
-        command = [*_sealer_command(self._state, self._settings, day), *what]
+        command = [*_sealer_command(self._state, self._settings(), day), *what]
         with self._lock:
             if self._stopped:
                 raise AppiaError("The ingester is being stopped.")

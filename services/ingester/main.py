@@ -24,6 +24,7 @@ from services.common.settings import load_settings
 from services.common.system_calls import SYSTEM
 from services.ingester.building import Ground, build
 from services.ingester.fence import lock_state, make_fencing
+from services.ingester.live import watch_config, with_live
 from services.ingester.operations import KIND
 from services.ingester.settings import IngesterSettings
 
@@ -56,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(
-    settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Supervised = ALONE
-) -> None:
+def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Supervised = ALONE) -> None:
     """Run until a signal asks to stop, or something fails that must not be gone on from. Files change by `calls`.
 
     Raises:
@@ -73,7 +72,8 @@ def run(
     disk.make_folder(state.run)
     lock = lock_state(state, disk)
     try:
-        ground = Ground(settings, state, disk, log, supervised)
+        config = watch_config(settings, disk, lambda event, facts: log.warning(event, **facts))
+        ground = Ground(with_live(settings, config.begin()), state, disk, log, config, supervised)
         fencing = make_fencing(settings, state, disk, ground.report)
         fencing.take()
         _raise_file_limit()

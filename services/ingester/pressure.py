@@ -23,7 +23,6 @@ class Pressure:
     receiver: Receiver
     indexer: Indexer
     indexing: ByteQueue
-    queue_bytes: int
 
     def is_behind(self) -> bool:
         """Look now; for any thread. An index that fails does not count: what it lacks may be what waits here."""
@@ -31,6 +30,6 @@ class Pressure:
         lag = (rows for index, rows in self.indexer.lag().items() if index not in faults)
         return (
             self.receiver.gauge.is_paused
-            or self.indexing.bytes > BEHIND_SHARE * self.queue_bytes
+            or self.indexing.bytes > BEHIND_SHARE * self.indexing.budget
             or max(lag, default=0) > BEHIND_ROWS
         )

@@ -23,6 +23,17 @@ class ByteQueue:
         self._changed = threading.Condition()
         self._closed = False
 
+    def resize(self, budget_bytes: int) -> None:
+        """Hold more or less from now on; what is held stays."""
+        with self._changed:
+            self._budget = budget_bytes
+            self._changed.notify_all()
+
+    @property
+    def budget(self) -> int:
+        """Bytes that it may hold."""
+        return self._budget
+
     @property
     def closed(self) -> bool:
         """Whether nothing more comes and nothing is left."""
@@ -62,9 +73,10 @@ class ByteQueue:
             self._changed.notify_all()
             return item
 
-    def peek(self) -> object | None:
-        """The next item without taking it; None where there is none."""
+    def peek(self, timeout_s: float = 0.0) -> object | None:
+        """The next item without taking it; None where none comes within the time."""
         with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             return self._items[0][0] if self._items else None
 
     def close(self) -> None:

@@ -47,6 +47,10 @@ class Gauge:
         self.is_filling = False
         self.is_paused = False
 
+    def use(self, room: Room) -> None:
+        """Hold to other limits from the next look on."""
+        self._room = room
+
     def as_dict(self) -> dict[str, Any]:
         """What a status says about the disk."""
         return {

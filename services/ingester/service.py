@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from services.common.config.tree import IngesterLive
+    from services.common.config.watcher import Hooks, Watcher
     from services.common.embedding.cache import NarrativeCache
     from services.common.observing.observed import Observing
     from services.common.registry.heartbeat import Heartbeat
@@ -39,6 +41,8 @@ class Ingester:
     watch: FolderWatch
     control: RpcServer
     heartbeat: Heartbeat
+    config: Watcher[IngesterLive]
+    taking: Hooks[IngesterLive]
     cache: NarrativeCache
     feedback: FeedbackDesk
     replay: Replay
@@ -75,12 +79,14 @@ class Ingester:
         self.observing.start()
         self.control.start()
         self.heartbeat.start()
+        self.config.start(self.taking)
         self.observing.ready()
         return threads
 
     def _stop(self, threads: Mapping[str, threading.Thread]) -> None:
         """Whoever hands work to another part stops before it."""
         self.observing.stop()
+        self.config.stop()
         self.heartbeat.stop()
         self.control.stop()
         self.feedback.close()

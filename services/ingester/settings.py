@@ -92,6 +92,12 @@ class IngesterSettings(IngesterLive, ServiceSettings):
     registry_keys: Path | None = Field(
         None, description="folder of what etcd asks for: `ca.pem`, `login` and others, see docs/registry.md"
     )
+    config_within_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="seconds (1 to 3600) that a changed configuration may leave it not ready before it is taken back",
+    )
     name: str = Field("ingester", description="name in the registry")
     storage_key: Path | None = Field(
         None,

@@ -50,6 +50,12 @@ class RagSettings(RagLive, ServiceSettings):
     registry_keys: Path | None = Field(
         None, description="folder of what etcd asks for: `ca.pem`, `login` and others, see docs/registry.md"
     )
+    config_within_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="seconds (1 to 3600) that a changed configuration may leave it not ready before it is taken back",
+    )
     lease_s: float = Field(
         DEFAULT_TTL_S,
         ge=MIN_TTL_S,

@@ -61,6 +61,7 @@ def _watcher(base: Base[L], joining: Joining, memory: Memory, seen: SeenRevision
     try:
         values = open_values(joining.place, seen)
     except NoSealingKey as error:
-        joining.report("config_off", {"why": str(error)})
+        if joining.place.registry_keys is not None:  # without any, nobody expects a live configuration
+            joining.report("config_off", {"why": str(error)})
         values = None
     return Watcher(base, values, WatchTools(memory, joining.report, time.monotonic, joining.within_s))
