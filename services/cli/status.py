@@ -1,107 +1,107 @@
-"""`appia status`: what came in since the ingester started, and what gives cause for alarm."""
+"""`appia status`: the whole fleet on one screen, once or live."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
 
-from services.cli.jobs import call, ingester_of
+import typer
+
 from services.cli.options import JsonOption, StateOption, required_state
-from services.cli.output import counted, print_json, print_lines, print_table
+from services.cli.output import print_json
+from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    import typer
-
-NODES_SHOWN = 20
-UNNAMED = "(names none, or not its own)"
+    from services.cli.fleet_source import FleetSource
+    from services.cli.look import Look
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: appia status --state ~/appia")(status)
+    app.command(epilog="Example: appia status --state ~/appia --watch")(status)
 
 
-def status(*, state: StateOption = None, as_json: JsonOption = False) -> None:
-    """Show what came in, and what gives cause for alarm.
+def status(
+    *,
+    state: StateOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every 2 s, until Ctrl-C. Default: once.")
+    ] = False,
+    intake: Annotated[
+        bool,
+        typer.Option(
+            "--intake", help="Show what the ingester counted instead: refusals, keys, sensors. Default: off."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole fleet: services, disk, days, sensors, alerts.
 
-    All is counted since the ingester started: events, refusals by reason, keys and sensors. It says how full the disk
-    is, and whether what is kept is encrypted and signed. A key that is quiet can
-    be retired. A sensor of wire version 1 that repeats nonces can be forged.
+    Health tells what it sees; where it does not run, services are asked directly, and less is known. What is wrong
+    comes first and has colours. With --intake: events, refusals by reason and keys since the ingester started. A key
+    that is quiet can be retired; a sensor of wire version 1 that repeats nonces can be forged.
     """
-    with ingester_of(required_state(state)) as ingester:
+    if intake and watch:
+        raise UsageError("--intake is shown once: leave --watch out")
+    if intake:
+        _show_intake(required_state(state), as_json=as_json)
+        return
+    from services.cli.fleet_source import FleetSource  # noqa: PLC0415 - `appia --help` starts quicker without it
+
+    with contextlib.closing(FleetSource(required_state(state))) as source:
+        if watch:
+            _watch(source, as_json=as_json)
+        else:
+            _show(source, as_json=as_json)
+
+
+def _show_intake(state: Path, *, as_json: bool) -> None:
+    from services.cli.jobs import call, ingester_of  # noqa: PLC0415 - as above
+    from services.cli.status_intake import show_intake  # noqa: PLC0415 - as above
+
+    with ingester_of(state) as ingester:
         counts = call(ingester, "status", {})
     if as_json:
         print_json(counts)
+    else:
+        show_intake(counts)
+
+
+def _show(source: FleetSource, *, as_json: bool) -> None:
+    from services.cli.look import look_of  # noqa: PLC0415 - as above
+    from services.cli.status_screen import screen_lines  # noqa: PLC0415 - as above
+
+    fleet = source.look()
+    if as_json:
+        print_json(fleet.as_dict())
         return
-    print_lines(*_lines(counts))
-    _print_keys(counts["keys"])
-    _print_nodes(counts["v1_nodes"])
+    sys.stdout.writelines(f"{line}\n" for line in screen_lines(fleet, look_of(sys.stdout, os.environ)))
 
 
-def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
-    frames, refused, protection = counts["frames"], counts["refused"], counts["protection"]
-    stored = f"{counted(counts['accepted'], 'event')} stored since {counts['started']}"
-    yield f"{stored}, {counts['duplicates']:,} known before"
-    yield f"{counted(frames.get('v2', 0), 'frame')} of wire version 2, {frames.get('v1', 0):,} of version 1"
-    encrypted = "encrypted" if protection["encrypts"] else "not encrypted"
-    signed = f"signed with {protection['signs']}" if protection["signs"] else "not signed"
-    yield f"the disk is {counts['disk_percent']:.0f} % full; logs are {encrypted}, sealed days {signed}"
-    if refused:
-        yield f"refused: {_reasons(refused)}; {counts['dead_letter_not_kept']:,} of them not kept in the dead letter"
-    if counts["refused_requests"]:
-        yield f"requests refused: {_reasons(counts['refused_requests'])}"
-    yield from _warnings(counts)
-    yield from _alarms(counts)
+def _watch(source: FleetSource, *, as_json: bool) -> None:
+    """Until Ctrl-C, which is how it is meant to end. A stack that goes away may come back."""
+    from services.cli.status_screen import screen_lines  # noqa: PLC0415 - as above
+    from services.cli.status_watch import EVERY_S, watch  # noqa: PLC0415 - as above
 
+    def lines(look: Look) -> list[str]:
+        try:
+            return screen_lines(source.look(), look)
+        except AppiaError as failed:
+            return [str(failed)]
 
-def _reasons(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {number:,}" for reason, number in sorted(numbers.items()))
+    def pause() -> bool:
+        time.sleep(EVERY_S)
+        return True
 
-
-def _warnings(counts: Mapping[str, Any]) -> Iterator[str]:
-    if counts["disk_filling"] and not counts["paused"]:
-        yield f"WARNING: the disk is {counts['disk_percent']:.0f} % full; intake pauses when there is no room left"
-    yield from (f"WARNING: the index {index} fails: {why}" for index, why in counts["index_faults"].items())
-    yield from (f"WARNING: {why}" for why in counts["writer"]["faults"])
-
-
-def _alarms(counts: Mapping[str, Any]) -> Iterator[str]:
-    if counts["paused"]:
-        yield "ALARM: the disk is too full, intake pauses until there is room"
-    if counts["reused_ids"]:
-        yield (
-            f"ALARM: {counted(counts['reused_ids'], 'event')} under an id that another event of the same sensor has; "
-            "both are kept"
-        )
-    reused = {
-        node: seen["nonces_reused"] for node, seen in counts["v1_nodes"].items() if seen["nonces_reused"]
-    }
-    if reused:
-        yield (
-            f"ALARM: {counted(sum(reused.values()), 'repeated nonce')} from {counted(len(reused), 'sensor')} of wire "
-            "version 1: what they send can be read and forged by who listens"
-        )
-    copied = sum(counts["refused"].get(reason, 0) for reason in ("nonce_reused", "salt_changed"))
-    if copied:
-        yield f"ALARM: {counted(copied, 'frame')} of senders that were copied: two processes believe to be one"
-
-
-def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
-    rows = [[key, f"{used['frames']:,}", f"{used['quiet_s']:,} s"] for key, used in sorted(keys.items())]
-    if rows:
-        print_lines("")
-        print_table(["key", ">frames", ">quiet for"], rows)
-
-
-def _print_nodes(nodes: Mapping[str, Mapping[str, int]]) -> None:
-    shown = sorted(nodes.items(), key=lambda item: (-item[1]["nonces_reused"], -item[1]["frames"], item[0]))
-    counts = ("frames", "missing", "restarts", "replays", "nonces_reused")
-    rows = [
-        [node or UNNAMED, *(f"{seen[count]:,}" for count in counts)] for node, seen in shown[:NODES_SHOWN]
-    ]
-    if rows:
-        print_lines("")
-        print_table(["~v1 sensor", ">frames", ">missing", ">restarts", ">replays", ">nonces repeated"], rows)
-    if len(shown) > NODES_SHOWN:
-        print_lines(f"... and {counted(len(shown) - NODES_SHOWN, 'sensor')} more: --json has all")
+    source.look()  # what is wrong with the command is told at once
+    with contextlib.suppress(KeyboardInterrupt):
+        while as_json:
+            _show(source, as_json=True)
+            sys.stdout.flush()
+            pause()
+        watch(lines, pause)

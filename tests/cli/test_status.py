@@ -1,122 +1,151 @@
-"""`appia status`: what an ingester says is told in words, and what gives cause for alarm stands out."""
+"""`appia status` of a real stack: what health tells, and what is asked where it is silent."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
+import signal
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.cli import status
+from services.cli.fleet_source import alerts_of, resident_bytes
+from services.cli.look import Look
 from services.cli.main import run
+from services.cli.status_watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
-NODE = {"frames": 200, "gaps": 1, "missing": 3, "late": 0, "restarts": 2, "replays": 4, "nonces_reused": 0}
-QUIET: dict[str, Any] = {
-    "started": "2026-11-20T19:20:51+00:00",
-    "protection": {"encrypts": False, "signs": "f1db07a8baa79eef"},
-    "frames": {"v2": 1, "v1": 1200},
-    "accepted": 7853,
-    "duplicates": 10,
-    "refused": {},
-    "dead_letter_not_kept": 0,
-    "paused": False,
-    "disk_percent": 40.0,
-    "disk_filling": False,
-    "reused_ids": 0,
-    "index_faults": {},
-    "refused_requests": {},
-    "writer": {"epochs": [1], "faults": []},
-    "keys": {},
-    "v1_nodes": {},
-}
+    from conftest import Appia, Stack
 
 
-@pytest.fixture
-def told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., str]:
-    """What the command prints where the ingester says this."""
-
-    @contextlib.contextmanager
-    def ingester_of(_state: Path) -> Iterator[None]:
-        yield None
-
-    def ask(*options: str, **counts: Any) -> str:
-        monkeypatch.setattr(status, "ingester_of", ingester_of)
-        monkeypatch.setattr(status, "call", lambda *_: {**QUIET, **counts})
-        assert run(["status", "--state", str(tmp_path), *options]) == 0
-        return capsys.readouterr().out
-
-    return ask
+def test_the_fleet_is_shown(shared_stack: Stack, ask: Callable[..., dict[str, Any]]) -> None:
+    """Each service with what it says of itself, the disk, and what came in."""
+    fleet = ask("status")
+    told = {f"{one['kind']}/{one['name']}": one for one in fleet["services"]}
+    assert {"ingester/ingester", "rag/rag-1", "rag/rag-2"} <= set(told)
+    for subject in ("ingester/ingester", "rag/rag-1"):
+        assert told[subject]["answers"] is True
+        assert told[subject]["ready"] is True
+        assert told[subject]["rss_bytes"] > 10 << 20
+        assert abs(told[subject]["clock_offset_s"]) < 1
+    assert fleet["intake"]["accepted"] >= 300
+    assert 0 < fleet["disks"][0]["used_percent"] <= 100
+    assert fleet["state"] == str(shared_stack.state)
 
 
-def test_a_quiet_day_is_three_lines(told: Callable[..., str]) -> None:
-    assert told().splitlines() == [
-        "7,853 events stored since 2026-11-20T19:20:51+00:00, 10 known before",
-        "1 frame of wire version 2, 1,200 of version 1",
-        "the disk is 40 % full; logs are not encrypted, sealed days signed with f1db07a8baa79eef",
-    ]
-    shown = told(protection={"encrypts": True, "signs": ""})
-    assert "logs are encrypted, sealed days not signed" in shown
+def test_the_counters_of_the_ingester_are_shown_on_request(ask: Callable[..., dict[str, Any]]) -> None:
+    """As a program reads them."""
+    assert ask("status", "--intake")["accepted"] >= 300
 
 
-def test_what_only_a_log_said_is_told(told: Callable[..., str]) -> None:
-    """An index that fails, a registry that is away, requests without a right."""
-    shown = told(
-        index_faults={"semantic": "the model is gone"},
-        writer={"epochs": [1, 0], "faults": ["No etcd answered."]},
-        refused_requests={"operation": 1200, "handshake": 3},
-    )
-    assert "requests refused: handshake 3, operation 1,200" in shown
-    assert "WARNING: the index semantic fails: the model is gone" in shown
-    assert "WARNING: No etcd answered." in shown
+def test_a_frozen_replica_is_down_and_the_screen_comes_all_the_same(
+    start_stack: Callable[..., Stack], appia: Appia, tmp_path: Path
+) -> None:
+    """Whoever hangs delays the others for two seconds, and is named first."""
+    stack = start_stack(tmp_path / "state")
+    (replica,) = stack.running.replicas
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        shown = appia("status", "--state", str(stack.state))
+        assert time.monotonic() - began < 15
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert any(line.startswith("health    not running") for line in lines)
+    rows = lines[next(n for n, line in enumerate(lines) if line.startswith("service ")) + 1 :]
+    assert rows[0].split()[:2] == ["rag/rag-1", "DOWN"]
+    assert "did not answer" in rows[0]
+    assert rows[1].split()[:2] == ["ingester/ingester", "ready"]
 
 
-def test_refusals_keys_and_sensors_are_counted(told: Callable[..., str]) -> None:
-    """Reasons by name, keys with how long they are quiet, sensors with their losses."""
-    shown = told(
-        refused={"too_old": 3, "bad_tag": 1500},
-        dead_letter_not_kept=1200,
-        keys={"5": {"frames": 12, "quiet_s": 4000}},
-        v1_nodes={"node-a": NODE},
-    )
-    assert "refused: bad_tag 1,500, too_old 3; 1,200 of them not kept in the dead letter" in shown
-    rows = [line.split() for line in shown.splitlines()]
-    assert ["5", "12", "4,000", "s"] in rows
-    assert ["node-a", "200", "3", "2", "4", "0"] in rows
-    assert "ALARM" not in shown
+def test_watching_shows_it_again_and_again_in_a_pipe(
+    shared_stack: Stack, background: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Screens one after the other until Ctrl-C, which is its regular end."""
+    command = [sys.executable, "-m", "services.cli.main", "status", "--watch", "--state"]
+    process = background(*command, str(shared_stack.state))
+    assert process.stdout is not None
+    heads = 0
+    while heads < 2:
+        line = process.stdout.readline()
+        assert line
+        heads += line.startswith("appia on ")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert process.stderr is not None
+    assert not process.stderr.read()
 
 
-def test_what_gives_cause_for_alarm_is_said(told: Callable[..., str]) -> None:
-    """A full disk, nonces that come again, senders that were copied; the worst sensor is first."""
-    nodes = {f"n{i:02}": NODE for i in range(30)} | {"bad\x1b[31m": {**NODE, "nonces_reused": 7}}
-    shown = told(paused=True, v1_nodes=nodes, refused={"salt_changed": 2, "nonce_reused": 1})
-    assert shown.count("ALARM") == 3
-    assert "ALARM: 7 repeated nonces from 1 sensor of wire version 1" in shown
-    assert "ALARM: 3 frames of senders that were copied" in shown
-    sensors = shown[shown.index("v1 sensor") :].splitlines()
-    assert sensors[1].startswith("bad\\x1b[31m")
-    assert sensors[-1] == "... and 11 sensors more: --json has all"
-    assert "\x1b" not in shown
+def test_watching_is_a_line_of_json_each_time_for_programs(
+    shared_stack: Stack, background: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """With rates from the second on."""
+    command = [sys.executable, "-m", "services.cli.main", "status", "--watch", "--json", "--state"]
+    process = background(*command, str(shared_stack.state))
+    assert process.stdout is not None
+    first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+    assert second["time_ns"] > first["time_ns"]
+    assert second["intake"]["accepted_per_s"] is not None
 
 
-def test_programs_get_all_of_it(told: Callable[..., str]) -> None:
-    assert json.loads(told("--json", keys={"5": {"frames": 12, "quiet_s": 1}})) == {
-        **QUIET,
-        "keys": {"5": {"frames": 12, "quiet_s": 1}},
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        ([], 2, "which state directory"),
+        (["--state", "STATE"], 1, "nothing runs on"),
+        (["--state", "STATE", "--watch"], 1, "nothing runs on"),
+        (["--state", "STATE", "--watch", "--intake"], 2, "--intake is shown once"),
+        (["--state", "/nonexistent"], 1, "/nonexistent"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_sentence(
+    words: list[str], status: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No stack, no state directory, options that do not go together."""
+    (tmp_path / "VERSION").write_text("1\n")
+    assert run(["status", *(str(tmp_path) if word == "STATE" else word for word in words)]) == status
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_alerts_that_fire_come_with_the_worst_first() -> None:
+    """As health tells them, also with what a later version adds or an older one lacks."""
+    told = {
+        "firing": [
+            {"rule": "slow", "severity": "info", "since_ns": 5_000_000_000, "text": "b", "later": 1},
+            {"rule": "disk", "severity": "warning", "text": "a"},
+            {"rule": "forged", "severity": "critical", "since_ns": 9_000_000_000, "text": "c"},
+        ]
     }
+    alerts = alerts_of(told, 10_000_000_000)
+    assert [(one.name, one.for_s) for one in alerts] == [("forged", 1.0), ("disk", None), ("slow", 5.0)]
+    assert alerts_of({}, 1) == ()
 
 
-def test_a_disk_that_fills_and_ids_that_come_twice_are_told(told: Callable[..., str]) -> None:
-    """Before intake pauses there is a warning, which the alarm of the pause takes the place of."""
-    shown = told(disk_filling=True, disk_percent=87.4, reused_ids=3)
-    assert "WARNING: the disk is 87 % full" in shown
-    assert "ALARM: 3 events under an id that another event of the same sensor has; both are kept" in shown
-    paused = told(disk_filling=True, disk_percent=93.0, paused=True)
-    assert "intake pauses until there is room" in paused
-    assert "WARNING" not in paused
+def test_memory_of_a_process_that_is_gone_is_unknown() -> None:
+    """Not nothing."""
+    assert resident_bytes(None) is None
+    assert resident_bytes(2**22 + 1) is None
+
+
+def test_a_screen_in_a_pipe_has_no_colours_and_ends_when_there_is_no_next(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One empty line after each."""
+    more = iter([True, False])
+
+    def lines(look: Look) -> list[str]:
+        assert look == Look()
+        return ["one", "two"]
+
+    watch(lines, lambda: next(more))
+    assert capsys.readouterr().out == "one\ntwo\n\n" * 2
