@@ -135,7 +135,9 @@ def _run(options: StackOptions, store: Path, extras: Extras) -> None:
         # What kill -9 left behind must not be taken for the stack that is starting.
         disk.remove(names.endpoints)
         with _stop_on_signals() as stop:
-            _serve(options, store, Announcer(options, disk, as_json=extras.as_json), Guard(stop, extras.watchdog))
+            _serve(
+                options, store, Announcer(options, disk, as_json=extras.as_json), Guard(stop, extras.watchdog)
+            )
     finally:
         disk.remove(names.endpoints)
         lock.release()
