@@ -37,14 +37,15 @@ class Measure:
         Space, typer.Option(help="Far in one index, or fused: in any, as measured over all of them.")
     ] = Space.FUSED
     percentile: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="P",
             min=90,
             max=100,
             help="Novel is what is farther from everything before it than P percent of past events were.",
+            show_default="99.9, or what `appia config get rag.novel_percentile` says",
         ),
-    ] = 99.9
+    ] = None
 
 
 def add_to(app: typer.Typer) -> None:

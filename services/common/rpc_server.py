@@ -132,6 +132,7 @@ class RpcServer:
         self._log = log
         self._prepare = settings.prepare
         self._slow = settings.slow
+        self._waiting_limit = settings.waiting_limit
         self._times = RequestTimes()
         self._beats = Beats()
         self._inside = f"inproc://rpc-{secrets.token_hex(8)}"
@@ -143,9 +144,9 @@ class RpcServer:
         self._order.connect(self._inside)
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._io = threading.Thread(target=self._serve, name="rpc-io")
-        self._quick_lane = self._lane("rpc", settings.workers, settings.waiting_limit)
+        self._quick_lane = self._lane("rpc", settings.workers)
         slow_workers = settings.slow_workers if settings.slow else 0
-        self._slow_lane = self._lane("rpc-slow", slow_workers, settings.waiting_limit)
+        self._slow_lane = self._lane("rpc-slow", slow_workers)
 
     def _listen(self, bind: str) -> zmq.Socket[bytes]:
         door = self.entrance.door
@@ -160,12 +161,16 @@ class RpcServer:
         door.watch(socket)
         return socket
 
-    def _lane(self, name: str, workers: int, limit: int) -> _Lane:
-        jobs: queue.Queue[_Job | None] = queue.Queue(limit)
+    def _lane(self, name: str, workers: int) -> _Lane:
+        jobs: queue.Queue[_Job | None] = queue.Queue()  # the one thread that puts holds it to the limit
         threads = [
             threading.Thread(target=self._work, args=(jobs,), name=f"{name}-{i}") for i in range(workers)
         ]
         return _Lane(jobs, threads)
+
+    def limit_waiting(self, limit: int) -> None:
+        """Let so many requests wait from now on, in each queue; those that wait stay. For any thread."""
+        self._waiting_limit = limit
 
     def stuck(self) -> str:
         """Why requests are not taken any more; empty while they are. For any thread."""
@@ -241,7 +246,7 @@ class RpcServer:
     def _drain(self) -> None:
         for lane in self._lanes:
             for _ in lane.workers:
-                self._put_stop(lane.jobs)
+                lane.jobs.put(None)
         workers = [worker for lane in self._lanes for worker in lane.workers]
         while any(worker.is_alive() for worker in workers) or self._replies.poll(0):
             if self._replies.poll(10):
@@ -254,16 +259,11 @@ class RpcServer:
         self._replies.close(linger=0)
         self._socket.close(linger=linger)
 
-    def _put_stop(self, jobs: queue.Queue[_Job | None]) -> None:
-        """Queue the order to end behind the requests taken; replies go on while the queue is full."""
-        while True:
-            try:
-                jobs.put(None, timeout=0.01)
-            except queue.Full:
-                if self._replies.poll(0):
-                    self._forward()
-            else:
-                return
+    def _queue(self, lane: _Lane, job: _Job) -> None:
+        """Let a request wait. Raises queue.Full where too many do; nobody else puts meanwhile."""
+        if lane.jobs.qsize() >= self._waiting_limit:
+            raise queue.Full
+        lane.jobs.put(job)
 
     def _take(self, parts: list[bytes], public_key: str | None) -> None:
         envelope, raw = parts[:-1], parts[-1]
@@ -273,7 +273,7 @@ class RpcServer:
             principal = self.entrance.gate.admit(request, public_key)
             lane = self._slow_lane if request.op in self._slow else self._quick_lane
             deadline = Deadline.after(request.deadline_ms / 1000)
-            lane.jobs.put_nowait(_Job(envelope, request, deadline, principal))
+            self._queue(lane, _Job(envelope, request, deadline, principal))
         except RequestError as error:
             reply = pack_error(request_id_of(raw), error.code, str(error))
         except queue.Full:
@@ -281,7 +281,7 @@ class RpcServer:
             reply = pack_error(
                 request.id,
                 BUSY,
-                f"The service is busy: {lane.jobs.maxsize} requests are waiting already; ask again in a moment.",
+                f"The service is busy: {lane.jobs.qsize()} requests are waiting already; ask again in a moment.",
             )
         else:
             return

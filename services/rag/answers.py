@@ -40,6 +40,8 @@ class Tools:
     novelty: Novelty = field(default_factory=Novelty)
     timeline: Timeline = field(default_factory=Timeline)
     campaigns: Campaigns = field(default_factory=Campaigns)
+    novel_percentile: float = 99.9
+    """What counts as unusual where a question does not say."""
 
 
 def answers_with(tools: Tools) -> Mapping[str, Answer]:
@@ -51,7 +53,9 @@ def answers_with(tools: Tools) -> Mapping[str, Answer]:
         "explain": lambda snapshot, q: tools.explainer.explain(
             snapshot, q.values["event_id"], q.values["others"], q.bounds
         ),
-        "novel": lambda snapshot, q: tools.novelty.find(snapshot, _novel(q.values), q.bounds),
+        "novel": lambda snapshot, q: tools.novelty.find(
+            snapshot, _novel(q.values, tools.novel_percentile), q.bounds
+        ),
         "timeline": lambda snapshot, q: tools.timeline.tell(snapshot, q.values["host"], q.bounds),
         "campaigns": lambda snapshot, q: tools.campaigns.find(snapshot, q.values["event_id"], q.bounds),
         "get": lambda snapshot, q: get_event(snapshot, q.values["event_id"]),
@@ -68,8 +72,9 @@ def _list(snapshot: Snapshot, question: Question) -> dict[str, Any]:
     return list_events(snapshot, question.bounds, newest_first=newest_first, after=values["after"])
 
 
-def _novel(values: Mapping[str, Any]) -> NovelQuestion:
-    return NovelQuestion(values["days"], values["index"], values["percentile"])
+def _novel(values: Mapping[str, Any], usual: float) -> NovelQuestion:
+    percentile = usual if values["percentile"] is None else values["percentile"]
+    return NovelQuestion(values["days"], values["index"], percentile)
 
 
 @dataclass(frozen=True)

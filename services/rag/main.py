@@ -20,14 +20,13 @@ import zmq
 from services.common.access.entrance import AccessFiles, open_entrance
 from services.common.chain.follower import ChainFollower
 from services.common.chain.keys import read_public_key
-from services.common.days.fusion import FusionWeights
+from services.common.config.watcher import Hooks
 from services.common.days.names import StateNames
 from services.common.days.opening import Opening
 from services.common.days.trial import ProcessTrials
 from services.common.days.vector_files import limit_faiss
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.events.spanish import load_glossary
 from services.common.events.vocabulary import load_vocabulary
 from services.common.logs import make_logger
 from services.common.observing.observed import Observing
@@ -48,6 +47,7 @@ from services.rag.entities import Entities
 from services.rag.explain import Explainer
 from services.rag.geoip import GeoFile
 from services.rag.hosts_on_demand import HostsOnDemand
+from services.rag.live import LiveParts, fusion_of, glossary_of, text_weights_of, watch_config, with_live
 from services.rag.models import StoredModels
 from services.rag.networks import parse_networks
 from services.rag.novelty.finder import Novelty
@@ -60,12 +60,11 @@ from services.rag.readiness import ReplicaReadiness
 from services.rag.searcher import Searcher
 from services.rag.sentences import SentenceBook
 from services.rag.settings import RagSettings
-from services.rag.text_ranking import TextWeights
 from services.rag.text_search import TextSearch
 from services.rag.timeline.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -108,13 +107,16 @@ def serve(
     if state.root.exists():  # where it does not, opening it says so
         check_private(state.root)
     limit_faiss()
+    config = watch_config(settings, lambda event, facts: log.warning(event, **facts))
+    settings = with_live(settings, config.begin())
     catalog = Catalog(state, log, _opening(settings, state, log))
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
     with zmq.Context() as context:
         entrance = open_entrance(context, AccessFiles(settings.server_key, settings.access), log)
-        readiness = ReplicaReadiness(state, catalog, lambda: settings.ready_within_s)
-        replica = Replica.of_this_process(settings.name, version("appia"), readiness)
-        operations = _operations(settings, catalog, replica)
+        readiness = ReplicaReadiness(state, catalog, lambda: config.live.ready_within_s)
+        replica = Replica.of_this_process(settings.name, version("appia"), readiness, config.configured)
+        tools = _tools(settings, replica)
+        operations = _operations(settings, catalog, tools)
         server = RpcServer(context, _rpc_settings(settings), operations.handlers, log, entrance)
         endpoint = settings.advertise or server.endpoint
         observing = Observing(
@@ -125,18 +127,26 @@ def serve(
             log,
         )
         entry = Entry(KIND, settings.name, endpoint)
-        beat = Heartbeat(registry, entry, lambda: {**_facts(catalog), **entrance.facts}, settings.lease_s)
+        beat = Heartbeat(
+            registry,
+            entry,
+            lambda: {**_facts(catalog), **entrance.facts, **config.facts()},
+            settings.lease_s,
+        )
+        taking = Hooks(LiveParts(tools, operations, server).apply, lambda: readiness().why)
         catalog.start()
         try:
             observing.start()
             _wait_opened(catalog, stop, settings.open_wait_s)
             server.start()
             beat.start()
+            config.start(taking)
             observing.ready()
             _announce(settings.name, endpoint, observing.place)
             stop.wait()
         finally:
             observing.stop()
+            config.stop()
             beat.stop()
             server.stop()
             catalog.stop()
@@ -176,10 +186,9 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
     )
 
 
-def _operations(settings: RagSettings, catalog: Catalog, replica: Replica) -> Operations:
-    surroundings = Surroundings(parse_networks(settings.internal_networks))
+def _operations(settings: RagSettings, catalog: Catalog, tools: Tools) -> Operations:
+    surroundings = tools.texts.surroundings
     services = load_vocabulary().services
-    tools = _tools(settings, surroundings, services, replica)
     enricher = Enricher(
         surroundings.internal, services, _geo_file(settings.geoip_city), _geo_file(settings.geoip_asn)
     )
@@ -190,20 +199,17 @@ def _geo_file(path: Path | None) -> GeoFile | None:
     return None if path is None else GeoFile(path)
 
 
-def _tools(
-    settings: RagSettings, surroundings: Surroundings, services: Mapping[int, str], replica: Replica
-) -> Tools:
-    weights = FusionWeights(settings.weight_attack, settings.weight_semantic, settings.weight_temporal)
+def _tools(settings: RagSettings, replica: Replica) -> Tools:
+    surroundings = Surroundings(parse_networks(settings.internal_networks))
     models = StoredModels(settings.models or StateNames(settings.state).models)
-    glossary = load_glossary() if settings.question_glossary == "spanish" else None
     queries, patterns, book = Queries(models), Patterns(), SentenceBook()
-    searcher = Searcher(queries, weights, patterns, book)
+    searcher = Searcher(queries, fusion_of(settings), patterns, book)
     return Tools(
         searcher=searcher,
         texts=TextSearch(
             queries,
-            glossary,
-            TextWeights(settings.weight_meaning, settings.weight_words),
+            glossary_of(settings),
+            text_weights_of(settings),
             surroundings,
             patterns,
             book,
@@ -212,8 +218,9 @@ def _tools(
         explainer=Explainer(searcher),
         replica=replica,
         novelty=Novelty(patterns=patterns),
-        timeline=Timeline(services),
+        timeline=Timeline(load_vocabulary().services),
         campaigns=Campaigns(surroundings.internal),
+        novel_percentile=settings.novel_percentile,
     )
 
 

@@ -133,6 +133,10 @@ class Operations:
         self._surroundings = surroundings or Surroundings()
         self._enricher = enricher or Enricher(self._surroundings.internal)
 
+    def use(self, answers: Mapping[str, Answer]) -> None:
+        """Answer with others from the next question on. For any thread."""
+        self._answers = answers
+
     def handlers(self, principal: Principal = LOCAL) -> Mapping[str, Handler]:
         """The operations by name, as one that asks may use them. That it may use them at all is for `Gate` to say."""
         questions = {name: self._handler(OPERATIONS[name], principal) for name in OPERATIONS if name != PING}

@@ -232,8 +232,9 @@ _ALL = (
             Argument(
                 "percentile",
                 Kind.NUMBER,
-                "how many percent of past events, at their time, were less far from everything before them",
-                99.9,
+                "how many percent of past events, at their time, were less far from everything before them; where left "
+                "out what the replica's setting `novel_percentile` says",
+                None,
                 90,
                 100,
             ),

@@ -131,13 +131,16 @@ class Questions(ABC):
         days: int = 1,
         k: int = 10,
         index: str = "fused",
-        percentile: float = 99.9,
+        percentile: float | None = None,
         filters: Filters | None = None,
         *,
         as_of: str | None = None,
         enrich: bool = False,
     ) -> dict[str, Any]:
-        """Events of the last `days` days that are farther from everything before than `percentile` % of the past."""
+        """Events of the last `days` days that are farther from everything before than `percentile` % of the past.
+
+        Without it by the setting `novel_percentile` of the replica, 99.9 where it was not changed.
+        """
         return self.ask(
             "novel",
             _given(
