@@ -31,7 +31,7 @@ from services.ingester.intake import Intake, IntakeTools
 from services.ingester.jobs_kinds import make_jobs
 from services.ingester.live import LiveParts, SettingsInUse, pace_of, room_of
 from services.ingester.models import ingester_embedders
-from services.ingester.observing import INDEXER, INTAKE, condition_of, source_of
+from services.ingester.observing import INDEXER, INTAKE, condition_of, jobs_source, source_of
 from services.ingester.operations import KIND, Answering, Counted, Protection
 from services.ingester.pressure import Pressure
 from services.ingester.queue import ByteQueue
@@ -131,7 +131,7 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     )
     answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models, holds)
     control = open_control(context, settings, answering.handlers(), ground.log)
-    sources = source_of(counted.status), control.source()
+    sources = source_of(counted.status), jobs_source(jobs), control.source()
     return Ingester(
         receiver=ways.receiver,
         indexer=indexer,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ class Jobs:
         self._stopped = False
         self._asked = False  # since the last look
         self._head: dict[str, str | int] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()  # by kind and state; for any thread
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -191,6 +193,7 @@ class Jobs:
         except (AppiaError, OSError) as error:
             job.error = str(error)
         job.state = FAILED if job.error else DONE
+        self.outcomes[job.kind, job.state] += 1
         kind.ended(job)
         self._tell_head()
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.observing.condition import Condition, Process, Readiness
 from services.common.observing.metrics import MOST_LABELS, Kind, Metric, Source, label, largest
+from services.ingester.jobs import DONE, FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from services.common.observing.beats import Beats
     from services.common.observing.metrics import Sample
+    from services.ingester.jobs import Jobs
     from services.ingester.receiver import Receiver
     from services.ingester.room import Gauge
     from services.ingester.settings import IngesterSettings
@@ -39,7 +41,7 @@ DISK = Metric(
 QUEUE = Metric("appia_index_queue_bytes", Kind.GAUGE, "Events that wait for the indices, bytes.")
 LAG = Metric("appia_index_lag_rows", Kind.GAUGE, "Rows that an index has still to take.", ("index",))
 DUE = Metric(
-    "appia_hours_due", Kind.GAUGE, "Vectors that late events changed and that are not made again yet."
+    "appia_vectors_due", Kind.GAUGE, "Vectors that late events changed and that are not made again yet."
 )
 FAULT = Metric("appia_index_failing", Kind.GAUGE, "1 where an index fails at present.", ("index",))
 REUSED = Metric(
@@ -69,6 +71,9 @@ SENSOR_CLOCK = Metric(
     "Time that a sensor's newest event names less the time it came; above 0 its clock is ahead.",
     ("sensor",),
 )
+JOBS = Metric(
+    "appia_jobs_total", Kind.COUNTER, "Work on days that has ended: done or failed, by its kind.", ("kind", "outcome")
+)
 INGESTER_METRICS = (
     ACCEPTED,
     DUPLICATES,
@@ -93,6 +98,16 @@ INGESTER_METRICS = (
 def source_of(status: Callable[[], Mapping[str, Any]]) -> Source:
     """The metrics of an ingester, from what its operation `status` answers."""
     return Source(INGESTER_METRICS, lambda: samples(status()))
+
+
+def jobs_source(jobs: Jobs) -> Source:
+    """How work on days ended, for each kind that there is."""
+
+    def read() -> Iterator[Sample]:
+        for kind in jobs.kinds:
+            yield from (JOBS.of(jobs.outcomes[kind, outcome], kind, outcome) for outcome in (DONE, FAILED))
+
+    return Source((JOBS,), read)
 
 
 def samples(status: Mapping[str, Any]) -> Iterator[Sample]:

@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 ROWS = Metric(
     "appia_served_rows", Kind.GAUGE, "Events that can be searched here, by state of their day.", ("state",)
 )
-DAYS = Metric("appia_served_days", Kind.GAUGE, "Days of which something can be searched here.")
+SEGMENTS = Metric(
+    "appia_served_segments", Kind.GAUGE, "Sealed days, and open segments of days, that can be searched here."
+)
 FAULTS = Metric(
     "appia_served_faults",
     Kind.GAUGE,
     "Days, or parts of them, that cannot be read here; the log has the reasons.",
 )
 MISSING = Metric(
-    "appia_served_index_missing_days", Kind.GAUGE, "Sealed days here that lack an index.", ("index",)
+    "appia_served_index_missing", Kind.GAUGE, "Sealed days here that lack an index.", ("index",)
 )
 DAMAGED = Metric(
-    "appia_served_index_damaged_days", Kind.GAUGE, "Sealed days here with a damaged index.", ("index",)
+    "appia_served_index_damaged", Kind.GAUGE, "Sealed days here with a damaged index.", ("index",)
 )
 GENERATIONS_BEHIND = Metric(
     "appia_replica_behind_generations",
@@ -44,7 +46,7 @@ BEHIND_S = Metric(
     Kind.GAUGE,
     "For how long the oldest of them has been waited for here; /readyz compares it with `ready_within_s`.",
 )
-REPLICA_METRICS = (ROWS, DAYS, FAULTS, MISSING, DAMAGED, GENERATIONS_BEHIND, ROWS_BEHIND, BEHIND_S)
+REPLICA_METRICS = (ROWS, SEGMENTS, FAULTS, MISSING, DAMAGED, GENERATIONS_BEHIND, ROWS_BEHIND, BEHIND_S)
 
 
 def source_of(catalog: Catalog, readiness: ReplicaReadiness) -> Source:
@@ -66,7 +68,7 @@ def _of_snapshot(snapshot: Snapshot) -> Iterator[Sample]:
     views = [segment.view for segment in snapshot.segments]
     for state, sealed in (("sealed", True), ("open", False)):
         yield ROWS.of(sum(view.rows for view in views if view.sealed is sealed), state)
-    yield DAYS.of(len({view.day for view in views}))
+    yield SEGMENTS.of(len(views))
     yield FAULTS.of(len(snapshot.faults))
     missing = Counter(name for view in views if view.sealed for name in view.missing)
     damaged = Counter(name for view in views if view.sealed for name in view.damaged)

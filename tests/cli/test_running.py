@@ -22,6 +22,7 @@ RUNNING = Running(
     ingester=IngesterAt(18, "tcp://127.0.0.1:1", "", "tcp://127.0.0.1:2"),
     replicas=[ReplicaAt("rag-1", "tcp://127.0.0.1:3", 19)],
     keys="/var/lib/appia/keys",
+    observe={"ingester": "127.0.0.1:4", "rag-1": "127.0.0.1:5"},
 )
 
 
@@ -42,6 +43,7 @@ def test_what_is_written_is_what_is_read(names: StateNames) -> None:
     assert sorted(json.loads(RUNNING.to_json())) == [
         "ingester",
         "keys",
+        "observe",
         "pid",
         "registry",
         "replicas",
