@@ -9,6 +9,7 @@ from services.ingester.jobs import Jobs, Surroundings
 from services.ingester.jobs_process import SealerProcess
 from services.ingester.jobs_versions import VersionJobs
 from services.ingester.repacking import Repacking
+from services.ingester.repairing import Repairing
 from services.ingester.sealing_jobs import Sealing
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def make_jobs(
         sealing.kind(),
         dropping.kind(),
         repacking.kind(),
+        Repairing(state, tools, worker).kind(),
         *VersionJobs(state, tools, worker).kinds(),
     )
     around = Surroundings(due, tools.is_behind, worker.stop, tools.signing, tools.report)

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, get_args
 import faiss
 
 from services.common.days.chosen_models import ChosenModels
+from services.common.days.consistency import PARTS
 from services.common.days.index_builder import IndexTools
 from services.common.days.names import EVENT_INDICES, INDICES, StateNames
 from services.common.days.policies import Compression, parse_policies
+from services.common.days.rebuild import Repairer
 from services.common.days.reindex import Reindexer
 from services.common.days.repacking import Repacker
 from services.common.days.sealing import Sealer
@@ -30,6 +32,7 @@ from services.common.days.vector_files import limit_faiss
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.events.vocabulary import load_vocabulary
+from services.common.idle import become_idle
 from services.common.private_folders import UMASK
 from services.common.rest.storage_keys import open_log_keys
 from services.ingester.models import sealing_embedders
@@ -38,10 +41,13 @@ from services.ingester.signing import Signing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.common.days.rebuild import RepairReport
     from services.common.days.reindex import ReindexReport
     from services.common.days.repacking import RepackReport
     from services.common.days.sealing import SealReport
     from services.common.rest.log_keys import LogKeys
+
+    Report = SealReport | ReindexReport | RepackReport | RepairReport
 
 NICENESS = 10
 _PROGRESS_EVERY_S = 0.25
@@ -71,9 +77,12 @@ class Lines:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Seal the day named on the command line, build the indices that it lacks, or make one of them anew."""
+    """Seal the day named on the command line, build the indices that it lacks, make one anew, or repair a part."""
     options = _parser().parse_args(argv)
-    os.nice(NICENESS)
+    if options.repair:
+        become_idle()
+    else:
+        os.nice(NICENESS)
     os.umask(UMASK)
     faiss.omp_set_num_threads(1)
     limit_faiss()
@@ -101,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "--repack", choices=EVENT_INDICES, help="keep the vectors of this index in the form --form"
     )
     parser.add_argument("--form", choices=get_args(Compression), default="balanced")
+    parser.add_argument("--repair", choices=PARTS, help="make this part good from the day's own events")
     parser.add_argument("--compression", default="balanced")
     parser.add_argument("--policies", type=parse_policies, default={}, help="of the indices, JSON")
     parser.add_argument("--threads", type=int, default=1)
@@ -119,7 +129,7 @@ def _keys(options: argparse.Namespace) -> LogKeys:
     return open_log_keys(options.storage_key, report, require_encryption=options.require_encryption)
 
 
-def _run(options: argparse.Namespace, lines: Lines) -> SealReport | ReindexReport | RepackReport | None:
+def _run(options: argparse.Namespace, lines: Lines) -> Report | None:
     state, disk = StateNames(options.state), Disk()
     links = Signing(state, options.keys or state.keys, disk, time.time_ns).links()
     keys, names = _keys(options), state.day(options.day)
@@ -140,6 +150,8 @@ def _run(options: argparse.Namespace, lines: Lines) -> SealReport | ReindexRepor
         keys=keys,
         links=links,
     )
+    if options.repair:
+        return Repairer(sealer).repair(names, options.repair)
     return sealer.build_missing(names) if options.through is None else sealer.seal(names, options.through)
 
 

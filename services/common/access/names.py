@@ -32,6 +32,10 @@ INGESTER = "ingester."
 
 REMARK = f"{INGESTER}feedback"
 LOOKS = tuple(f"{INGESTER}{name}" for name in ("status", "seal_status", "indices", "holds"))
+HEALTH = "health."
+"""Before the name of every operation of the health service."""
+HEALTH_LOOKS = tuple(f"{HEALTH}{name}" for name in ("fleet", "alerts"))
+HEALTH_CHANGES = tuple(f"{HEALTH}{name}" for name in ("check_now", "forget", "test_alert"))
 CHANGES = tuple(
     f"{INGESTER}{name}"
     for name in (
@@ -44,6 +48,7 @@ CHANGES = tuple(
         "sign_removal",
         "drop",
         "repack",
+        "repair",
         "hold",
         "unhold",
     )
@@ -54,14 +59,14 @@ PING = "ping"
 FACTS = "facts"
 """The right to what `ping` tells beyond which process answers: how much there is, and the configuration in use."""
 
-OPERATIONS = (*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES)
+OPERATIONS = (*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES)
 
 ALL = "all"
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "questions": QUESTIONS,
     "remarks": (REMARK,),
-    "look": (FACTS, *LOOKS),
-    "control": (FACTS, *LOOKS, *CHANGES),
+    "look": (FACTS, *LOOKS, *HEALTH_LOOKS),
+    "control": (FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES),
     ALL: OPERATIONS,
 }
 """Names that stand for several operations."""

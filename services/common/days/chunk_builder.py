@@ -16,7 +16,7 @@ from services.common.days.columns import ROW, AddressTable, TextTable, write_col
 from services.common.days.identity import IDENTITY, identities, sort_identities
 from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_blocks import EVENTS_A_BLOCK
-from services.common.days.log_format import EVENT, Damage
+from services.common.days.log_format import BLOCK, EVENT, Damage
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
 from services.common.days.metadata import MetadataWriter
 from services.common.days.open_writer import FILE_SHIFT, SegmentLogReader, Tables, column_rows
@@ -110,6 +110,27 @@ def sealed_source(chunk: Chunk) -> Source:
         np.concatenate([np.empty(0, IDENTITY), *found]),
         chunk.log.event,
     )
+
+
+def log_source(log: LogReader, lost: int = 0) -> Source:
+    """The events of a sealed log, read from end to end and by nothing but their own checksums.
+
+    Raises:
+        AppiaError: a part of it is damaged, or it is encrypted and its key not at hand.
+    """
+    positions: list[int] = []
+    times: list[int] = []
+    found: list[NDArray[np.void]] = []
+    for record in log.scan():
+        if isinstance(record, Damage):
+            raise AppiaError(f"{log.path}: bytes {record.start} to {record.end} hold no valid record")
+        if record.type == BLOCK:
+            events = log.block(record.offset)
+            positions += [record.offset << 8 | place for place in range(len(events))]
+            times += [parse_event(event).event_timestamp.ToNanoseconds() for event in events]
+            found.append(identities(events))
+    everything = np.concatenate([np.empty(0, IDENTITY), *found])
+    return Source(np.array(positions, np.int64), np.array(times, np.int64), everything, log.event, lost)
 
 
 def iterate_blocks(chunk: Chunk) -> Iterator[list[bytes]]:

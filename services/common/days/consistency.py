@@ -207,6 +207,12 @@ def look_at_day(names: DayNames, models: Models, digest: Digest | None = None) -
     return DayState(names.day, current, chunk, indices, _open_parts(names, through), bytes=size)
 
 
+def look_at_index(generation: GenerationNames, index: str, digest: Digest | None = None) -> Part:
+    """Look at one index of a generation; its model is not compared."""
+    manifest, _ = _look_at_chunk(generation, None)
+    return _IndexLook(generation, manifest, {}, digest).at(index)
+
+
 def served_folders(generation: GenerationNames, indices: Sequence[Part]) -> list[Path]:
     """Folders of the chunk and of the versions of indices that are served and there."""
     versions = [generation.index_version(one.name, one.version) for one in indices if one.version]

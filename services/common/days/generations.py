@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.days.leases import alone_with
 from services.common.days.manifest import read_manifest
 from services.common.days.names import read_pointer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from services.common.days.names import DayNames
     from services.common.durable import Disk
 
@@ -34,6 +37,17 @@ def retire(names: DayNames, disk: Disk) -> None:
     older = [number for number in names.generations() if number < current]
     for number in older[: len(older) - (KEPT_GENERATIONS - 1)]:
         disk.remove(names.generation(number).folder)
+
+
+def remove_unread(folder: Path, disk: Disk) -> bool:
+    """Remove a generation that is not served any more, unless somebody still reads it; False then. Does not block."""
+    try:
+        with alone_with(folder) as nobody_reads:
+            if nobody_reads:
+                disk.remove(folder)
+            return nobody_reads
+    except OSError:  # a file system without locks: nobody can know
+        return False
 
 
 def sealed_through(names: DayNames, generation: int) -> int:

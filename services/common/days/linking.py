@@ -53,11 +53,17 @@ def describe(generation: GenerationNames) -> GenerationState:
     return GenerationState(manifest_digest(generation, CHUNK), indices)
 
 
-def link_sealed(links: Links, names: DayNames, number: int) -> None:
-    """Sign a generation that was just published, and with it that all but the one before are retired."""
+def link_sealed(links: Links, names: DayNames, number: int, *, keep_before: bool = True) -> None:
+    """Sign a generation that was just published, and with it that all others are retired, but for the one before.
+
+    That one is damaged and goes, too, where it is not to be kept.
+    """
     before = max((one for one in names.generations() if one < number), default=0)
     known = links.state_of(names.day)
-    kept = {} if known is None or before not in known.generations else {before: known.generations[before]}
+    if known is None or not keep_before or before not in known.generations:
+        kept = {}
+    else:
+        kept = {before: known.generations[before]}
     links.append(SEALED, DayState(names.day, number, {**kept, number: describe(names.generation(number))}))
 
 
@@ -139,7 +145,7 @@ def _mend_generation(links: Links, names: DayNames, disk: Disk) -> Iterator[str]
         current = served
         yield f"{names.current} names generation {served} now, as the last link says"
     for number in names.generations():
-        if number > max(current, served) and _was_never_served(names, number):
+        if number > max(current, served) and _was_never_served(names, number, max(current, served)):
             disk.remove(names.generation(number).folder)
             yield f"generation {number} of {names.day} was never served: a crash came before; it is made again"
 
@@ -151,13 +157,20 @@ def _is_there(generation: GenerationNames, state: DayState) -> bool:
         return False
 
 
-def _was_never_served(names: DayNames, number: int) -> bool:
-    """Whether a generation above the served one can go: what it was made from is still here."""
+def _was_never_served(names: DayNames, number: int, served: int) -> bool:
+    """Whether a generation above the served one can go: what it was made from, segments or that one, is still here."""
     try:
-        through = int(read_manifest(names.generation(number).chunk).facts["through_segment"])
+        through = _through(names, number)
+        return any(segment <= through for segment in names.segments()) or (
+            served in names.generations() and through == _through(names, served)
+        )
     except AppiaError:
         return False
-    return any(segment <= through for segment in names.segments())
+
+
+def _through(names: DayNames, number: int) -> int:
+    """The last open segment whose events a generation has."""
+    return int(read_manifest(names.generation(number).chunk).facts["through_segment"])
 
 
 def _mend_index(
