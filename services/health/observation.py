@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.health.retention import Drop, Repack
+
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 OK, MISSING, STALE, CORRUPT = "ok", "missing", "stale", "corrupt"
@@ -133,6 +135,7 @@ class Sensor:
         events: since the ingester started.
         newest_ns: when its newest event came in, by the ingester's clock.
         usual_gap_s: the time between two of its events that is usual; 0 while that is unknown.
+        deaf_s: how long of the time since `newest_ns` there was no ingester to hear it.
         clock_s: the time of its newest event less the time it came in; above 0 its clock is ahead.
     """
 
@@ -140,6 +143,7 @@ class Sensor:
     events: int
     newest_ns: int
     usual_gap_s: float = 0.0
+    deaf_s: float = 0.0
     clock_s: float = 0.0
 
 
@@ -246,10 +250,18 @@ class Chain:
 
 @dataclass(frozen=True)
 class Retention:
-    """What the limits of age and disk mean; None in `days_left` where nothing would ever be dropped."""
+    """What the limits of age and disk mean.
+
+    Attributes:
+        days_left: until a day has to be dropped for room; None where none would ever be, or that is as it should be.
+        days_that_fit: how many days the budget holds; None where there is no budget, or no day yet.
+        drops, repacks: what is to be done now, in this order; nothing where retention is off.
+    """
 
     days_left: float | None
     days_that_fit: int | None = None
+    drops: tuple[Drop, ...] = ()
+    repacks: tuple[Repack, ...] = ()
 
 
 @dataclass(frozen=True)

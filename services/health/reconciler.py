@@ -1,15 +1,16 @@
 """What to do about what is seen: a pure function, without a clock, a file or a service.
 
-Only days are repaired here. Processes are started again by who supervises them (`appia up`, systemd), and everything
-else is for people, who are told by alerts.
+Only days are repaired, dropped and made smaller here. Processes are started again by who supervises them (`appia up`,
+systemd), and everything else is for people, who are told by alerts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from services.health.observation import OK, REPAIR
+from services.health.retention import Drop, Repack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,21 +74,37 @@ class Repair:
         return {"day": self.day, "index": self.part}
 
 
-def reconcile(desired: Desired, seen: Observation) -> tuple[Repair, ...]:
-    """What is to be done now: nothing or one thing, because one is done at a time. Newest day first.
+Action: TypeAlias = Repair | Drop | Repack
+"""What can be done: each names an operation of the ingester, its arguments, its subject, what was seen, and why."""
 
-    The same observation leads to the same action; what was tried is in it (`Observation.attempts`).
+
+def reconcile(desired: Desired, seen: Observation) -> tuple[Action, ...]:
+    """What is to be done now: nothing or one thing, because one is done at a time.
+
+    Days that have to go come first, the oldest before the others: that makes room. Then repairs, newest day first, and
+    then what makes old days smaller. The same observation leads to the same action; what was tried is in it
+    (`Observation.attempts`).
     """
-    if not desired.parts or not _has_room(desired, seen) or any(one.runs for one in seen.attempts):
+    if any(one.runs for one in seen.attempts):
         return ()
     attempts = {(one.op, one.subject): one for one in seen.attempts}
-    for day in sorted(seen.days or (), key=lambda one: one.day, reverse=True):
-        if not day.sealed or day.held:
-            continue
-        for repair in _wanted(desired, day):
-            if _may(desired, attempts.get((repair.op, repair.subject)), repair, seen.time_ns):
-                return (repair,)
+    for action in _wanted_now(desired, seen):
+        if _may(desired, attempts.get((action.op, action.subject)), action, seen.time_ns):
+            return (action,)
     return ()
+
+
+def _wanted_now(desired: Desired, seen: Observation) -> Iterator[Action]:
+    kept = seen.retention
+    if kept is not None and seen.intake is not None:
+        yield from kept.drops
+    if not _has_room(desired, seen):
+        return
+    for day in sorted(seen.days or (), key=lambda one: one.day, reverse=True):
+        if desired.parts and day.sealed and not day.held:
+            yield from _wanted(desired, day)
+    if kept is not None:
+        yield from kept.repacks
 
 
 def _has_room(desired: Desired, seen: Observation) -> bool:
@@ -110,11 +127,11 @@ def _wanted(desired: Desired, day: Day) -> Iterator[Repair]:
             yield Repair(day.day, index.name, where, index.why)
 
 
-def _may(desired: Desired, before: Attempt | None, repair: Repair, now_ns: int) -> bool:
-    """Whether a repair is due: never tried, or long enough ago and not too often."""
+def _may(desired: Desired, before: Attempt | None, action: Action, now_ns: int) -> bool:
+    """Whether an action is due: never tried, or long enough ago and not too often."""
     if before is None:
         return True
-    is_same = before.seen == repair.seen
+    is_same = before.seen == action.seen
     if is_same and before.failures >= desired.tries:
         return False
     pause_s = desired.pause_s(before.failures if is_same else 1)

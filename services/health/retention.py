@@ -85,6 +85,26 @@ class Drop:
     day: str
     why: str
 
+    @property
+    def op(self) -> str:
+        """The operation of the ingester that does it."""
+        return "drop"
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+        return self.day
+
+    @property
+    def seen(self) -> str:
+        """The same text as long as it is the same."""
+        return self.why
+
+    @property
+    def args(self) -> Mapping[str, str]:
+        """The arguments of the operation."""
+        return {"day": self.day}
+
 
 @dataclass(frozen=True)
 class Repack:
@@ -93,6 +113,31 @@ class Repack:
     day: str
     index: str
     form: str
+
+    @property
+    def op(self) -> str:
+        """The operation of the ingester that does it."""
+        return "repack"
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+        return f"{self.day}/{self.index}"
+
+    @property
+    def seen(self) -> str:
+        """The same text as long as it is the same."""
+        return self.form
+
+    @property
+    def why(self) -> str:
+        """For people."""
+        return f"the day is old: its vectors are kept in the form {self.form}"
+
+    @property
+    def args(self) -> Mapping[str, str]:
+        """The arguments of the operation."""
+        return {"day": self.day, "index": self.index, "form": self.form}
 
 
 @dataclass(frozen=True)

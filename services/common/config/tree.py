@@ -201,6 +201,34 @@ class HealthLive(Live):
     sensor_silent_times: float = at_once(
         3.0, "and so many times as long as is usual for that sensor, 1 to 100", ge=1, le=100
     )
+    retention_enabled: bool = at_once(
+        default=False,
+        description="true makes old days smaller and drops the oldest, by the keys that follow; false only warns",
+    )
+    keep_days: int = at_once(
+        0,
+        "days that are kept, today among them, 0 to 36525; 0: as many as there is room for",
+        ge=0,
+        le=36_525,
+    )
+    keep_least_days: int = at_once(
+        7, "days that are kept even where there is no room, 1 to 36525", ge=1, le=36_525
+    )
+    keep_percent: float = at_once(
+        80.0,
+        "share of the disk that may be used before days are dropped for room, percent, 0 to 100; 0: any",
+        ge=0,
+        le=100,
+    )
+    keep_bytes: int = at_once(
+        0, "bytes that all days together may take, up to 2 to the 60; 0: any number", ge=0, le=1 << 60
+    )
+    quantise_after_days: int = at_once(
+        30, "days after which vectors are kept in a smaller form, 0 to 36525; 0: never", ge=0, le=36_525
+    )
+    quantise_to: Literal["balanced", "maximum"] = at_once(
+        "balanced", "the form of the vectors of old days: balanced or maximum"
+    )
 
 
 class SensorsLive(Live):
