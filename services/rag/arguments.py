@@ -11,6 +11,7 @@ from services.common.days.metadata import SOURCES
 from services.common.days.names import parse_day
 from services.common.errors import UsageError
 from services.common.events.known_names import PROTOCOL_NAMES
+from services.rag.blocked import Blocked
 from services.rag.feedback import FEEDBACK
 from services.rag.filters import DAY_NS, DayTime, Filters, Inside, PortRange, ScoreRange
 from services.rag.networks import INTERNAL, parse_network, parse_networks
@@ -199,6 +200,16 @@ def _feedback(key: str, value: object) -> str:
     return str(value)
 
 
+def _blocked(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return Blocked.YES if value else Blocked.NO
+    if value not in tuple(Blocked):
+        raise UsageError(
+            f"The filter {key!r} must be true, false or {Blocked.UNKNOWN.value!r}, not {_shown(value)}."
+        )
+    return str(value)
+
+
 def _flag(key: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"The filter {key!r} must be true or false, not {_shown(value)}.")
@@ -249,6 +260,7 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "source": _list_of(_source),
     "fast_triggered": _flag,
     "feedback": _list_of(_feedback),
+    "blocked": _list_of(_blocked),
 }
 FILTER_KEYS = (
     frozenset(_READERS)

@@ -1,6 +1,7 @@
 """Names exactly what could be seen at a moment, in a short text: `as_of` of every receipt, and of requests.
 
-    as_of   := ("nothing" | day (" " day)*) [" remarks=" number] [" now=" time] [" #" check]
+    as_of   := ("nothing" | day (" " day)*) [" remarks=" number] [" decisions=" [number ".."] number]
+               [" now=" time] [" #" check]
     day     := date [".." date] [":" generation version*] segment*
     version := letter number      of an index; 1 where none is named, 0 where the index was not there
     segment := "+" number "=" rows committed*
@@ -9,7 +10,8 @@
     date    := 2026-01-22, or 22 in the month of the date before
 
 `2026-01-20..24:1 25:2a3+4=785`: five days of generation 1; one of generation 2 with version 3 of `attack`, and 785
-rows of its open segment 4. `remarks` is how many remarks of analysts there were, `now` when a question in words was
+rows of its open segment 4. `remarks` is how many remarks of analysts there were, `decisions` how many decisions of
+firewalls had come (`4096..9000`: those before number 4096 had been removed), `now` when a question in words was
 asked whose times are relative to that. The check, 12 hexadecimal digits, differs where the content does. See
 docs/receipts.md.
 """
@@ -40,7 +42,9 @@ EXAMPLE = "2026-01-20..24:1 25+1=7853"
 _LETTERS = {"attack": "a", "semantic": "s", "temporal": "t", "entity": "e"}
 _NAMES = {letter: name for name, letter in _LETTERS.items()}
 _MORE = re.compile(
-    r"remarks=(?P<remarks>\d{1,12})|now=(?P<now>[0-9T:.Z-]{10,40})|#(?P<check>[0-9a-f]{12})", re.ASCII
+    r"remarks=(?P<remarks>\d{1,12})|decisions=(?:(?P<first>\d{1,15})\.\.)?(?P<end>\d{1,15})|"
+    r"now=(?P<now>[0-9T:.Z-]{10,40})|#(?P<check>[0-9a-f]{12})",
+    re.ASCII,
 )
 _DATE = r"(?:\d{4}-\d\d-)?\d\d"
 _DAY = re.compile(
@@ -81,20 +85,25 @@ class Moment:
     remarks: int = 0
     now: str | None = None
     check: str | None = None
+    decisions: tuple[int, int] = (0, 0)  # of firewalls: the first that was kept, the next after the last
 
     @classmethod
-    def of(cls, views: Sequence[SegmentView], remarks: int = 0) -> Moment:
+    def of(
+        cls, views: Sequence[SegmentView], remarks: int = 0, decisions: tuple[int, int] = (0, 0)
+    ) -> Moment:
         """What these views show, ordered by day, the sealed one of a day first."""
         by_day: dict[str, list[SegmentView]] = {}
         for view in views:
             by_day.setdefault(view.day, []).append(view)
         check = check_of(views) if views else None
-        return cls(tuple(_part(day, by_day[day]) for day in sorted(by_day)), remarks, check=check)
+        return cls(tuple(_part(day, by_day[day]) for day in sorted(by_day)), remarks, None, check, decisions)
 
     def to_text(self) -> str:
         """As a receipt has it."""
         words = list(_words(self.days)) or [NOTHING]
         words += [f"remarks={self.remarks}"] if self.remarks else []
+        first, end = self.decisions
+        words += [f"decisions={first}..{end}" if first else f"decisions={end}"] if end > first else []
         words += [f"now={self.now}"] if self.now else []
         words += [f"#{self.check}"] if self.check else []
         return " ".join(words)
@@ -118,7 +127,10 @@ def read_moment(text: str) -> Moment:
         more.update({name: value for name, value in match.groupdict().items() if value})
         words.pop()
     days = () if words == [NOTHING] else tuple(_read_days(words))
-    return Moment(days, int(more.get("remarks", 0)), more.get("now"), more.get("check"))
+    decisions = int(more.get("first", 0)), int(more.get("end", 0))
+    if decisions[0] > decisions[1]:
+        raise _wrong(f"the decisions of firewalls {decisions[0]}..{decisions[1]} are none")
+    return Moment(days, int(more.get("remarks", 0)), more.get("now"), more.get("check"), decisions)
 
 
 def _read_days(words: Sequence[str]) -> list[DayPart]:

@@ -20,8 +20,9 @@ from services.common.days.opening import PLAIN
 from services.common.days.together import TogetherBook
 from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
+from services.rag.decisions import Decisions, FollowedDecisions
 from services.rag.feedback import FollowedRemarks, Remarks
-from services.rag.past import NotVisibleYet, PastSegments
+from services.rag.past import NotVisibleYet, PastSegments, then
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ class Snapshot:
     segments: tuple[Segment, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
     remarks: Remarks = field(default_factory=Remarks)
+    decisions: Decisions = field(default_factory=Decisions)
     book: TogetherBook = field(default_factory=TogetherBook)
     days_are_limited: bool = False  # to those that one that asks may see
 
@@ -80,7 +82,8 @@ class Snapshot:
     def as_of(self) -> str:
         """Names exactly what this shows, apart from faults; `Catalog.lease_past` gives it again."""
         views = [segment.named for segment in self.segments]
-        return Moment.of(views, self.remarks.page.count).to_text()
+        decided = self.decisions.page
+        return Moment.of(views, self.remarks.page.count, (decided.first, decided.end)).to_text()
 
 
 class Catalog:
@@ -110,6 +113,7 @@ class Catalog:
         self._retired: list[tuple[int, SealedReader | OpenSegmentReader]] = []
         self._past = PastSegments(state, opening)
         self._feedback = FollowedRemarks(state, log, opening.keys)
+        self._firewalls = FollowedDecisions(state, log, opening.keys)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()
@@ -172,11 +176,14 @@ class Catalog:
                     remarks = current.remarks.at(past.remarks)
                     if remarks.page.count < past.remarks:
                         raise NotVisibleYet("the remarks of analysts")  # noqa: TRY301 - as where rows are missing
+                    decisions = then(current.decisions, past.decisions)
                 except NotVisibleYet:
                     if look == _PAST_LOOKS - 1:
                         raise
                 else:
-                    yield Snapshot(past.number, past.segments, remarks=remarks, book=self._book)
+                    yield Snapshot(
+                        past.number, past.segments, remarks=remarks, decisions=decisions, book=self._book
+                    )
                     return
             deadline.check()
             time.sleep(POLL_S)
@@ -199,6 +206,7 @@ class Catalog:
         """Open all days by two threads; each can be searched as soon as it is open."""
         with self._polling:
             self._feedback.poll()
+            self._firewalls.poll()
         names = [self._state.day(day) for day in reversed(self._state.days())]
         with self._lock:
             self._days = {day.day: self._new_day(day, fault=BEING_OPENED) for day in names}
@@ -262,7 +270,9 @@ class Catalog:
             with self._lock:
                 followers = [follower for day in self._days.values() for follower in day.followers]
             # Every follower has to be asked, so no `any` over a generator here.
-            if any([self._feedback.poll(), *(follower.poll() for follower in followers)]):
+            if any(
+                [self._feedback.poll(), self._firewalls.poll(), *(follower.poll() for follower in followers)]
+            ):
                 with self._lock:
                     self._publish()
             self._next_poll = time.monotonic() + _pause(time.thread_time() - started, POLL_S)
@@ -277,6 +287,7 @@ class Catalog:
             segments=tuple(segment for day in days for segment in day.segments()),
             faults=tuple((day.names.day, fault) for day in days for fault in day.faults()),
             remarks=self._feedback.remarks,
+            decisions=self._firewalls.decisions,
             book=self._book,
         )
 

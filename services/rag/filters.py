@@ -18,6 +18,7 @@ from services.rag.networks import addresses_in
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from services.rag.decisions import Decisions
     from services.rag.feedback import Remarks
     from services.rag.networks import Network
     from services.rag.segments import Segment
@@ -93,6 +94,8 @@ class Filters:
     source: tuple[int, ...] = ()  # DetectorSource
     fast_triggered: bool | None = None
     feedback: tuple[str, ...] = ()  # of `feedback.FEEDBACK`
+    blocked: tuple[str, ...] = ()  # of `blocked.Blocked`
+    decisions: Decisions | None = field(default=None, compare=False)  # of firewalls, to tell that
     remarks: Remarks | None = field(default=None, compare=False)  # what analysts said by now, to tell that
 
     def select(self, segment: Segment) -> Selection | None:
@@ -169,6 +172,8 @@ class Filters:
         yield from (_inside_condition(column, inside) for column, inside in places if inside)
         if self.feedback:
             yield _feedback_condition(self.feedback, self.remarks)
+        if self.blocked:
+            yield _blocked_condition(self.blocked, self.decisions)
 
     def _in_time(self, segment: Segment, span: slice) -> NDArray[np.bool_] | None:
         since, until = self._window()
@@ -202,6 +207,16 @@ def _feedback_condition(wanted: tuple[str, ...], remarks: Remarks | None) -> Con
 
     def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
         return remarks.select(segment.view, wanted)[span]
+
+    return condition
+
+
+def _blocked_condition(wanted: tuple[str, ...], decisions: Decisions | None) -> Condition:
+    if decisions is None:
+        raise ValueError("what firewalls decided belongs to a snapshot: see Question.about")
+
+    def condition(segment: Segment, span: slice) -> NDArray[np.bool_]:
+        return decisions.select(segment.view, wanted)[span]
 
     return condition
 

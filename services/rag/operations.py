@@ -62,11 +62,11 @@ class Question:
         return found
 
     def about(self, snapshot: Snapshot) -> Question:
-        """The question with filters that know what analysts had said when the snapshot was taken."""
+        """The question with filters that know what analysts and firewalls had said when the snapshot was taken."""
         filters = self.bounds.filters
-        if not filters.feedback:
+        if not filters.feedback and not filters.blocked:
             return self
-        filters = replace(filters, remarks=snapshot.remarks)
+        filters = replace(filters, remarks=snapshot.remarks, decisions=snapshot.decisions)
         return replace(self, bounds=replace(self.bounds, filters=filters))
 
 
@@ -189,7 +189,7 @@ class Operations:
         receipt = found.get("receipt") or Scope(snapshot, question.bounds).receipt()
         if question.now is not None and says_when(found):
             receipt = {**receipt, "as_of": with_now(receipt["as_of"], question.now)}
-        shown = snapshot.remarks.show_in({**found, "receipt": receipt})
+        shown = snapshot.decisions.show_in(snapshot.remarks.show_in({**found, "receipt": receipt}))
         if question.values.get("enrich"):
             shown = self._enricher.show_in(shown)
         took_ms = round((time.perf_counter() - started) * 1000, 3)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from services.common.days.opening import Opening
     from services.common.rpc import Deadline
     from services.rag.as_of import DayPart, Moment, OpenPart
+    from services.rag.decisions import Decisions
 
 KEPT_MOMENTS = 4
 """The `as_of` for which files that no longer serve stay open after a question, each for so many seconds:"""
@@ -56,6 +57,7 @@ class Past:
     number: int
     segments: tuple[Segment, ...]
     remarks: int = 0  # how many remarks of analysts there were
+    decisions: tuple[int, int] = (0, 0)  # of firewalls: the first that was kept, the next after the last
 
 
 @dataclass
@@ -165,7 +167,7 @@ class PastSegments:
         """The same object as long as the segments are the same."""
         if not held.past.number or list(map(id, held.past.segments)) != list(map(id, segments)):
             self._number -= 1
-            held.past = Past(self._number, segments, held.moment.remarks)
+            held.past = Past(self._number, segments, held.moment.remarks, held.moment.decisions)
         return held.past
 
     def _sealed(self, held: _Held, part: DayPart, at: _Current) -> Segment:
@@ -223,6 +225,24 @@ class PastSegments:
         cut = segment if view is segment.view else Segment(view, Tally().grown(view))
         held.cut[day, part.number] = cut
         return cut
+
+
+def then(decisions: Decisions, numbers: tuple[int, int]) -> Decisions:
+    """The decisions of firewalls with these numbers, of which the second is excluded.
+
+    Raises:
+        NotFound: some were removed, the oldest first.
+        NotVisibleYet: some did not come here yet.
+    """
+    first, end = numbers
+    page = decisions.page
+    if end > page.end:
+        raise NotVisibleYet("the decisions of firewalls")
+    if first < end and first < page.first:
+        raise NotFound(
+            f"Decisions of firewalls that 'as_of' names were removed, those before number {page.first}: leave it out."
+        )
+    return decisions.between(first, end)
 
 
 def _left_s(deadline: Deadline) -> float:

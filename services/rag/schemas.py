@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.days.metadata import SOURCES
 from services.rag.arguments import MAX_TEXT, MAX_VALUES
+from services.rag.blocked import Blocked
 from services.rag.feedback import FEEDBACK
 from services.rag.protocol import REQUIRED, Kind
 
@@ -53,6 +54,10 @@ FILTERS: Mapping[str, tuple[Schema, str]] = {
     "source": (_any_of({"enum": list(SOURCES)}), f"which detector decided; {_LISTED}"),
     "fast_triggered": (_FLAG, "whether the fast detector fired"),
     "feedback": (_any_of({"enum": [str(one) for one in FEEDBACK]}), f"what analysts said; {_LISTED}"),
+    "blocked": (
+        _any_of({"enum": [True, False, *(one.value for one in Blocked)]}),
+        f"whether a firewall stopped it: true, false or unknown; {_LISTED}",
+    ),
     "min_overall": (_SCORE, "overall threat score of at least this, 0 to 1"),
     "max_overall": (_SCORE, "overall threat score of at most this"),
     "min_fast": (_SCORE, "score of the fast detector of at least this"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EVERY_INDEX = "all"
 FEEDBACK = "feedback"
 """Stands for a day where what analysts said could not be read."""
+FIREWALLS = "firewalls"
+"""Stands for a day where what firewalls decided could not be read."""
 HOURS = "temporal"
 NOT_SEARCHED = "not searched: the time for the question was over"
 
@@ -116,6 +118,9 @@ class Scope:
         for reason in self.snapshot.remarks.faults if filters.feedback else ():
             self.miss(FEEDBACK, EVERY_INDEX, reason)
             self.doubt("not all feedback could be read")
+        for reason in self.snapshot.decisions.faults if filters.blocked else ():
+            self.miss(FIREWALLS, EVERY_INDEX, reason)
+            self.doubt("not all decisions of firewalls could be read")
 
     def begin(self, day: str, index: str) -> bool:
         """Whether there is time to search an index of a day; where there is none, it is noted as missing.

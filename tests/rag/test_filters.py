@@ -224,7 +224,7 @@ def test_times_are_read(text: object, nanoseconds: int) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ({"colour": 1}, "no filter 'colour'; there are: category, class"),
+        ({"colour": 1}, "no filter 'colour'; there are: blocked, category, class"),
         ({"since": "yesterday"}, "'since' must be a time such as"),
         ({"since": True}, "'since' must be a time"),
         ({"since": 2**63}, "'since' must be a time"),

@@ -12,13 +12,13 @@ import numpy as np
 from services.common.days.log_blocks import pack_block, unpack_block
 from services.common.days.log_format import (
     BLOCK,
+    DECISIONS,
     ENCRYPTED,
     EVENT,
     HEADER_BYTES,
     MAX_PAYLOAD,
     PLAIN,
     RECORD,
-    TAKEN,
     Damage,
     Record,
     checksum,
@@ -351,7 +351,7 @@ class LogReader:
             raw = self._pread(window + RECORD.size, base)
             for i in range(min(window, len(raw) - RECORD.size + 1)):
                 length, _, kind, lsn = RECORD.unpack_from(raw, i)
-                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= TAKEN and lsn > last_lsn
+                plausible = length <= MAX_PAYLOAD and EVENT <= kind <= DECISIONS and lsn > last_lsn
                 if (
                     plausible
                     and base + i + RECORD.size + length <= end

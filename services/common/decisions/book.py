@@ -23,7 +23,7 @@ DECISION = np.dtype(
     [
         ("address", "S16"),  # as `columns.pack_address`; numpy compares and orders all 16 bytes of it
         ("time_ns", "<i8"),  # when it was decided, nanoseconds since 1970
-        ("until_ns", "<i8"),  # when a block ends by itself; the same as `time_ns` for what is no block
+        ("until_ns", "<i8"),  # when it ends by itself; the same as `time_ns` for what is surely no block
         ("number", "<i8"),  # in the order of taking in
         ("words", "<u4"),  # number of its `Words`
         ("confidence", "<f4"),  # 0 to 1; 0 where none was given
@@ -43,6 +43,29 @@ class Words:
     reason: str
     origin: str
     names_duration: bool
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Stretches of time that do not touch, ascending: first and last nanosecond of each, int64 (n,)."""
+
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+
+    def hold(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some times lie in one of them."""
+        if not len(self.firsts):
+            return np.zeros(len(times), bool)
+        at = np.searchsorted(self.firsts, times, "right") - 1
+        return np.asarray((at >= 0) & (times <= self.lasts[at]), bool)
+
+
+def _merged(firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> Spans:
+    """Stretches that may overlap, ordered by their firsts, as those that do not."""
+    lasts = np.maximum.accumulate(lasts)
+    begins = np.r_[True, firsts[1:] > lasts[:-1]] if len(firsts) else np.zeros(0, bool)
+    ends = np.r_[begins[1:], True] if len(firsts) else begins
+    return Spans(firsts[begins], lasts[ends])
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,10 @@ class Run:
         """The time of every decision, int64, ascending."""
         return np.sort(self.rows["time_ns"])
 
+    def around(self, within_ns: int) -> Spans:
+        """The spans of time that lie at most so far before or after a decision."""
+        return _merged(self.times - within_ns, self.times + within_ns)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -105,13 +132,14 @@ class Page:
             known |= run.distinct[at] == texts
         return np.flatnonzero(known)
 
-    def decided_near(self, times: NDArray[np.int64], within_ns: int) -> NDArray[np.bool_]:
-        """For each time (n,), whether any decision was taken at most so far before or after it."""
-        near = np.zeros(len(times), bool)
-        for run in self.runs:
-            first = np.searchsorted(run.times, times - within_ns, "left")
-            near |= first < np.searchsorted(run.times, times + within_ns, "right")
-        return near
+    def around(self, within_ns: int) -> Spans:
+        """The spans of time that lie at most so far before or after a decision."""
+        spans = [run.around(within_ns) for run in self.runs]
+        if not spans:
+            return Spans(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        firsts = np.concatenate([one.firsts for one in spans])
+        order = np.argsort(firsts, kind="stable")
+        return _merged(firsts[order], np.concatenate([one.lasts for one in spans])[order])
 
     def between(self, first: int, end: int) -> Page:
         """What was known when there were only the decisions numbered from `first` up to `end`."""
@@ -169,7 +197,8 @@ class Book:
         rows: list[tuple[object, ...]] = []
         for number, one in enumerate(taken.decisions, first):
             effect = effect_of(one.action)
-            lasts_s = (one.duration_seconds or taken.default_s) if effect is Effect.BLOCKS else 0
+            may_block = effect in {Effect.BLOCKS, Effect.UNSAID}
+            lasts_s = (one.duration_seconds or taken.default_s) if may_block else 0
             words = Words(one.action, one.description, taken.origin, bool(one.duration_seconds))
             rows.append(
                 (

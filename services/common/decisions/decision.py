@@ -23,7 +23,7 @@ MAX_BATCH = 4096
 EARLY_S = 300
 _EARLIEST_NS = 946_684_800 * NANOSECONDS  # the year 2000: what lies before it is a clock that was never set
 
-KINDS = {
+KINDS: dict[int, str] = {
     DetectionType.DETECTION_UNKNOWN: "",
     DetectionType.DETECTION_DDOS: "ddos",
     DetectionType.DETECTION_RANSOMWARE: "ransomware",

@@ -36,6 +36,7 @@ JUDGING = (
     "source",
     "fast_triggered",
     "feedback",
+    "blocked",
 )
 """Filters that say what matters: with one of them everything that passes does."""
 OF_TIME = ("since_ns", "until_ns", "days", "hours")
