@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -11,15 +12,20 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.common.durable import Disk
+from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
+from services.common.logs import make_logger
+from services.common.observing.systemd import ALONE, Supervised
 from services.common.private_folders import UMASK
 from services.common.settings import load_settings
+from services.health.building import KIND, build
 from services.health.settings import HealthSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KIND = "health"
+_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,20 +42,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        run(load_settings(HealthSettings, options.settings), stop)
+        settings = load_settings(HealthSettings, options.settings)
+        supervised = Supervised.take(os.environ)
+        end_if_it_fails(lambda: run(settings, stop, supervised))
     except AppiaError as error:
         sys.stderr.write(f"appia-health: {error}\n")
         return error.exit_code
     return 0
 
 
-def run(settings: HealthSettings, stop: threading.Event) -> None:
-    """Watch until `stop` is set."""
-    sys.stdout.write(
-        json.dumps({"ready": True, "service": KIND, "name": settings.name, "pid": os.getpid()}) + "\n"
-    )
-    sys.stdout.flush()
-    stop.wait()
+def run(settings: HealthSettings, stop: threading.Event, supervised: Supervised = ALONE) -> None:
+    """Watch until `stop` is set.
+
+    Raises:
+        AppiaError: what an operator has to see to.
+    """
+    _bound_arenas()
+    with build(settings, Disk(), make_logger(KIND), supervised) as health:
+        health.start()
+        said = {"ready": True, "service": KIND, "name": settings.name, "pid": os.getpid()}
+        sys.stdout.write(json.dumps({**said, **health.places}) + "\n")
+        sys.stdout.flush()
+        health.run(stop)
+
+
+def _bound_arenas() -> None:
+    """Let threads share one malloc arena (mallopt(3)) where the C library has them; the few threads rarely meet."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
 
 
 if __name__ == "__main__":

@@ -44,24 +44,35 @@ class KnownService:
 
 @dataclass
 class KnownSensor:
-    """A sensor that sent events as they happened. `gaps` has the longest silence of each day: `(day number, s)`."""
+    """A sensor that sent events as they happened.
+
+    `gaps` has the longest silence of each day, `(day number, s)`; `deaf_s` is how long of the time since `newest_ns`
+    there was no ingester to hear it.
+    """
 
     newest_ns: int = 0
     events: int = 0
     clock_s: float = 0.0
+    deaf_s: float = 0.0
     gaps: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass
-class Scrub:
-    """When every byte of a day was read last, and what was wrong: by part (an index, or `chunk`) state and reason.
+class Fault:
+    """What reading every byte of a part of a day showed. It holds as long as `mark` names the files that are served."""
 
-    `mark` names the files that were read; what was found holds as long as they are the same.
-    """
+    mark: str
+    state: str
+    why: str
+    remedy: str
+
+
+@dataclass
+class Scrub:
+    """When every byte of a day was read last, and what was wrong: by part, an index or `chunk`."""
 
     at_ns: int = 0
-    mark: str = ""
-    faults: dict[str, tuple[str, str]] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
 
 
 @dataclass

@@ -177,7 +177,7 @@ def _named(sensor: str) -> str:
 
 
 def _of_sensor(sensor: Sensor, seen: Observation, silence: Silence) -> Iterator[Reading]:
-    silent_s = max(seen.time_ns - sensor.newest_ns, 0) / 1e9
+    silent_s = max((seen.time_ns - sensor.newest_ns) / 1e9 - sensor.deaf_s, 0.0)
     usual = silent_s <= max(silence.least_s, silence.times * sensor.usual_gap_s)
     name = _named(sensor.name)
     text = f"nothing came from the sensor {name} for {silent_s:,.0f} s"

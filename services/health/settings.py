@@ -52,11 +52,16 @@ class HealthSettings(HealthLive, ServiceSettings):
         description="services that should run, `KIND/NAME` each, such as `rag/rag-1`; where empty, all that were there "
         "within a day",
     )
+    alerts: Path | None = Field(
+        None,
+        description="the file of rules and channels of alerts, see docs/alerts.md; without it the built-in rules",
+    )
     signing_key: Path | None = Field(
         None,
         description="a public signing key that the chain of days has to be signed under; that of `<state>/keys` where "
         "not set",
     )
+
     @field_validator("expect")
     @classmethod
     def _are_services(cls, texts: list[str]) -> list[str]:

@@ -47,11 +47,14 @@ class Answer:
     heard_ns: int = 0
 
 
-@dataclass
-class _Asked:
+@dataclass(frozen=True)
+class Pending:
+    """A question that was put and is not answered; nobody waits for it after `until_s` of the monotonic clock."""
+
     connection: RpcClient
     request: int
     at_ns: int
+    until_s: float
 
 
 class Asker:
@@ -78,22 +81,42 @@ class Asker:
     ) -> dict[str, Answer]:
         """Ask several services at once; gives an answer for each. Blocks for `timeout_s` at most."""
         answers: dict[str, Answer] = {}
-        asked: dict[str, _Asked] = {}
-        until = time.monotonic() + timeout_s
+        asked: dict[str, Pending] = {}
         for name, target in targets.items():
             try:
-                connection = self._connection(target)
-                at_ns = self._clock()
-                asked[name] = _Asked(connection, connection.send(op, args, timeout_s), at_ns)
+                asked[name] = self.begin(target, op, args, timeout_s)
             except AppiaError as error:
                 answers[name] = Answer(None, str(error), alive=None)
-        while asked and (left_s := until - time.monotonic()) > 0:
-            self._wait(asked, left_s)
-            answers.update(self._heard(asked))
-        for name, one in asked.items():
-            sentence = f"{one.connection.endpoint} did not answer {op!r} within {timeout_s:g} s."
-            answers[name] = Answer(None, sentence, alive=False)
+        while asked:
+            self._wait(asked)
+            heard = {name: answer for name, one in asked.items() if (answer := self.heard(one)) is not None}
+            answers.update(heard)
+            asked = {name: one for name, one in asked.items() if name not in heard}
         return answers
+
+    def begin(self, target: Target, op: str, args: Mapping[str, Any], timeout_s: float) -> Pending:
+        """Put a question and wait for nothing; ask the same service nothing else before it is answered.
+
+        Raises:
+            AppiaError: no connection can be made.
+        """
+        connection = self._connection(target)
+        at_ns, until_s = self._clock(), time.monotonic() + timeout_s
+        return Pending(connection, connection.send(op, args, timeout_s), at_ns, until_s)
+
+    def heard(self, asked: Pending) -> Answer | None:
+        """The answer to a question, or why there is none; None while there may still be one. Does not block."""
+        try:
+            found = asked.connection.receive(asked.request)
+        except RpcRefused as refused:
+            return Answer(None, str(refused), alive=True)
+        except RpcTimeout as error:
+            return Answer(None, str(error), alive=False)
+        if found:
+            return _answer(found[0], asked, self._clock())
+        if time.monotonic() < asked.until_s:
+            return None
+        return Answer(None, f"{asked.connection.endpoint} did not answer in time.", alive=False)
 
     def close(self) -> None:
         """Close all connections."""
@@ -102,30 +125,14 @@ class Asker:
         self._connections.clear()
 
     @staticmethod
-    def _wait(asked: Mapping[str, _Asked], left_s: float) -> None:
+    def _wait(asked: Mapping[str, Pending]) -> None:
+        """Block until one of them may have been answered, or need not be waited for any more."""
         poller = zmq.Poller()
         for one in asked.values():
             for socket in one.connection.sockets:
                 poller.register(socket, zmq.POLLIN)
-        poller.poll(int(left_s * 1000) + 1)
-
-    def _heard(self, asked: dict[str, _Asked]) -> dict[str, Answer]:
-        """The answers that have come; they are taken out of `asked`."""
-        heard: dict[str, Answer] = {}
-        for name, one in list(asked.items()):
-            try:
-                found = one.connection.receive(one.request)
-            except RpcRefused as refused:
-                found = None
-                heard[name] = Answer(None, str(refused), alive=True)
-            except RpcTimeout as error:
-                found = None
-                heard[name] = Answer(None, str(error), alive=False)
-            if found:
-                heard[name] = _answer(found[0], one, self._clock())
-            if name in heard:
-                del asked[name]
-        return heard
+        left_s = min(one.until_s for one in asked.values()) - time.monotonic()
+        poller.poll(max(int(left_s * 1000) + 1, 0))
 
     def _connection(self, target: Target) -> RpcClient:
         known = self._connections.get(target)
@@ -137,7 +144,7 @@ class Asker:
         return known
 
 
-def _answer(value: Any, asked: _Asked, heard_ns: int) -> Answer:
+def _answer(value: Any, asked: Pending, heard_ns: int) -> Answer:
     if isinstance(value, dict):
         return Answer(value, asked_ns=asked.at_ns, heard_ns=heard_ns)
     return Answer(None, f"{asked.connection.endpoint} gave an answer that is none.")

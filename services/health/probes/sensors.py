@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from services.health.memory import KnownSensor
@@ -19,18 +20,22 @@ _NS = 1e9
 
 
 def take_sensors(
-    known: dict[str, KnownSensor], told: Mapping[str, Mapping[str, Any]], now_ns: int, *, same_process: bool
+    known: dict[str, KnownSensor], told: Mapping[str, Mapping[str, Any]], now_ns: int, deaf_s: float
 ) -> None:
-    """Take in what the ingester's status tells; `same_process` where it is the one that was asked before.
+    """Take in what the ingester's status tells. For `deaf_s` seconds since the last time no ingester was there.
 
-    A gap is counted only then: what came while nobody counted would make one that there never was.
+    No sensor is silent for that, and it is no gap that is usual: what came meanwhile nobody could hear.
     """
+    for sensor in known.values():
+        sensor.deaf_s += deaf_s
     for name, seen in told.items():
         sensor = known.setdefault(str(name), KnownSensor())
         newest_ns = int(seen["newest_ns"])
-        if same_process and 0 < sensor.newest_ns < newest_ns:
-            _note_gap(sensor, (newest_ns - sensor.newest_ns) / _NS, newest_ns // _DAY_NS)
-        sensor.newest_ns = max(sensor.newest_ns, newest_ns)
+        if newest_ns > sensor.newest_ns:
+            if sensor.newest_ns:
+                heard_s = (newest_ns - sensor.newest_ns) / _NS - sensor.deaf_s
+                _note_gap(sensor, heard_s, newest_ns // _DAY_NS)
+            sensor.newest_ns, sensor.deaf_s = newest_ns, 0.0
         sensor.events, sensor.clock_s = int(seen["events"]), float(seen["clock_s"])
     for name in [name for name, sensor in known.items() if now_ns - sensor.newest_ns > FORGET_NS]:
         del known[name]
@@ -42,7 +47,7 @@ def take_sensors(
 def sensors_seen(known: Mapping[str, KnownSensor]) -> tuple[Sensor, ...]:
     """All that are known, by name."""
     return tuple(
-        Sensor(name, sensor.events, sensor.newest_ns, usual_gap_s(sensor), sensor.clock_s)
+        Sensor(name, sensor.events, sensor.newest_ns, usual_gap_s(sensor), sensor.deaf_s, sensor.clock_s)
         for name, sensor in sorted(known.items())
     )
 
@@ -51,6 +56,15 @@ def usual_gap_s(sensor: KnownSensor) -> float:
     """The second longest of the longest silences of the last days: what happened on one day only is not usual."""
     gaps = sorted((seconds for _, seconds in sensor.gaps), reverse=True)
     return gaps[1] if len(gaps) > 1 else 0.0
+
+
+def deaf_s(before_ns: int, started: str) -> float:
+    """How long there was no ingester between the last look at one and the start (ISO 8601) of the one after it."""
+    try:
+        started_ns = datetime.fromisoformat(started).timestamp() * _NS
+    except ValueError:
+        return 0.0
+    return max(started_ns - before_ns, 0.0) / _NS
 
 
 def _note_gap(sensor: KnownSensor, seconds: float, day: int) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.access.entrance import PUBLIC_KEY
 from services.common.errors import AppiaError
+from services.common.rpc import is_loopback
 from services.health.memory import KnownService
 from services.health.observation import Service
 from services.health.probes.asking import Target
+from services.health.probes.processes import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +111,7 @@ def service_seen(
         why=str((said or {}).get("why") or why)[:_TEXT],
         down_s=max(now_ns - known.down_ns, 0) / 1e9 if known.down_ns else 0.0,
         pid=known.pid or None,
+        rss_bytes=resident_bytes(known.pid or None) if alive and is_loopback(known.address) else None,
         restarts=sum(now_ns - start < _DAY_NS for start in known.starts),
         **_told(said, answer),
     )

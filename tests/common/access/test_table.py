@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.access.curve import KeyPair
-from services.common.access.names import CHANGES, FACTS, INDICES, LOOKS, OPERATIONS, QUESTIONS, REMARK
+from services.common.access.names import (
+    CHANGES,
+    FACTS,
+    HEALTH_CHANGES,
+    HEALTH_LOOKS,
+    INDICES,
+    LOOKS,
+    OPERATIONS,
+    QUESTIONS,
+    REMARK,
+)
 from services.common.access.rights import EVERYTHING, Days, Rate, Rights, utc_day
 from services.common.access.table import parse_access, token_digest
 from services.common.errors import AppiaError
@@ -55,7 +65,7 @@ def test_a_key_has_what_the_file_says() -> None:
 def test_the_operations_are_those_of_the_replicas() -> None:
     """What a replica answers is a right, each one of its own; `ping` is everybody's."""
     assert set(QUESTIONS) == set(ASKED) - {PING}
-    assert set(OPERATIONS) == {*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES}
+    assert set(OPERATIONS) == {*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES}
     assert _parse(table("a", KEY, operations=[])).of_name("a").rights.allow_operation(PING)
 
 

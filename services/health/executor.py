@@ -1,0 +1,109 @@
+"""Does what the reconciler says: asks the ingester, remembers that on disk first, and follows what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from services.health.observation import REPAIR, Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from services.health.memory import Memory
+    from services.health.observation import Day, Observation
+    from services.health.probes.asking import Asker, Target
+    from services.health.probes.days import Days
+    from services.health.reconciler import Action
+
+ASKED = "?"
+"""Stands for the name of a job that was asked for: a kill may have come before the answer."""
+TIMEOUT_S = 5.0
+_ERROR = 300
+
+
+class Executor:
+    """Has actions done. For one thread; blocks for an answer of the ingester, at most five seconds each."""
+
+    def __init__(
+        self,
+        asker: Asker,
+        days: Days,
+        memory: Memory,
+        log: FilteringBoundLogger,
+        clock: Callable[[], int],
+    ) -> None:
+        """Nothing is asked yet; `clock` gives nanoseconds since 1970."""
+        self._asker = asker
+        self._days = days
+        self._memory = memory
+        self._log = log
+        self._clock = clock
+
+    def do(self, actions: Sequence[Action], ingester: Target) -> None:
+        """Ask the ingester for each. That it was asked is on disk before. Raises OSError where that cannot be."""
+        for action in actions:
+            key = f"{action.op} {action.subject}"
+            before = self._memory.now.attempts.get(key)
+            tries = before.tries if before is not None and before.seen == action.seen else 0
+            attempt = Attempt(action.op, action.subject, action.seen, tries + 1, self._clock(), ASKED)
+            self._put(key, attempt)
+            self._log.info(action.op, subject=action.subject, why=action.why, attempt=attempt.tries)
+            answer = self._asker.ask(ingester, action.op, action.args, TIMEOUT_S)
+            if answer.value is None:
+                self._end(key, attempt, answer.why)
+            else:
+                self._put(key, replace(attempt, job=str(answer.value.get("job", ASKED))))
+
+    def follow(self, seen: Observation, ingester: Target | None) -> None:
+        """See what became of what was asked for, and forget what has helped."""
+        for key, attempt in list(self._memory.now.attempts.items()):
+            if attempt.runs and ingester is not None:
+                self._ask_about(key, attempt, ingester)
+            elif not attempt.runs and _has_helped(attempt, seen):
+                self._log.info("repaired", subject=attempt.subject, attempts=attempt.tries)
+                del self._memory.now.attempts[key]
+                self._memory.urgent()
+
+    def _ask_about(self, key: str, attempt: Attempt, ingester: Target) -> None:
+        if attempt.job == ASKED:
+            self._end(key, attempt, "")
+            return
+        answer = self._asker.ask(ingester, "seal_status", {"job": attempt.job}, TIMEOUT_S)
+        if answer.alive is not True:
+            return  # it is down or hangs: its job is either done when it comes back, or unknown to it
+        if answer.value is None:
+            self._end(key, attempt, answer.why)
+        elif answer.value.get("state") in {"done", "failed"}:
+            self._end(key, attempt, str(answer.value.get("error", "")))
+
+    def _end(self, key: str, attempt: Attempt, error: str) -> None:
+        """Note the end of an attempt; a look at its day says whether it helped."""
+        self._put(key, replace(attempt, job="", error=error[:_ERROR], ended_ns=self._clock()))
+        if error:
+            self._log.warning("repair_failed", subject=attempt.subject, why=error, attempt=attempt.tries)
+        self._days.check_again(attempt.subject.partition("/")[0])
+
+    def _put(self, key: str, attempt: Attempt) -> None:
+        self._memory.now.attempts[key] = attempt
+        self._memory.keep(at_once=True)
+
+
+def _has_helped(attempt: Attempt, seen: Observation) -> bool:
+    """Whether what was tried is seen to be as it should be, by a look that began after it ended."""
+    name, _, part = attempt.subject.partition("/")
+    if seen.days is None:
+        return False
+    day = seen.day(name)
+    if day is None:
+        return True  # the day has gone
+    if attempt.op != REPAIR:
+        return not attempt.error  # what dropping or shrinking a day did is seen by what the next plan wants
+    return day.checked_ns > attempt.ended_ns and _is_whole(day, part)
+
+
+def _is_whole(day: Day, part: str) -> bool:
+    states: Mapping[str, str] = {index.name: index.state for index in day.indices}
+    return states[part] == "ok" if part in states else not day.fault

@@ -1,0 +1,196 @@
+"""Whether days are as they should be: a child looks at all of them every few minutes, and reads every byte once a day.
+
+What reading every byte showed is remembered until the files are others, because a quick look cannot see it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.common.days.consistency import day_state_from
+from services.health.children import Task
+from services.health.memory import Fault, Scrub
+from services.health.observation import OK, REPAIR, Day, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from services.common.days.consistency import DayState, Part
+    from services.health.children import Children
+    from services.health.memory import Audit, Memory
+
+MODULE = "services.common.days.check_process"
+QUICK, READING = "check", "read"
+_NS = 1_000_000_000
+_TEXT = 300
+
+
+class Days:
+    """What is known of each day. For one thread; nothing blocks, children do the work."""
+
+    def __init__(self, state: Path, children: Children, memory: Memory, clock: Callable[[], int]) -> None:
+        """Know nothing yet; `clock` gives nanoseconds since 1970."""
+        self._state = state
+        self._children = children
+        self._memory = memory
+        self._clock = clock
+        self._found: dict[str, DayState] | None = None
+        self._looking: dict[str, DayState] = {}
+        self._checked_ns: dict[str, int] = {}
+        self._round_ns = 0
+
+    def look(self, every_s: float, read_every_s: float, bytes_per_s: int) -> None:
+        """Let a child look at what is due: all days every `every_s`, one day at a time whole every `read_every_s`.
+
+        Nothing is read whole where that is 0.
+        """
+        now_ns = self._clock()
+        if not 0 <= now_ns - self._round_ns < every_s * _NS:
+            self._children.ask(self._quick(()))
+        elif read_every_s and (day := self._due(now_ns - int(read_every_s * _NS))) is not None:
+            self._children.ask(self._whole(day, bytes_per_s))
+
+    def check_again(self, day: str) -> None:
+        """Let a child look at one day as soon as it can."""
+        self._children.ask(self._quick((day,)))
+
+    def check_all(self) -> None:
+        """Let a child look at all days as soon as it can."""
+        self._children.ask(self._quick(()))
+
+    def seen(self, held: frozenset[str], audits: Mapping[str, Audit]) -> tuple[Day, ...] | None:
+        """Every day as it was found last, oldest first; None before the first look has ended."""
+        if self._found is None:
+            return None
+        return tuple(self._day(state, held, audits) for _, state in sorted(self._found.items()))
+
+    def checked_ns(self, day: str) -> int:
+        """When a look at a day ended last, nanoseconds since 1970; 0 for never."""
+        return self._checked_ns.get(day, 0)
+
+    def states(self) -> Mapping[str, DayState]:
+        """What the last look at each day found, without what reading every byte showed."""
+        return self._found or {}
+
+    def _due(self, before_ns: int) -> str | None:
+        """The sealed day that was read whole the longest ago, where that is long enough ago."""
+        scrubs = self._memory.now.scrubs
+        sealed = [day for day, state in (self._found or {}).items() if state.generation]
+        due = [(scrubs[day].at_ns if day in scrubs else 0, day) for day in sealed]
+        oldest = min(due, default=None)
+        return oldest[1] if oldest is not None and oldest[0] <= before_ns else None
+
+    def _quick(self, days: tuple[str, ...]) -> Task:
+        def ended(well: bool) -> None:  # noqa: FBT001 - what a task takes
+            if days:
+                return
+            self._round_ns = self._clock()  # also where it failed, so that it is not tried all the time
+            if well:
+                self._found = self._looking
+                self._forget_gone()
+            self._looking = {}
+
+        name = "/".join((QUICK, *days))
+        return Task(name, MODULE, (str(self._state), *days), lambda said: self._take(said, days), ended)
+
+    def _whole(self, day: str, bytes_per_s: int) -> Task:
+        words = (str(self._state), day, "--full", "--bytes-per-s", str(bytes_per_s))
+
+        def ended(well: bool) -> None:  # noqa: FBT001 - what a task takes
+            if not well:  # it is tried again when it is due again, and not at once
+                self._memory.now.scrubs.setdefault(day, Scrub()).at_ns = self._clock()
+
+        return Task(f"{READING}/{day}", MODULE, words, self._take_whole, ended, patient=True)
+
+    def _take(self, said: Mapping[str, Any], days: tuple[str, ...]) -> None:
+        state = _state_in(said)
+        if state is None:
+            return
+        self._checked_ns[state.day] = self._clock()
+        if not days:
+            self._looking[state.day] = state
+        elif self._found is not None:
+            self._found[state.day] = state
+
+    def _take_whole(self, said: Mapping[str, Any]) -> None:
+        state = _state_in(said)
+        if state is None:
+            return
+        faults = {
+            part.name: Fault(_mark(state, part), part.state, part.why[:_TEXT], part.remedy)
+            for part in state.wrong
+        }
+        before = self._memory.now.scrubs.get(state.day)
+        self._memory.now.scrubs[state.day] = Scrub(self._clock(), faults)
+        if faults or (before is not None and before.faults):
+            self._memory.urgent()
+        if self._found is not None:
+            self._found[state.day] = state
+
+    def _forget_gone(self) -> None:
+        there = self._found or {}
+        for kept in (self._memory.now.scrubs, self._checked_ns):
+            for day in [day for day in kept if day not in there]:
+                del kept[day]
+
+    def _day(self, state: DayState, held: frozenset[str], audits: Mapping[str, Audit]) -> Day:
+        scrub = self._memory.now.scrubs.get(state.day, Scrub())
+        chunk = None if state.chunk is None else _with_fault(state, state.chunk, scrub)
+        faults = [chunk[1]] if chunk is not None and chunk[0] != OK else []
+        faults += [fault for one in state.open for fault in one.faults]
+        return Day(
+            day=state.day,
+            sealed=bool(state.generation),
+            rows=state.total,
+            indices=tuple(_index(state, part, scrub, audits) for part in state.indices),
+            fault="; ".join(faults)[:_TEXT],
+            repairable=chunk is not None and chunk[0] != OK and chunk[2] == REPAIR,
+            generation=state.generation,
+            held=state.day in held,
+            checked_ns=self.checked_ns(state.day),
+            scrubbed_ns=scrub.at_ns,
+        )
+
+
+def _index(state: DayState, part: Part, scrub: Scrub, audits: Mapping[str, Audit]) -> Index:
+    found, why, remedy = _with_fault(state, part, scrub)
+    audit = audits.get(f"{state.day}/{part.name}")
+    if audit is not None and audit.mark != _mark(state, part):
+        audit = None
+    return Index(
+        name=part.name,
+        state=found,
+        why=why,
+        remedy=remedy,
+        version=part.version,
+        recall=None if audit is None else audit.recall,
+        distance_cv=None if audit is None else audit.distance_cv,
+    )
+
+
+def _with_fault(state: DayState, part: Part, scrub: Scrub) -> tuple[str, str, str]:
+    """State, reason and remedy of a part: those of the last look, or what reading every byte showed of these files."""
+    fault = scrub.faults.get(part.name)
+    if part.state == OK and fault is not None and fault.mark == _mark(state, part):
+        return fault.state, fault.why, fault.remedy
+    return part.state, part.why[:_TEXT], part.remedy
+
+
+def _mark(state: DayState, part: Part) -> str:
+    """Names the files that are served of a part: sealed files never change under their name."""
+    return f"{state.generation}/{part.version}"
+
+
+def mark_of(state: DayState, index: str) -> str:
+    """The same for an index by its name; empty for one that is not there."""
+    part = state.part(index)
+    return "" if part is None else _mark(state, part)
+
+
+def _state_in(said: Mapping[str, Any]) -> DayState | None:
+    """The state in a line of the child; None for another line."""
+    try:
+        return day_state_from(said["state"])
+    except (KeyError, TypeError):
+        return None
