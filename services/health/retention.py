@@ -37,7 +37,6 @@ class StoredDay:
         sealed: whether all its events are sealed.
         held: whether a case or an operator keeps it.
         going: whether it is being dropped; it waits for a replica that still reads it.
-        forms: by index, in which form its vectors were wanted.
         packable: by index in the form "fast", the bytes of its vectors.
         leftover: by index, the bytes of the version before that was replaced by a smaller one.
     """
@@ -47,7 +46,6 @@ class StoredDay:
     sealed: bool = True
     held: bool = False
     going: bool = False
-    forms: Mapping[str, str] = field(default_factory=dict)
     packable: Mapping[str, int] = field(default_factory=dict)
     leftover: Mapping[str, int] = field(default_factory=dict)
 
