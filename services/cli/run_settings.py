@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SECTIONS = ("ingester", "rag")
+SECTIONS = ("ingester", "rag", "health")
 
 
 def read_overrides(path: Path | None) -> dict[str, dict[str, Any]]:
-    """The tables `[ingester]` and `[rag]` of the operator's settings file; empty ones without a file.
+    """The tables `[ingester]`, `[rag]` and `[health]` of the operator's settings file; empty ones without a file.
 
     Raises:
         UsageError: the file cannot be read, or has anything else in it.
@@ -31,7 +31,9 @@ def read_overrides(path: Path | None) -> dict[str, dict[str, Any]]:
         raise UsageError(f"the settings file {path} is not TOML: {error}") from None
     for name, table in found.items():
         if name not in SECTIONS or not isinstance(table, dict):
-            raise UsageError(f"{path} has {name!r} at its top; put settings below [ingester] or [rag]")
+            raise UsageError(
+                f"{path} has {name!r} at its top; put settings below [ingester], [rag] or [health]"
+            )
     return {section: found.get(section, {}) for section in SECTIONS}
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 INGESTER = "ingester"
+HEALTH = "health"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class StackOptions:
     intake_port: int | None
     v1_port: int | None
     overrides: Mapping[str, Mapping[str, Any]]
+    health: bool = True  # whether the health service runs too
 
 
 def prepare_keys(names: StateNames) -> bool:
@@ -120,6 +122,10 @@ def make_services(options: StackOptions, ports: PortBook, disk: Disk) -> list[Se
         port = ports.port(name, LOOPBACK)
         values = _replica(options, f"{prefix}{name}", f"tcp://{LOOPBACK}:{port}", observe_at(ports, name))
         services.append(_service(options.names, disk, name, "services.rag.main", values))
+    if options.health:
+        expected = [f"rag/{prefix}rag-{number}" for number in range(1, options.replicas + 1)]
+        health = _health(options, ports, expected)
+        services.append(_service(options.names, disk, HEALTH, "services.health.main", health))
     ports.save(disk)
     return services
 
@@ -163,6 +169,18 @@ def _replica(options: StackOptions, name: str, listen: str, observe: str) -> dic
     return {**values, **options.overrides["rag"]}
 
 
+def _health(options: StackOptions, ports: PortBook, replicas: list[str]) -> dict[str, Any]:
+    ingester = options.overrides["ingester"].get("name", INGESTER)
+    values = {
+        "state": str(options.names.root),
+        "bind": endpoint(LOOPBACK, ports.port(HEALTH, LOOPBACK)),
+        "observe": observe_at(ports, HEALTH),
+        "expect": [f"ingester/{ingester}", *replicas],
+        **{name: path for name, path in _from_keys(options).items() if name != "storage_key"},
+    }
+    return {**values, **options.overrides[HEALTH]}
+
+
 def _from_keys(options: StackOptions) -> dict[str, str]:
     """Where services register, and what the state directory's own folder of keys has for them."""
     keys = options.names.keys
@@ -193,7 +211,7 @@ def running_stack(options: StackOptions, facts: Mapping[str, Mapping[str, Any]])
         replicas=[
             ReplicaAt(said["name"], said["endpoint"], said["pid"])
             for name, said in facts.items()
-            if name != INGESTER
+            if name not in {INGESTER, HEALTH}
         ],
         keys=str(options.names.keys),
         observe={name: str(said["observe"]) for name, said in facts.items() if said.get("observe")},

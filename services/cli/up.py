@@ -68,7 +68,7 @@ class Extras:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="TOML file with tables [ingester] and [rag]: settings that win over what is chosen here.",
+            help="TOML file with tables [ingester], [rag] and [health]: settings that win over what is chosen here.",
             show_default="none",
         ),
     ] = None
@@ -82,6 +82,12 @@ class Extras:
             help="Kill and start again a service that has not said for so long that it works; 0 for never.",
         ),
     ] = 30.0
+    health: Annotated[
+        bool,
+        typer.Option(
+            "--health/--no-health", help="Run the health service, which watches, repairs and alerts."
+        ),
+    ] = True
     as_json: JsonOption = False
 
 
@@ -116,6 +122,7 @@ def up(
         intake_port=places.intake_port,
         v1_port=places.v1_port,
         overrides=read_overrides(extras.settings),
+        health=extras.health,
     )
     _run(options, model_store_folder(extras.models, os.environ), extras)
 
