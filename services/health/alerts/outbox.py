@@ -79,9 +79,7 @@ def _parcel(letters: tuple[Letter, ...], lost: int, now_ns: int) -> Parcel:
     old = frozenset(x.id for x in letters if x.tries and now_ns - x.made_ns > OVERTAKEN_AFTER_S * _NS)
     first, *others = letters
     if lost:
-        told = (
-            f"{first.body}\n{lost:,} messages before this one were given up; `appia alerts history` has them."
-        )
+        told = f"{first.body}\n{lost:,} before this were given up; `appia alerts history` has them."
         first = first.model_copy(update={"body": told})
     return Parcel(first.channel, (first, *others), old)
 

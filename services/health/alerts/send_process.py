@@ -30,6 +30,7 @@ CHANNELS_AT_ONCE = 8
 NICE = 10
 _LONGEST_WHY = 300
 _HIDDEN = "***"
+_BETWEEN = r"[/:@?&=+,; ]+"
 _PUBLIC = {
     "localhost",
     "mailto",
@@ -140,9 +141,9 @@ def send_one(url: str, letter: Mapping[str, Any], heard: Heard) -> str:
 
 def without_secrets(text: str, url: str) -> str:
     """A text in which no part of an address is left, on one line."""
-    decoded = urllib.parse.unquote_plus(urllib.parse.unquote(url))
-    parts = {part for whole in (url, decoded) for part in re.split(r"[/:@?&=+,; ]+", whole)}
-    parts |= {url, decoded}
+    raw = re.split(_BETWEEN, url)
+    decoded = [urllib.parse.unquote_plus(part) for part in raw]
+    parts = {url, *raw, *decoded, *(piece for part in decoded for piece in re.split(_BETWEEN, part))}
     for part in sorted((p for p in parts if len(p) >= 3 and p.lower() not in _PUBLIC), key=len, reverse=True):
         text = re.sub(re.escape(part), _HIDDEN, text, flags=re.IGNORECASE)
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_LONGEST_WHY]

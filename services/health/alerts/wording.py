@@ -132,6 +132,11 @@ def tame(text: str) -> str:
     return printable.translate(_STEERS).replace("://", ":/ /")
 
 
+def counted(messages: int) -> str:
+    """A number of messages."""
+    return f"{messages:,} message{'' if messages == 1 else 's'}"
+
+
 def trial_letter(letter_id: str, channel: str, host: str, now_ns: int) -> Letter:
     """A message that shows that a channel works."""
     return Letter(
@@ -149,7 +154,7 @@ def given_up_letter(
     letter_id: str, channel: str, lost: Iterable[tuple[str, int]], host: str, now_ns: int
 ) -> Letter:
     """What the other channels are told when messages of one were given up."""
-    lines = [f"{number:,} messages for {name} were given up after seven days." for name, number in lost]
+    lines = [f"Given up after seven days: {counted(number)} for the channel {name}." for name, number in lost]
     do = "See why with `appia alerts list`, then send a message with `appia alerts test`."
     return Letter(
         id=letter_id,
