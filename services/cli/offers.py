@@ -45,6 +45,32 @@ def indices() -> list[str]:
     return list(INDICES)
 
 
+def parts() -> list[str]:
+    """What of a sealed day can be repaired."""
+    from services.common.days.consistency import PARTS  # noqa: PLC0415 - as above
+
+    return list(PARTS)
+
+
+def config_keys() -> list[str]:
+    """Keys of the live configuration."""
+    from services.common.config.sections import known_keys  # noqa: PLC0415 - as above
+
+    return known_keys()
+
+
+def config_assignments() -> list[str]:
+    """Keys of the live configuration, before a value."""
+    return [f"{key}=" for key in config_keys()]
+
+
+def config_sections() -> list[str]:
+    """Sections of the live configuration."""
+    from services.common.config.tree import SECTIONS  # noqa: PLC0415 - as above
+
+    return list(SECTIONS)
+
+
 def days(context: typer.Context) -> list[str]:
     """The days of the state directory that was typed already, or that the environment names; the newest first."""
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above

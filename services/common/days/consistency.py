@@ -288,7 +288,10 @@ def chunk_remedy(faults: Sequence[Fault]) -> str:
 
 
 def _unserved(names: DayNames, chunk: Part) -> DayState:
-    """A day whose pointer leads nowhere: nothing of it is served, whatever there is."""
+    """A day whose pointer leads nowhere: nothing of it is served, whatever there is; its newest generation counts."""
+    with suppress(AppiaError, OSError):
+        newest = names.generation(max(names.generations(), default=0))
+        chunk = replace(chunk, rows=read_manifest(newest.chunk).rows)
     indices = tuple(Part(name).spoilt(MISSING, "its day is not served") for name in INDICES)
     return DayState(names.day, 0, chunk, indices, _open_parts(names, 0))
 

@@ -87,7 +87,7 @@ def manifest_bytes(folder: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise AppiaError(f"{path} is missing: run `appia verify`, then seal the day again") from None
+        raise AppiaError(f"{path} is missing: `appia check` says what helps") from None
 
 
 def parse_manifest(data: bytes, path: Path) -> Manifest:
@@ -100,7 +100,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         too_new = manifest.min_reader > known
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AppiaError(
-            f"{path} is no valid manifest ({error}): run `appia verify`, then seal the day again"
+            f"{path} is no valid manifest ({error}): `appia check` says what helps"
         ) from None
     if too_new:
         raise AppiaError(

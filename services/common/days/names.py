@@ -364,7 +364,7 @@ def read_pointer(path: Path) -> int | None:
     number = parse_number(text)
     if number is None:
         raise AppiaError(
-            f"{path} should name a numbered folder and holds {text[:40]!r}: restore it or seal the day again"
+            f"{path} should name a numbered folder and holds {text[:40]!r}: `appia repair` mends it"
         )
     return number
 

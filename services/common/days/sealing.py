@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from services.common.rest.log_keys import LogKeys
 
 
+_LOOKS, _PAUSE_S = 20, 0.5
+"""How often, in seconds, it is looked whether anybody still reads a generation."""
+
+
 @dataclass(frozen=True)
 class SealReport:
     """What sealing did."""
@@ -97,7 +101,8 @@ class Sealer:
         """Make the next generation of a sealed day from the events of the served one, and of nothing else in it.
 
         For a chunk of which other files than the events are damaged. Blocks until it is published; the generation
-        before is signed as gone. Where nobody reads that it goes at once, otherwise when the day is sealed again.
+        before is signed as gone. It goes when nobody reads it any more; whoever takes longer than ten seconds to let go
+        of it keeps it until the day is sealed again.
 
         Raises:
             AppiaError: the events are damaged or were altered; nothing was published then.
@@ -111,7 +116,10 @@ class Sealer:
         )
         with closing(LogReader(served.chunk / EVENTS, self.keys)) as log:
             report = self._publish(names, plan, [log_source(log, int(facts["lost"]))], keep_before=False)
-        remove_unread(served.folder, self.disk)
+        for _ in range(_LOOKS):
+            if remove_unread(served.folder, self.disk):
+                break
+            self.sleep(_PAUSE_S)
         return report
 
     def build_again(self, names: DayNames, index: str) -> int:

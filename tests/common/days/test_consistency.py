@@ -208,7 +208,7 @@ def test_a_pointer_of_a_day_that_is_gone_or_torn(sealed: DayNames) -> None:
     sealed.current.unlink()
     found = quick(sealed)
     assert wrong(found)["chunk"] == (MISSING, REPAIR)
-    assert (found.generation, found.total) == (0, 20)
+    assert (found.generation, found.total, found.consistent) == (0, 80, 20)
 
 
 def test_an_index_of_an_older_model_wants_a_look(sealed: DayNames) -> None:
