@@ -107,6 +107,7 @@ def make_app() -> typer.Typer:
         access,
         models,
         config,
+        config,
         completion,
         version,
     ):

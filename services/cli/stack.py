@@ -15,7 +15,9 @@ from services.common.chain.keys import new_signing_key, public_key_file, read_si
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
-from services.common.registry.connect import registry_keys_in
+from services.common.registry.connect import KEYS_FOLDER, registry_keys_in
+from services.common.registry.keys import SEAL, read_seals
+from services.common.registry.new_keys import Given, make_registry_keys
 from services.common.rest.storage_keys import storage_keys_in
 from services.common.settings import load_settings
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
@@ -59,6 +61,21 @@ def prepare_keys(names: StateNames) -> bool:
         read_key_ring(names.keys)
         return False
     new_key_ring(names.keys)
+    return True
+
+
+def prepare_sealing(names: StateNames, registry: str, disk: Disk) -> bool:
+    """Make a key that seals the live configuration where there is none; True when one was made.
+
+    Not with etcd: its entries are sealed with the same key, which every machine has to have.
+
+    Raises:
+        AppiaError: there is a key that cannot be used.
+    """
+    folder = names.keys / KEYS_FOLDER
+    if registry != "file" or read_seals(folder / SEAL) is not None:
+        return False
+    make_registry_keys(disk, folder, Given())
     return True
 
 

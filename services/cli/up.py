@@ -170,6 +170,8 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, guard: Guar
 
     names, disk = options.names, announcer.disk
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
+    if stack.prepare_sealing(names, options.registry, disk):
+        say(f"made a new key in {names.keys} that seals what `appia config` sets")
     services = stack.make_services(options, ports, disk)
     settings = stack.ingester_settings(names)
     stack.prepare_models(store, names, settings.models)

@@ -11,6 +11,7 @@ from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.registry.connect import check_registry_url
+from services.common.sealed import NotOpened
 from services.common.values.checked import CheckedValues, Held, NotSound
 from services.common.values.files import FileValues
 from services.common.values.port import Conflict
@@ -105,9 +106,19 @@ class ConfigStore:
         try:
             return self._values.get(NAME) or NOTHING
         except NotSound:
-            if anew and self._values.is_removed(NAME):
+            if not self._values.is_removed(NAME):
+                raise
+            if anew:
                 return NOTHING
-            raise
+            raise NotSound(
+                "The configuration was removed, and services go on with what they have: `appia config set --anew` "
+                "begins a new one."
+            ) from None
+        except NotOpened as error:
+            raise NotOpened(
+                f"{error} Services go on with what they have; when you know why, remove it where it is kept, and begin a "
+                "new one with `appia config set --anew`."
+            ) from None
 
     def change(
         self,
