@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.observing.condition import Condition, Process, Readiness
 from services.common.observing.metrics import MOST_LABELS, Kind, Metric, Source, label, largest
+from services.common.wire.refusals import Reason
 from services.ingester.jobs import DONE, FAILED
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from services.ingester.room import Gauge
     from services.ingester.settings import IngesterSettings
 
+_NONE_REFUSED = {reason.value: 0 for reason in Reason}
+"""A counter that is there before it counts is one whose first step can be seen."""
 INTAKE, INDEXER = "the intake", "the indexer"
 """The loops that have to move (`Beats`)."""
 
@@ -72,7 +75,10 @@ SENSOR_CLOCK = Metric(
     ("sensor",),
 )
 JOBS = Metric(
-    "appia_jobs_total", Kind.COUNTER, "Work on days that has ended: done or failed, by its kind.", ("kind", "outcome")
+    "appia_jobs_total",
+    Kind.COUNTER,
+    "Work on days that has ended: done or failed, by its kind.",
+    ("kind", "outcome"),
 )
 INGESTER_METRICS = (
     ACCEPTED,
@@ -114,7 +120,7 @@ def samples(status: Mapping[str, Any]) -> Iterator[Sample]:
     """What a status says, as metrics; of sensors those with the largest numbers, and the others together."""
     yield ACCEPTED.of(status["accepted"])
     yield DUPLICATES.of(status["duplicates"])
-    yield from (REFUSED.of(count, name) for name, count in largest(status["refused"]).items())
+    yield from (REFUSED.of(count, name) for name, count in largest(_NONE_REFUSED | status["refused"]).items())
     yield from (FRAMES.of(status["frames"].get(wire, 0), wire) for wire in ("v1", "v2"))
     yield NOT_KEPT.of(status["dead_letter_not_kept"])
     yield PAUSED.of(status["paused"])
