@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.private_folders import UMASK
-from services.common.settings import load_settings
-from services.health.building import KIND, build
-from services.health.settings import HealthSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from services.health.settings import HealthSettings
 
 _M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the health service; gives the exit status."""
+    """Run the health service as this process; gives the exit status."""
     parser = argparse.ArgumentParser(
         prog="appia-health", description="Watches services, disks and days; repairs and alerts."
     )
@@ -37,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--settings", type=Path, required=True, help="TOML file; docs/settings.md lists the keys"
     )
     options = parser.parse_args(argv)
+    _stay_small()
+    from services.common.settings import load_settings  # noqa: PLC0415 - after what keeps the process small
+    from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
+
     os.umask(UMASK)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +59,9 @@ def run(settings: HealthSettings, stop: threading.Event, supervised: Supervised 
     Raises:
         AppiaError: what an operator has to see to.
     """
-    _bound_arenas()
+    from services.common.logs import make_logger  # noqa: PLC0415 - as above
+    from services.health.building import KIND, build  # noqa: PLC0415 - as above
+
     with build(settings, Disk(), make_logger(KIND), supervised) as health:
         health.start()
         said = {"ready": True, "service": KIND, "name": settings.name, "pid": os.getpid()}
@@ -66,8 +70,13 @@ def run(settings: HealthSettings, stop: threading.Event, supervised: Supervised 
         health.run(stop)
 
 
-def _bound_arenas() -> None:
-    """Let threads share one malloc arena (mallopt(3)) where the C library has them; the few threads rarely meet."""
+def _stay_small() -> None:
+    """Keep memory out of this process that does nothing for it: docs/health.md promises less than 60 MB.
+
+    structlog loads rich where there is one, to colour tracebacks on terminals, which is 4 MB; logs here are JSON. The
+    few threads share one malloc arena (mallopt(3)) where the C library has them.
+    """
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # None is how the system spells "not there"
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
