@@ -49,6 +49,12 @@ class Bundle:
         ),
     ] = None
     storage_key: StorageKeyOption = None
+    hold: Annotated[
+        bool,
+        typer.Option(
+            "--hold", help="Hold the days of the events, for a case of the file's name. Default: off."
+        ),
+    ] = False
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,13 +86,16 @@ def export_case(
     with _evidence(asking, bundle) as evidence:
         listing, data = _made(answers, evidence, key, bundle.note)
     _write(bundle.out, data)
+    held = _held(listing, bundle, asking.state)
     if asking.as_json:
-        print_json({**_facts(listing), "file": str(bundle.out), "bytes": len(data), "key": key.public.id})
+        facts = {**_facts(listing), "file": str(bundle.out), "bytes": len(data), "key": key.public.id}
+        print_json({**facts, "held": held})
         return
     print_lines(
         f"Wrote {bundle.out}: {counted(len(listing.events), 'event')}, {counted(len(listing.files), 'file')}, "
         f"signed with the key {key.public.id}.",
         *(f"  not in it: {one.what}: {one.why}" for one in listing.left_out),
+        *(f"  held: {day}, until `appia hold {day} --release`" for day in held),
     )
 
 
@@ -101,6 +110,8 @@ def _checked(event_ids: Sequence[str], bundle: Bundle, asking: Asking) -> Signin
         raise UsageError(f"--note takes at most {_MOST_NOTE:,} bytes of text")
     if os.path.lexists(bundle.out):
         raise UsageError(f"{bundle.out} exists and is not overwritten: choose another name")
+    if bundle.hold and asking.state is None:
+        raise UsageError("--hold needs --state: the ingester that runs there holds the days")
     if not bundle.out.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {bundle.out.absolute().parent}: make it first")
     folder = bundle.keys or _keys_of(asking.state)
@@ -191,6 +202,15 @@ def _write(path: Path, data: bytes) -> None:
         Disk().write_file(path.absolute(), data)
     except OSError as error:
         raise AppiaError(f"{path} could not be written ({error.strerror})") from None
+
+
+def _held(listing: Listing, bundle: Bundle, state: Path | None) -> list[str]:
+    """Hold the days of the events where that is wanted; gives them."""
+    if not bundle.hold:
+        return []
+    from services.cli.hold import hold_case  # noqa: PLC0415 - as above
+
+    return hold_case(state, sorted({event.day for event in listing.events}), bundle.out.stem, bundle.note)
 
 
 def _facts(listing: Listing) -> dict[str, Any]:

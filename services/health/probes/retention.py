@@ -13,6 +13,8 @@ from services.health.observation import Retention
 from services.health.retention import Limits, Space, StoredDay, plan_retention
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from services.common.config.tree import HealthLive
     from services.common.days.holds import Book
     from services.common.days.names import DayNames, StateNames
@@ -27,21 +29,22 @@ class RetentionLook:
         """Look at nothing yet."""
         self._state = state
         self._looked_ns: int | None = None
-        self._limits: Limits | None = None
+        self._of: tuple[object, ...] = ()  # what the last look was by
         self._found: Retention | None = None
 
     def look(self, live: HealthLive, now_ns: int) -> Retention | None:
         """What is to be done; None where it cannot be told, because the book or the folder of days cannot be read.
 
-        It is looked again where the last look is `check_every_s` old, the limits are others, or something was to be
-        done: what was done shows at once then.
+        It is looked again where the last look is `check_every_s` old, the limits or the book are others, or something
+        was to be done: what was done shows at once then.
         """
         limits = limits_of(live)
         seen_s = None if self._looked_ns is None else (now_ns - self._looked_ns) / _NS
-        is_fresh = seen_s is not None and 0 <= seen_s < live.check_every_s and limits == self._limits
+        by = (limits, _stamp(self._state.retention))
+        is_fresh = seen_s is not None and 0 <= seen_s < live.check_every_s and by == self._of
         if not is_fresh or (self._found is not None and (self._found.drops or self._found.repacks)):
             self._found = self._plan(limits, day_of(now_ns))
-            self._looked_ns, self._limits = now_ns, limits
+            self._looked_ns, self._of = now_ns, by
         return self._found
 
     def _plan(self, limits: Limits, today: str) -> Retention | None:
@@ -60,6 +63,15 @@ class RetentionLook:
             drops=plan.drops if acts else (),
             repacks=plan.repacks if acts else (),
         )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Differs where the file was replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def limits_of(live: HealthLive) -> Limits:
