@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from services.cli.event_words import EVENT_COLUMNS, event_cells, event_line, moment
+from services.cli.event_words import event_cells, event_columns, event_line, moment
 from services.cli.output import counted, print_lines, print_prose, print_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def show_hits(answer: Mapping[str, Any]) -> None:
     hits = answer["hits"]
     if hits:
         rows = [[number, f"{hit['score']:.4f}", *event_cells(hit)] for number, hit in enumerate(hits, 1)]
-        print_table([">#", ">score", *EVENT_COLUMNS], rows)
+        print_table([">#", ">score", *event_columns(hits)], rows)
         print_prose(*_narratives(hits))
     else:
         print_lines("No event was found.")
@@ -45,7 +45,7 @@ def show_events(answer: Mapping[str, Any]) -> None:
     """The events of `list`."""
     events = answer["events"]
     if events:
-        print_table(EVENT_COLUMNS, [event_cells(event) for event in events])
+        print_table(event_columns(events), [event_cells(event) for event in events])
     else:
         print_lines("No event passes the filters.")
     if answer["next"]:

@@ -1,4 +1,4 @@
-"""How answers for people end: more about their events, what was understood, what analysts said, what was searched."""
+"""How answers for people end: more about their events, what was understood and said of them, what was searched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from services.cli.answers import receipt_line
 from services.cli.answers_as_of import as_of_lines
 from services.cli.answers_enriched import show_enrichment
 from services.cli.answers_feedback import feedback_lines
+from services.cli.answers_firewalls import decision_lines
 from services.cli.answers_search import understood_lines
 from services.cli.look import Style, Styled
 from services.cli.output import print_lines, print_prose
@@ -22,6 +23,7 @@ def show_end(answer: Mapping[str, Any]) -> None:
     if "understood" in answer:
         print_prose(*understood_lines(answer["understood"]))
     print_prose(*feedback_lines(answer))
+    print_prose(*decision_lines(answer))
     receipt = answer.get("receipt")
     if receipt:
         style = Style.DOUBTFUL if receipt["missing"] else Style.QUIET

@@ -8,16 +8,23 @@ from services.cli.look import Style, Styled
 from services.common.events.known_names import BENIGN_WORDS, PROTOCOL_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 EVENT_COLUMNS = ["time (UTC)", "~from", "~to", "!class", "!category", ">!threat", "!event"]
 
 _DOUBTFUL = ("suspicious", "unknown")
 _HIGH, _RAISED = 0.8, 0.5
+_BLOCKED = {"yes": Style.GOOD, "unknown": Style.QUIET}
+
+
+def event_columns(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of events; with whether each was blocked, where firewalls reported at all."""
+    told = ["!blocked"] if any("blocked" in event for event in events) else []
+    return [*EVENT_COLUMNS[:-1], *told, EVENT_COLUMNS[-1]]
 
 
 def event_cells(event: Mapping[str, Any]) -> list[object]:
-    """A row of `EVENT_COLUMNS`."""
+    """A row of `event_columns`."""
     kind, category = event["class"], event["category"]
     return [
         moment(event["time"]),
@@ -26,6 +33,7 @@ def event_cells(event: Mapping[str, Any]) -> list[object]:
         verdict_cell(kind),
         verdict_cell(category if category != kind else ""),
         score_cell(event["overall"]),
+        *([Styled(event["blocked"], _BLOCKED.get(event["blocked"]))] if "blocked" in event else ()),
         event["event_id"],
     ]
 

@@ -123,7 +123,8 @@ def feed(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="cicflowmeter, zeek-conn, suricata-eve, mldefender-jsonl or mldefender-pb. No default.",
+            help="cicflowmeter, zeek-conn, suricata-eve, mldefender-jsonl or mldefender-pb; of firewalls' decisions "
+            "firewall-csv or detections-pb. No default.",
             autocompletion=offers.formats,
         ),
     ],

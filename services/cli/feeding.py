@@ -19,11 +19,16 @@ from services.cli.output import plain, print_json, print_lines, say
 from services.cli.running import read_running
 from services.common.errors import UsageError
 from services.common.wire.boots import next_boot
-from services.common.wire.keys import DEFAULT_V1_CHANNEL, DEFAULT_V2_CHANNEL, read_key_ring
+from services.common.wire.keys import (
+    DEFAULT_V1_CHANNEL,
+    DEFAULT_V2_CHANNEL,
+    FIREWALL_DECISIONS,
+    read_key_ring,
+)
 from services.common.wire.ring_watch import RingWatch
 from services.common.wire.v1 import V1Sealer
 from services.feed.main import FeedOptions, FeedSummary, FeedWatch, run_feed, stop_on_signals
-from services.feed.readers import reader_of
+from services.feed.readers import DECISIONS, reader_of
 from services.feed.readers.port import LabelMode, ReadOptions
 from services.feed.reliable import ReliableSender, ReliableSettings, new_origin
 from services.feed.sender import V1Pub, V1Push
@@ -55,6 +60,7 @@ class Way:
     keys: Path
     transport: Transport
     channel: str
+    decisions: bool = False  # of firewalls, and no events
 
 
 @dataclass
@@ -99,9 +105,9 @@ def run(paths: tuple[str, ...], form: str, groups: Groups) -> int:
         AppiaError: keys cannot be read, or nobody takes the events.
     """
     target, reading, amount = groups
-    reader_of(form)
+    decisions = reader_of(form).name in DECISIONS
     _check_paths(paths)
-    way = _way(target)
+    way = replace(_way(target, decisions=decisions), decisions=decisions)
     ring = read_key_ring(way.keys)
     if way.transport is not Transport.V2:
         say(OLD_WIRE)
@@ -152,9 +158,10 @@ def _check_paths(paths: tuple[str, ...]) -> None:
             raise UsageError(f"there is no file or folder {path}")
 
 
-def _way(target: Target) -> Way:
+def _way(target: Target, *, decisions: bool) -> Way:
     version_1 = target.transport is not Transport.V2
-    channel = target.channel or (DEFAULT_V1_CHANNEL if version_1 else DEFAULT_V2_CHANNEL)
+    old_channel = FIREWALL_DECISIONS if decisions else DEFAULT_V1_CHANNEL
+    channel = target.channel or (old_channel if version_1 else DEFAULT_V2_CHANNEL)
     if target.to is not None:
         keys = target.keys or (target.state / "keys" if target.state else None)
         if keys is None:
@@ -162,6 +169,10 @@ def _way(target: Target) -> Way:
         return Way(target.to, keys, target.transport, channel)
     if target.transport is Transport.V1_PUB:
         raise UsageError("v1-pub publishes at an endpoint of its own: give it with --to tcp://HOST:PORT")
+    if version_1 and decisions:
+        raise UsageError(
+            "decisions travel in version 1 to the ingester's firewall_v1_pull: give it with --to"
+        )
     running = read_running(required_state(target.state))
     endpoint = running.ingester.v1_pull if version_1 else running.ingester.v2
     if not endpoint:
@@ -195,7 +206,8 @@ def _sender(way: Way, ring: KeyRing, on_ack: Callable[[Ack], None]) -> Iterator[
 def _open_sender(context: Context, way: Way, ring: KeyRing, on_ack: Callable[[Ack], None]) -> Sender:
     watch = RingWatch(way.keys, ring, _tell_keys)
     if way.transport is Transport.V2:
-        settings = ReliableSettings(way.endpoint, new_origin(way.channel), backfill=True)
+        origin = new_origin(way.channel)
+        settings = ReliableSettings(way.endpoint, origin, backfill=True, decisions=way.decisions)
         sender = ReliableSender(context, settings, ring, on_ack, watch)
         sender.on_silence = say
         return sender

@@ -129,6 +129,12 @@ class FilterOptions:
             offer=offers.said,
         ),
     ] = None
+    blocked: Annotated[
+        bool | None,
+        _flag(
+            "--blocked/--not-blocked", "Whether a firewall stopped it, where one reported around that time."
+        ),
+    ] = None
     min_overall: Annotated[
         float | None, _option("--min-score", metavar="X", text="Overall threat score of at least X, 0 to 1.")
     ] = None

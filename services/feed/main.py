@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import UsageError
+from services.common.events.network_security_pb2 import Detection, DetectionBatch, NetworkSecurityEvent
 from services.common.wire.refusals import FrameRefused
-from services.feed.readers import reader_of
+from services.feed.readers import DECISIONS, reader_of
 from services.feed.readers.port import Idle, ReadOptions, Refusal, Skipped
 from services.feed.rounds import Rounds
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping
 
-    from services.common.events.network_security_pb2 import NetworkSecurityEvent
     from services.feed.readers.port import Item
     from services.feed.sender import Sender
 
@@ -55,6 +55,8 @@ class FeedOptions:
             raise UsageError(f"Records are sent at least once: repeat is {self.repeat}.")
         if self.repeat > 1 and (self.source == "-" or self.read.follow):
             raise UsageError("Only files can be repeated: not the standard input, and not a file that grows.")
+        if self.repeat > 1 and reader_of(self.format).name in DECISIONS:
+            raise UsageError("Decisions of firewalls belong to their events' time: they cannot be repeated.")
 
 
 @dataclass(slots=True)
@@ -198,18 +200,25 @@ class _Run:
         if self._watch.clock() - self._reported >= PROGRESS_SECONDS:
             self._report()
 
-    def _send(self, event: NetworkSecurityEvent, round_number: int) -> None:
-        record_id = event.event_id
+    def _send(self, record: NetworkSecurityEvent | Detection, round_number: int) -> None:
+        name = _name(record)
         try:
-            self._rounds.apply(event, round_number)
+            payload = self._payload(record, round_number)
             self._keep_pace()
-            self._sender.send(event.SerializeToString(deterministic=True))
+            self._sender.send(payload)
         except FrameRefused as error:
-            self._refuse(Refusal(f"event {record_id}", 0, str(error.reason), error.detail))
+            self._refuse(Refusal(name, 0, str(error.reason), error.detail))
         except ValueError as error:
-            self._refuse(Refusal(f"event {record_id}", 0, "time_out_of_range", str(error)))
+            self._refuse(Refusal(name, 0, "time_out_of_range", str(error)))
         else:
             self._summary.sent += 1
+
+    def _payload(self, record: NetworkSecurityEvent | Detection, round_number: int) -> bytes:
+        """An event by itself; a decision as a batch of one, so that each is counted by its own."""
+        if isinstance(record, NetworkSecurityEvent):
+            self._rounds.apply(record, round_number)
+            return record.SerializeToString(deterministic=True)
+        return DetectionBatch(detections=[record]).SerializeToString(deterministic=True)
 
     def _keep_pace(self) -> None:
         if self._options.rate is None:
@@ -234,3 +243,9 @@ class _Run:
         summary.refused = dict(self._refused + Counter(self._watch.refused))
         summary.seconds = self._reported - self._started
         self._watch.progress(summary)
+
+
+def _name(record: NetworkSecurityEvent | Detection) -> str:
+    if isinstance(record, NetworkSecurityEvent):
+        return f"event {record.event_id}"
+    return f"decision on {record.src_ip}"

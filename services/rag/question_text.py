@@ -58,7 +58,8 @@ def read_question(
         understood = _without(understand(text, now_ns, facts_of(snapshot)), values["filters"])
     filters = question.bounds.filters
     if understood.filters:
-        filters = parse_filters({**understood.filters, **values["filters"]}, surroundings.internal)
+        both = parse_filters({**understood.filters, **values["filters"]}, surroundings.internal)
+        filters = replace(both, remarks=snapshot.remarks, decisions=snapshot.decisions)
     return Asked(understood, filters, words_of(understood, glossary))
 
 
@@ -92,7 +93,8 @@ def facts_of(snapshot: Snapshot) -> Facts:
         return tuple(sorted(found - {""}))
 
     tags = {tag for joined in names(TAGS) for tag in joined.split(",")}
-    return Facts(names("class"), names("category"), names("node"), tuple(sorted(tags - {""})))
+    firewalls = len(snapshot.decisions.page) > 0
+    return Facts(names("class"), names("category"), names("node"), tuple(sorted(tags - {""})), firewalls)
 
 
 def _without(understood: Understood, given: Mapping[str, Any]) -> Understood:

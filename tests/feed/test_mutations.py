@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.events.network_security_pb2 import NetworkSecurityEvent
+from services.common.events.network_security_pb2 import Detection, NetworkSecurityEvent
 from services.feed.readers import READERS
 from services.feed.readers.port import Idle, LabelMode, ReadOptions, Refusal, Skipped
 
@@ -50,4 +50,4 @@ def test_no_damage_ends_the_reading_with_an_exception(name: str, feeds: Path, tm
         path.write_bytes(damaged(chance.choice(files), chance))
         options = ReadOptions(labels=chance.choice(list(LabelMode)))
         for item in READERS[name].read(str(path), options):
-            assert isinstance(item, NetworkSecurityEvent | Refusal | Skipped | Idle)
+            assert isinstance(item, NetworkSecurityEvent | Detection | Refusal | Skipped | Idle)

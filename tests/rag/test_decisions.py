@@ -135,7 +135,7 @@ def test_it_stands_beside_events_and_chooses_them(
         stands = source in sides and time_ns - 5 * S <= when < time_ns + 55 * S
         assert event_id in shown["yes" if stands else "no" if near else "unknown"] or source in sides
     similar: Any = ask["similar"]({"event_id": ids[10], "flat": True, "filters": {"blocked": True}}, SOON)
-    assert {hit["event"]["blocked"] for hit in similar["hits"]} <= {"yes"}
+    assert {hit["blocked"] for hit in similar["hits"]} <= {"yes"}
 
 
 def test_a_release_ends_it_and_a_duration_may_be_assumed(
@@ -223,6 +223,21 @@ def test_a_damaged_log_is_said(
     receipt = _list(replica(world), filters={"blocked": True})["receipt"]
     assert any(entry["day"] == "firewalls" for entry in receipt["missing"])
     assert receipt["repeatable"] is False
+
+
+def test_words_of_a_question_and_filters_that_were_given_hold_together(
+    ids: list[str], firewall: Firewall, replica: Callable[..., Any], world: Any
+) -> None:
+    """ "blocked" in a question becomes the filter; with others that were given, what analysts said included."""
+    time_ns, source, _ = _when(world, ids[10])
+    firewall.decide(source, time_ns, duration_seconds=1)
+    ask = replica(world)
+    answer: Any = ask["search"]({"text": "blocked traffic", "flat": True, "k": 100}, SOON)
+    assert answer["understood"]["filters"] == {"blocked": True}
+    assert ids[10] in {hit["event_id"] for hit in answer["hits"]}
+    assert {hit["blocked"] for hit in answer["hits"]} == {"yes"}
+    narrowed: Any = ask["search"]({"text": "blocked", "flat": True, "filters": {"feedback": "none"}}, SOON)
+    assert narrowed["receipt"]["rows"] == answer["receipt"]["rows"]
 
 
 @pytest.mark.parametrize("value", ["maybe", 1, None, [], [True, "perhaps"]])

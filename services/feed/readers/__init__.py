@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import UsageError
 from services.feed.readers.cicflowmeter import CicFlowMeterReader
+from services.feed.readers.detections_pb import DetectionsPbReader
+from services.feed.readers.firewall_csv import FirewallCsvReader
 from services.feed.readers.mldefender_jsonl import MlDefenderJsonlReader
 from services.feed.readers.mldefender_pb import MlDefenderPbReader
 from services.feed.readers.suricata_eve import SuricataEveReader
@@ -26,9 +28,15 @@ READERS: Mapping[str, Reader] = MappingProxyType(
             SuricataEveReader(),
             MlDefenderJsonlReader(),
             MlDefenderPbReader(),
+            FirewallCsvReader(),
+            DetectionsPbReader(),
         )
     }
 )
+
+
+DECISIONS = frozenset({FirewallCsvReader.name, DetectionsPbReader.name})
+"""The formats of decisions; all others are of events."""
 
 
 def reader_of(name: str) -> Reader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from services.common.events.network_security_pb2 import NetworkSecurityEvent
+from services.common.events.network_security_pb2 import Detection, NetworkSecurityEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ class Idle:
     """There is nothing to read at the moment; handed out while following, so that the caller can flush."""
 
 
-Item: TypeAlias = NetworkSecurityEvent | Refusal | Skipped | Idle
+Item: TypeAlias = NetworkSecurityEvent | Detection | Refusal | Skipped | Idle
 
 
 class RowRefusedError(ValueError):
@@ -93,7 +93,7 @@ class SourceBrokenError(Exception):
 
 
 class Reader(Protocol):
-    """Turns one format into events."""
+    """Turns one format into events, or into decisions of a firewall."""
 
     @property
     def name(self) -> str:
@@ -101,7 +101,7 @@ class Reader(Protocol):
         ...
 
     def read(self, source: str, options: ReadOptions) -> Iterator[Item]:
-        """Yield an event, a refusal or a skip per record of `source`, in the order of the records.
+        """Yield an event, a decision, a refusal or a skip per record of `source`, in the order of the records.
 
         `source` is a file (plain or gzip), a folder, or "-" for the standard input. Memory stays bounded
         whatever the size of the source. Blocks on the disk or the pipe; with `options.follow` it ends only

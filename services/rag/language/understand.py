@@ -16,6 +16,7 @@ from services.rag.language.exclusion import (
     excluding_clauses,
     is_listed,
 )
+from services.rag.language.firewalls import read_firewalls
 from services.rag.language.hints import hints_of, names_a_kind, read_techniques
 from services.rag.language.moments import EARLIEST
 from services.rag.language.names import read_names
@@ -37,8 +38,8 @@ MAX_CHARACTERS = 1000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout
 # What says more comes first: of "ML score between 0.4 and 0.6" nothing is left that could be a time of the day.
 _READERS: tuple[Reader, ...] = (
-    read_addresses, read_ports, read_thresholds, read_detectors, read_techniques, read_names, read_times, read_places,
-    read_protocols, read_services,
+    read_addresses, read_ports, read_thresholds, read_detectors, read_firewalls, read_techniques, read_names,
+    read_times, read_places, read_protocols, read_services,
 )  # fmt: skip
 _EXCLUDES = "is no filter: filters choose, and exclude nothing"
 # What joins a phrase to the words before it, and means nothing without it.

@@ -19,6 +19,7 @@ class Facts:
     categories: tuple[str, ...] = ()  # threat categories
     nodes: tuple[str, ...] = ()  # the sensors' names
     tags: tuple[str, ...] = ()
+    firewalls: bool = False  # whether any decision of a firewall is known
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from services.rag.language.understanding import Facts
 
 PAGE = Path(__file__).parents[3] / "docs" / "search.md"
 NOW = 1_795_188_600 * 10**9
-FACTS = Facts(("MALICIOUS",), ("Botnet", "DoS Hulk"), ("core",), ("vip",))
+FACTS = Facts(("MALICIOUS",), ("Botnet", "DoS Hulk"), ("core",), ("vip",), firewalls=True)
 
 
 def documented() -> list[str]:

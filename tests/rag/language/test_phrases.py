@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,3 +243,32 @@ def test_names_that_are_spoken_of(text: str, hints: tuple[str, ...]) -> None:
     understood = understand(text, NOW, FACTS)
     assert understood.hints == hints
     assert not {"class", "category"} & set(understood.filters)
+
+
+@pytest.mark.parametrize(
+    ("text", "blocked"),
+    [
+        ("attacks that were blocked", True),
+        ("scans blocked by the firewall", True),
+        ("what did get dropped by our firewall", True),
+        ("which the firewall stopped", True),
+        ("attacks that were not blocked", False),
+        ("attacks that weren't blocked by a firewall", False),
+        ("floods never blocked", False),
+        ("what the firewall let through", False),
+        ("the firewall did not block", False),
+        ("ataques bloqueados", True),
+        ("escaneos bloqueados por el cortafuegos", True),
+        ("ataques que fueron bloqueados", True),
+        ("ataques no bloqueados", False),
+        ("ataques sin bloquear", False),
+        ("ataques que no se bloquearon", False),
+        ("lo que el cortafuegos dejó pasar", False),
+    ],
+)
+def test_what_a_firewall_did(text: str, blocked: bool) -> None:  # noqa: FBT001 - a table
+    """In both languages; "not" belongs to the phrase, and without any decision the words are words."""
+    understood = understand(text, NOW, replace(FACTS, firewalls=True))
+    assert understood.filters == {"blocked": blocked}
+    assert not understood.notes
+    assert "blocked" not in understand(text, NOW, FACTS).filters

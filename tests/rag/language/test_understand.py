@@ -89,7 +89,7 @@ class Wrong(datetime.datetime, metaclass=Alike):
     utcnow = today = now
 
 facts, questions = json.load(sys.stdin)
-facts = Facts(**{name: tuple(names) for name, names in facts.items()})
+facts = Facts(**{name: tuple(names) if isinstance(names, list) else names for name, names in facts.items()})
 understand("on May 3", 0, facts)
 for name, module in list(sys.modules.items()):
     if name.startswith(("dateparser", "services")) and getattr(module, "datetime", None) is datetime.datetime:
