@@ -143,6 +143,7 @@ class _Asking:
             registry_is_etcd=running.registry != "file",
             intake=self._intake(running, now_ns),
             sensors=self._sensors or None,
+            config_revision=max((one.config_revision or 0 for one in services if one.answers), default=None),
             running_s=(now_ns - self._began_ns) / NS,
         )
 

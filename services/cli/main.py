@@ -107,7 +107,6 @@ def make_app() -> typer.Typer:
         access,
         models,
         config,
-        config,
         completion,
         version,
     ):

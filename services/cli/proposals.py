@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.common.config.tree import SECTIONS
@@ -30,6 +30,20 @@ class Proposal:
     def changes(self) -> bool:
         """Whether there is something to change."""
         return self.now != self.proposed
+
+    def as_dict(self) -> dict[str, Value]:
+        """Plain data."""
+        return {
+            "key": self.name,
+            "now": self.now,
+            "proposed": self.proposed,
+            "changes": self.changes,
+            "why": self.why,
+        }
+
+    def kept(self, why: str) -> Proposal:
+        """The same without a change, and why there is none."""
+        return replace(self, proposed=self.now, why=f"{why}: not changed")
 
 
 def bounds_of(section: str, key: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from services.cli.durations import sized
 from services.cli.hardware import DiskKind
 from services.cli.proposals import Proposal
 from services.common.config.tree import INGESTER, MIB, RAG, SECTIONS
@@ -144,12 +145,28 @@ def _waiting(spend: Budget, _now: Value) -> tuple[Value, str]:
 
 def _queue_bytes(spend: Budget, _now: Value) -> tuple[Value, str]:
     if spend.tight:
-        return MIB, f"the least: memory is short of {_mib(-spend.spare_bytes)}"
+        return MIB, f"the least: memory is short of {sized(-spend.spare_bytes)}"
     if not spend.roomy:
-        return 2 * MIB, f"{_mib(spend.spare_bytes)} of memory to spare"
+        return 2 * MIB, f"{sized(spend.spare_bytes)} of memory to spare"
     if spend.slow_disk:
         return 8 * MIB, f"the disk is {_disk(spend)} and stalls; memory to spare"
-    return 4 * MIB, f"{_mib(spend.spare_bytes)} of memory to spare, for bursts"
+    return 4 * MIB, f"{sized(spend.spare_bytes)} of memory to spare, for bursts"
+
+
+def _batch_rows(spend: Budget, _now: Value) -> tuple[Value, str]:
+    if spend.tight:
+        return 256, "small batches: memory is short"
+    if not spend.roomy:
+        return 1024, f"{sized(spend.spare_bytes)} of memory to spare"
+    return 4096, "memory to spare; large batches take a tenth less of the processor"
+
+
+def _commit_interval(spend: Budget, _now: Value) -> tuple[Value, str]:
+    if spend.slow_disk:
+        return 0.5, f"fewer syncs, for the disk is {_disk(spend)}"
+    if spend.hot:
+        return 0.25, f"fewer commits, for the processor is at {spend.machine.temperature_c:.0f} °C"
+    return 0.0, "events are found at once; syncs are cheap here"
 
 
 def _vectors(spend: Budget, now: Value) -> tuple[Value, str]:
@@ -162,10 +179,10 @@ def _vectors(spend: Budget, now: Value) -> tuple[Value, str]:
     if spend.disk_percent >= TIGHT_DISK and form < 1:
         return "balanced", full
     if indices > cache and form < 1:
-        return "balanced", f"indices take {_mib(indices)}, and {_mib(cache)} of memory would hold them"
+        return "balanced", f"indices take {sized(indices)}, and {sized(cache)} of memory would hold them"
     if spend.disk_percent < EASY_DISK and indices * BACK <= cache and form > 0:
-        return "fast", f"indices take {_mib(indices)}: they fit many times"
-    return now, f"indices take {_mib(indices)}, {full}"
+        return "fast", f"indices take {sized(indices)}: they fit many times"
+    return now, f"indices take {sized(indices)}, {full}"
 
 
 def _compression(spend: Budget, now: Value) -> tuple[Value, str]:
@@ -180,6 +197,8 @@ def _compression(spend: Budget, now: Value) -> tuple[Value, str]:
 RULES: Final[Mapping[tuple[str, str], Callable[[Budget, Value], tuple[Value, str]]]] = {
     (INGESTER, "model_threads"): _model_threads,
     (INGESTER, "queue_bytes"): _queue_bytes,
+    (INGESTER, "batch_rows"): _batch_rows,
+    (INGESTER, "commit_interval_s"): _commit_interval,
     (INGESTER, "compression"): _compression,
     **{(INGESTER, f"vectors_{index}"): _vectors for index in ("attack", "semantic", "temporal", "entity")},
     (RAG, "workers"): _workers,
@@ -194,7 +213,7 @@ def _between(least: int, wanted: float, most: int) -> int:
 
 def _cores(spend: Budget) -> str:
     kept = f", halved at {spend.machine.temperature_c:.0f} °C" if spend.hot else ""
-    return f"{spend.cores:g} cores{kept}"
+    return f"{spend.cores:g} core{'' if spend.cores == 1 else 's'}{kept}"
 
 
 def _replicas(spend: Budget) -> str:
@@ -203,7 +222,3 @@ def _replicas(spend: Budget) -> str:
 
 def _disk(spend: Budget) -> str:
     return "a flash card" if spend.machine.disk is DiskKind.CARD else str(spend.machine.disk)
-
-
-def _mib(number: int) -> str:
-    return f"{number / MIB:,.0f} MiB"

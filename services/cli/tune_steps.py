@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_STEP, LEAST_STEP, MOST_STEP = 0.05, 0.005, 0.2
 THRESHOLD: Final = "threshold_"
 """What the keys of sensors begin with that are thresholds of scores."""
-NOVELTY: Final = "novelty_percentile"
+NOVELTY: Final = "novel_percentile"
 DECADES = 3
 LEAST_PERCENTILE = 90.0
 _DIGITS = 4
@@ -61,18 +61,29 @@ def steps(
     Raises:
         UsageError: the step is out of bounds, or a section has no thresholds.
     """
-    if not LEAST_STEP <= step <= MOST_STEP:
-        raise UsageError(f"a step of {step:g} is not possible: choose {LEAST_STEP:g} to {MOST_STEP:g}")
+    check_step(step, sections)
     keys = threshold_keys()
-    for section in sections:
-        if section not in keys:
-            raise UsageError(f"{section!r} has no thresholds to move; there are those of {', '.join(keys)}")
     signed = step if direction is Direction.ACCELERATE else -step
     return tuple(
         _moved(section, key, float(now[section][key]), signed)
         for section in dict.fromkeys(sections) or keys
         for key in keys[section]
     )
+
+
+def check_step(step: float, sections: Sequence[str]) -> None:
+    """Refuse what `steps` would refuse, before anything is read.
+
+    Raises:
+        UsageError: the step is out of bounds, or a section has no thresholds.
+    """
+    if not LEAST_STEP <= step <= MOST_STEP:
+        raise UsageError(f"a step of {step:g} is not possible: choose {LEAST_STEP:g} to {MOST_STEP:g}")
+    for section in sections:
+        if section not in threshold_keys():
+            raise UsageError(
+                f"{section!r} has no thresholds to move; there are those of {', '.join(threshold_keys())}"
+            )
 
 
 def _moved(section: str, key: str, value: float, signed: float) -> Proposal:

@@ -51,6 +51,7 @@ def test_a_small_machine_that_is_well_keeps_most_of_what_it_has() -> None:
     made = plan(budget(MINI, Limits(), USUAL), values)
     assert [(one.name, one.now, one.proposed) for one in made if one.changes] == [
         ("ingester.queue_bytes", 2 * MIB, 4 * MIB),
+        ("ingester.batch_rows", 1024, 4096),
         ("rag.waiting", 256, 384),
         ("rag.workers", 2, 3),
     ]
@@ -91,7 +92,10 @@ def test_buffers_follow_memory_and_the_disk() -> None:
     """The least where memory is short, the most where a slow disk stalls and there is room."""
     short = Limits(ram_bytes=400 * MIB)
     assert proposed(limits=short)["queue_bytes"] == MIB
-    assert proposed(limits=Limits(ram_bytes=900 * MIB))["queue_bytes"] == 2 * MIB
+    assert proposed(limits=short)["batch_rows"] == 256
+    usual = proposed(limits=Limits(ram_bytes=900 * MIB))
+    assert (usual["queue_bytes"], usual["batch_rows"], usual["commit_interval_s"]) == (2 * MIB, 1024, 0.0)
+    assert proposed(replace(MINI, disk=DiskKind.CARD))["commit_interval_s"] == 0.5
     assert proposed(replace(MINI, disk=DiskKind.ROTATING))["queue_bytes"] == 8 * MIB
     assert proposed(replace(MINI, disk=DiskKind.ROTATING), short)["queue_bytes"] == MIB
 
@@ -183,6 +187,7 @@ def test_less_memory_never_means_larger_buffers(machine: Hardware, use: Use, ram
     """Whatever the machine; and where services do not even fit, buffers are the least there are."""
     much = proposed(machine, Limits(ram_bytes=ram), use)
     little = proposed(machine, Limits(ram_bytes=int(ram * less)), use)
-    assert int(little["queue_bytes"]) <= int(much["queue_bytes"])
+    for key in ("queue_bytes", "batch_rows"):
+        assert int(little[key]) <= int(much[key])
     if ram < INGESTER_BYTES + HEALTH_BYTES + use.replicas * REPLICA_BYTES:
         assert much["queue_bytes"] == MIB
