@@ -116,8 +116,8 @@ class ConfigStore:
             ) from None
         except NotOpened as error:
             raise NotOpened(
-                f"{error} Services go on with what they have; when you know why, remove it where it is kept, and begin a "
-                "new one with `appia config set --anew`."
+                f"{error} Services go on with what they have; when you know why, remove it where it is kept, and "
+                "begin a new one with `appia config set --anew`."
             ) from None
 
     def change(
