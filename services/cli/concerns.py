@@ -42,9 +42,10 @@ def concerns(names: StateNames, settings: IngesterSettings) -> Iterator[str]:
 
 
 def _logs(names: StateNames) -> Iterator[Path]:
-    """The logs of days and of remarks, the newest days first."""
+    """The logs of days, remarks and decisions, the newest days first."""
     for number in names.feedback_logs():
         yield names.feedback_log(number)
+    yield from map(names.decisions.path, names.decisions.numbers())
     for day in map(names.day, reversed(names.days())):
         for number in day.segments():
             segment = day.segment(number)

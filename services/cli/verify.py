@@ -19,11 +19,11 @@ from services.common.errors import AppiaError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from services.cli.verify_said import Said
     from services.common.chain.keys import PublicKey
     from services.common.days.names import StateNames
     from services.common.days.proving import Proven
     from services.common.days.verify import DayCheck
-    from services.common.feedback.follower import FeedbackFollower
     from services.common.rest.log_keys import LogKeys
 
 _FIRST, _LAST = "0001-01-01", "9999-12-31"
@@ -99,8 +99,8 @@ def verify(
     chain, with VERSION, and the public key do. Without the storage key, records of encrypted logs are checked by their
     checksum only, and remarks in them not counted.
     """
+    from services.cli.verify_said import Said  # noqa: PLC0415 - as above
     from services.common.days.proving import Prover  # noqa: PLC0415 - `appia --help` starts quicker without it
-    from services.common.feedback.follower import FeedbackFollower  # noqa: PLC0415 - as above
 
     first, last = _range(day, choice)
     folders = _folders(choice.state)
@@ -113,9 +113,7 @@ def verify(
     if day is not None and day not in found:
         raise AppiaError(f"{folders[0].root} has no day {day}: `appia days` shows those there are")
     everything = (first, last) == (_FIRST, _LAST)
-    said = [FeedbackFollower(names, keys) for names in folders] if everything else []
-    for one in said:
-        one.poll()
+    said = [Said.of(names, keys) for names in folders] if everything else []
     is_signed = bool(proven.chain.links or proven.chain.faults or choice.public_key or choice.head)
     chain_faults = _faults_of_chain(proven, folders, choice.head) if is_signed else ()
     report = Report(checks, proven, chain_faults, said, trusted=trusted is not None)
@@ -136,7 +134,7 @@ class Report:
     checks: Sequence[tuple[StateNames, DayCheck]]
     proven: Proven
     chain_faults: Sequence[str]
-    said: Sequence[FeedbackFollower]
+    said: Sequence[Said]
     trusted: bool
     """False where no key was there to compare the chain with: then anybody may have signed it."""
 
@@ -162,6 +160,8 @@ class Report:
 
     def as_plain(self, *, is_signed: bool) -> dict[str, Any]:
         """The report as plain values."""
+        from services.cli.verify_said import said_as_plain  # noqa: PLC0415 - `appia --help` starts quicker without it
+
         chain = self.proven.chain
         days = [
             {
@@ -179,12 +179,10 @@ class Report:
             "trusted": self.trusted,
             "faults": list(self.chain_faults),
         }
-        remarks = sum(len(one.book) for one in self.said)
-        spoken = {"remarks": remarks, "faults": [fault for one in self.said for fault in one.faults]}
         return {
             "days": days,
             "chain": signed if is_signed else None,
-            **({"feedback": spoken} if self.said else {}),
+            **said_as_plain(self.said),
         }
 
     def _link_of(self, day: str) -> int:
@@ -206,7 +204,7 @@ class Report:
         for names, check, faults in rows:
             self._print_day(names, check, faults)
         for one in self.said:
-            _print_feedback(one)
+            print_lines(*one.lines())
 
     def _print_day(self, names: StateNames | None, check: DayCheck, faults: Sequence[str]) -> None:
         link = self._link_of(check.day)
@@ -278,11 +276,3 @@ def _print_chain(proven: Proven, faults: Sequence[str]) -> None:
     if chain.head:
         print_lines(f"  head: {chain.head}")
     print_lines(*(f"  {fault}" for fault in faults))
-
-
-def _print_feedback(said: FeedbackFollower) -> None:
-    if said.faults:
-        print_lines(f"feedback: {counted(len(said.faults), 'fault')}; {counted(len(said.book), 'remark')}")
-        print_lines(*(f"  {fault}" for fault in said.faults))
-    elif len(said.book):
-        print_lines(f"feedback: whole; {counted(len(said.book), 'remark')}")

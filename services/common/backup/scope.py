@@ -114,6 +114,8 @@ def _kind(parts: tuple[str, ...]) -> Kind:
     match parts:
         case ("run" | "values", *_):
             return Kind.LOOSE
-        case ("days", _, "open", *_) | ("feedback" | "dead-letter", *_) if parts[-1].endswith(".log"):
+        case ("days", _, "open", *_) | ("feedback" | "decisions" | "dead-letter", *_) if parts[-1].endswith(
+            ".log"
+        ):
             return Kind.LOG
     return Kind.PUBLISHED
