@@ -25,13 +25,13 @@ def decision_lines(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _words(state: str, decision: Mapping[str, Any]) -> str:
-    verb = "blocked" if state == "yes" else "a firewall was told, and said no action"
+    verb = "blocked" if state == "yes" else "decided on, without an action,"
     assumed = ", assumed" if decision["end_is_assumed"] else ""
     until = f"until {moment(decision['until'])} ({span(decision['lasts_s'])}{assumed})"
     about = f"{decision['side']} {decision['address']}"
     told = [decision["action"], decision["kind"], _sure(decision["confidence"]), decision["reason"]]
     more = ", ".join(part for part in told if part)
-    return f"{verb} {_when(decision['after_s'])} {until}, {about}{': ' if more else ''}{more}"
+    return f"{verb} {_when(decision['after_s'])}, {until}, {about}{': ' if more else ''}{more}"
 
 
 def _when(after_s: float) -> str:
