@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.ending import end_if_it_fails
 from services.common.errors import UsageError
 from services.health.alerts import outbox
 from services.health.alerts.courier import Courier
@@ -120,8 +121,8 @@ class Alerts:
         return {"messages": made}
 
     def run(self) -> None:
-        """Deliver messages, until stopped."""
-        self._courier.run()
+        """Deliver messages, until stopped. A failure that nobody foresaw ends the process, which is noticed."""
+        end_if_it_fails(self._courier.run)
 
     def stop(self) -> None:
         """End `run`, also while a message is being sent: it is sent again at the next start."""
