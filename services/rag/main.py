@@ -55,6 +55,7 @@ from services.rag.observing import source_of, why_stuck
 from services.rag.operations import Operations, Replica, Surroundings
 from services.rag.patterns import Patterns
 from services.rag.protocol import OPERATIONS
+from services.rag.quality import QUALITY
 from services.rag.queries import Queries
 from services.rag.readiness import ReplicaReadiness
 from services.rag.searcher import Searcher
@@ -180,7 +181,7 @@ def _rpc_settings(settings: RagSettings) -> RpcSettings:
         settings.bind,
         settings.workers,
         settings.waiting,
-        slow=frozenset(name for name, operation in OPERATIONS.items() if operation.slow),
+        slow=frozenset(one.name for one in (*OPERATIONS.values(), QUALITY) if one.slow),
         slow_workers=settings.slow_workers,
         prepare=_search_with_one_thread,
     )

@@ -28,6 +28,7 @@ from services.rag.asking import KIND
 from services.rag.enrichment import Enricher
 from services.rag.limits import refuse_future
 from services.rag.protocol import OPERATIONS, PING
+from services.rag.quality import QUALITY, audit_days
 from services.rag.readiness import served_by
 from services.rag.scope import Bounds, Scope, iso_time
 
@@ -140,7 +141,8 @@ class Operations:
     def handlers(self, principal: Principal = LOCAL) -> Mapping[str, Handler]:
         """The operations by name, as one that asks may use them. That it may use them at all is for `Gate` to say."""
         questions = {name: self._handler(OPERATIONS[name], principal) for name in OPERATIONS if name != PING}
-        return {**questions, PING: partial(self._ping, principal)}
+        others = {PING: partial(self._ping, principal), QUALITY.name: partial(self._quality, principal)}
+        return {**questions, **others}
 
     def _ping(self, principal: Principal, raw: dict[str, Any], _deadline: Deadline) -> dict[str, Any]:
         """Needs no day to be readable. Who may not see all days is not told which of them lag."""
@@ -152,6 +154,13 @@ class Operations:
         if not rights.see_facts:
             return without_facts(answer)
         return answer if rights.see_everything else {**answer, "why": ""}
+
+    def _quality(self, principal: Principal, raw: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+        values = QUALITY.read(raw)
+        allowed = Allowed.now(principal.rights, self._surroundings.now_ns())
+        allowed.check(values)
+        with self._catalog.lease() as snapshot:
+            return audit_days(allowed.limit(snapshot), values, deadline.check)
 
     def _handler(self, operation: Operation, principal: Principal) -> Handler:
         answer = self._answers[operation.name]

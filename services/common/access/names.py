@@ -59,14 +59,17 @@ PING = "ping"
 FACTS = "facts"
 """The right to what `ping` tells beyond which process answers: how much there is, and the configuration in use."""
 
-OPERATIONS = (*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES)
+QUALITY = "quality"
+"""How well a replica's indices find what is near: about its files, not about events."""
+
+OPERATIONS = (*QUESTIONS, REMARK, FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES)
 
 ALL = "all"
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "questions": QUESTIONS,
     "remarks": (REMARK,),
-    "look": (FACTS, *LOOKS, *HEALTH_LOOKS),
-    "control": (FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES),
+    "look": (FACTS, QUALITY, *LOOKS, *HEALTH_LOOKS),
+    "control": (FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES),
     ALL: OPERATIONS,
 }
 """Names that stand for several operations."""

@@ -18,6 +18,7 @@ from services.common.access.names import (
     INDICES,
     LOOKS,
     OPERATIONS,
+    QUALITY,
     QUESTIONS,
     REMARK,
 )
@@ -26,6 +27,7 @@ from services.common.access.table import parse_access, token_digest
 from services.common.errors import AppiaError
 from services.rag.protocol import OPERATIONS as ASKED
 from services.rag.protocol import PING
+from services.rag.quality import QUALITY as AUDIT
 from tests.common.access.conftest import table
 
 KEY, OTHER = KeyPair.new().public, KeyPair.new().public
@@ -65,7 +67,9 @@ def test_a_key_has_what_the_file_says() -> None:
 def test_the_operations_are_those_of_the_replicas() -> None:
     """What a replica answers is a right, each one of its own; `ping` is everybody's."""
     assert set(QUESTIONS) == set(ASKED) - {PING}
-    assert set(OPERATIONS) == {*QUESTIONS, REMARK, FACTS, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES}
+    others = {REMARK, FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES}
+    assert set(OPERATIONS) == {*QUESTIONS, *others}
+    assert AUDIT.name == QUALITY
     assert _parse(table("a", KEY, operations=[])).of_name("a").rights.allow_operation(PING)
 
 
