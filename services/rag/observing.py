@@ -27,9 +27,7 @@ FAULTS = Metric(
     Kind.GAUGE,
     "Days, or parts of them, that cannot be read here; the log has the reasons.",
 )
-MISSING = Metric(
-    "appia_served_index_missing", Kind.GAUGE, "Sealed days here that lack an index.", ("index",)
-)
+MISSING = Metric("appia_served_index_missing", Kind.GAUGE, "Sealed days here that lack an index.", ("index",))
 DAMAGED = Metric(
     "appia_served_index_damaged", Kind.GAUGE, "Sealed days here with a damaged index.", ("index",)
 )

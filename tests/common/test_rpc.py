@@ -458,3 +458,38 @@ def test_slow_operations_have_workers_of_their_own(context: Context, service: Se
             assert answered == [0, 1, 2]
     finally:
         made.stop()
+
+
+def test_requests_are_counted_as_measures(server: RpcServer, client: RpcClient, service: Service) -> None:
+    """By operation and outcome; names that others make up are one, and those that are turned away are counted too."""
+    for op, args in (("echo", {}), ("echo", {}), ("fail", {"how": "usage"}), ("fail", {"how": "bug"})):
+        with suppress(RpcRefused):
+            client.call(op, args, 20)
+    for number in range(3):
+        with pytest.raises(RpcRefused):
+            client.call(f"made up {number}", {}, 20)
+    outcomes = {
+        sample.labels: sample.value
+        for sample in server.source().read()
+        if sample.metric.name == "appia_requests_total"
+    }
+    assert outcomes == {
+        ("echo", "ok"): 2,
+        ("fail", "usage"): 1,
+        ("fail", "internal"): 1,
+        ("(unknown)", "usage"): 3,
+    }
+    assert not service.release.is_set()
+
+
+def test_a_server_that_rests_is_not_stuck(server: RpcServer, client: RpcClient) -> None:
+    """Its socket's thread goes round though nobody asks; with a server that has stopped nothing is expected."""
+    assert client.call("echo", {"a": 1}, 20) == {"a": 1}
+    last = dict(server._beats._last)
+    until = time.monotonic() + 20
+    while server._beats._last == last:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert server.stuck() == ""
+    server.stop()
+    assert server._beats._last == {}
