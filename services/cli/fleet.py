@@ -18,6 +18,7 @@ from services.health.observation import (
     Sensor,
     Service,
 )
+from services.health.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,12 +60,6 @@ class Fleet:
             "alerts": None if self.alerts is None else [dataclasses.asdict(one) for one in self.alerts],
             **plain(self.seen),
         }
-
-
-def plain(seen: Observation) -> dict[str, Any]:
-    """An observation as plain data."""
-    found: dict[str, Any] = _plain(seen)
-    return found
 
 
 def observation_of(document: Mapping[str, Any]) -> Observation:
@@ -114,14 +109,3 @@ def _known(part: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
         for value in (document.get(field.name, dataclasses.MISSING),)
         if value is not dataclasses.MISSING
     }
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and mappings as dictionaries, tuples as lists; `asdict` cannot copy read-only mappings."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if hasattr(value, "items"):
-        return {key: _plain(one) for key, one in value.items()}
-    return value

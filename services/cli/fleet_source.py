@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from services.cli.fleet import Alert, Fleet, observation_of
+from services.cli.fleet_merge import merged
 from services.cli.running import read_running
 from services.common.access.credentials import Credentials
 from services.common.access.entrance import PUBLIC_KEY
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.cli.running import Running
-    from services.common.registry.port import Registry
+    from services.common.registry.port import Entry, Registry
     from services.health.observation import Intake, Service
     from services.health.probes.asking import Answer
     from services.health.probes.services import Listed
@@ -66,12 +67,14 @@ class FleetSource:
         """
         running = read_running(self._state)
         health, why = self._health()
+        asked = self._asking.look(running, self._registry, health)
         if health is not None:
-            told = self._asker.ask(health, "fleet", {}, ANSWER_S)
+            told = self._asker.ask(_target(health), "fleet", {}, ANSWER_S)
             if told.value is not None:
-                return Fleet(running.state, observation_of(told.value), alerts=self._alerts(health))
-            why = f"does not answer: {told.why}"
-        return Fleet(running.state, self._asking.look(running, self._registry), health=why)
+                seen = merged(observation_of(told.value), asked)
+                return Fleet(running.state, seen, alerts=self._alerts(_target(health)))
+            why = f"tells nothing: {told.why}"
+        return Fleet(running.state, asked, health=why)
 
     def close(self) -> None:
         """Close the connections."""
@@ -79,7 +82,7 @@ class FleetSource:
         self._registry.close()
         self._context.term()
 
-    def _health(self) -> tuple[Target | None, str]:
+    def _health(self) -> tuple[Entry | None, str]:
         """Where health answers; None, and why, where nobody knows."""
         try:
             entries = self._registry.entries(HEALTH)
@@ -87,11 +90,15 @@ class FleetSource:
             return None, f"not found: {error}"
         if not entries:
             return None, NOT_RUNNING
-        return Target(entries[0].address, str(entries[0].info.get(PUBLIC_KEY, ""))), ""
+        return entries[0], ""
 
     def _alerts(self, health: Target) -> tuple[Alert, ...] | None:
         told = self._asker.ask(health, "alerts", {}, ANSWER_S).value
         return None if told is None else alerts_of(told, time.time_ns())
+
+
+def _target(entry: Entry) -> Target:
+    return Target(entry.address, str(entry.info.get(PUBLIC_KEY, "")))
 
 
 def alerts_of(told: Mapping[str, Any], now_ns: int) -> tuple[Alert, ...]:
@@ -115,7 +122,7 @@ def _rank(severity: str) -> int:
 
 
 class _Asking:
-    """Makes an observation without health: what one look can tell, with what is kept from the looks before."""
+    """Makes an observation of what one look can tell, with what is kept from the looks before."""
 
     def __init__(self, state: Path, asker: Asker) -> None:
         self._state = state
@@ -125,13 +132,17 @@ class _Asking:
         self._sensors: tuple[Sensor, ...] = ()
         self._began_ns = time.time_ns()
 
-    def look(self, running: Running, registry: Registry) -> Observation:
+    def look(self, running: Running, registry: Registry, health: Entry | None) -> Observation:
         """What services say; blocks for a few seconds at most."""
         listed = list_services(registry)
         places = _places(running, listed)
+        if health is not None:
+            places[f"{health.kind}/{health.name}"] = health.address
         known_services(self._known, tuple(places), listed, time.time_ns())
         for subject, address in places.items():  # for the time while the registry is away
             self._known[subject].address = self._known[subject].address or address
+        if health is not None:
+            self._known[f"{health.kind}/{health.name}"].public_key = _target(health).public_key
         answers = ask_services(self._asker, self._known)
         now_ns = time.time_ns()
         services = tuple(self._seen(subject, answers.get(subject), now_ns) for subject in sorted(self._known))

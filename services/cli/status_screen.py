@@ -127,7 +127,7 @@ def _day_lines(seen: Observation) -> Iterator[Styled]:
     yield _labelled(
         Style.DOUBTFUL if wrong else None,
         "days",
-        f"{fine} of {len(sealed)} sealed consistent{percent}",
+        f"{fine} of {len(sealed)} sealed consistent{percent}" if sealed else "none sealed",
         f"{len(seen.days) - len(sealed)} open",
         f"{counted(sum(day.held for day in seen.days), 'day')} held"
         if any(day.held for day in seen.days)
@@ -252,12 +252,12 @@ def _sensors(seen: Observation) -> Table | None:
 
 
 def _sensor_row(sensor: Sensor, seen: Observation) -> list[object]:
-    quiet_s = (seen.time_ns - sensor.newest_ns) / NS
+    quiet_s = _quiet_s(sensor, seen.time_ns)
     missing = 0 if seen.intake is None else seen.intake.v1_missing.get(sensor.name, 0)
     silent = _silence(sensor, seen.time_ns) > QUIET_TIMES and quiet_s > QUIET_LEAST_S
     return [
         _short(sensor.name) or UNNAMED,
-        Styled(f"{lasting(quiet_s)} ago", Style.DOUBTFUL if silent else None),
+        Styled(f"{lasting((seen.time_ns - sensor.newest_ns) / NS)} ago", Style.DOUBTFUL if silent else None),
         lasting(sensor.usual_gap_s) if sensor.usual_gap_s else UNKNOWN,
         f"{sensor.events:,}",
         Styled(f"{missing:,.0f}", Style.DOUBTFUL) if missing else "",
@@ -271,8 +271,12 @@ def _short(name: str) -> str:
 
 def _silence(sensor: Sensor, now_ns: int) -> float:
     """For how many of its usual gaps a sensor is quiet."""
-    quiet_s = max((now_ns - sensor.newest_ns) / NS, 0.0)
-    return quiet_s / sensor.usual_gap_s if sensor.usual_gap_s else 0.0
+    return _quiet_s(sensor, now_ns) / sensor.usual_gap_s if sensor.usual_gap_s else 0.0
+
+
+def _quiet_s(sensor: Sensor, now_ns: int) -> float:
+    """How long nothing came of a sensor while there was an ingester to hear it."""
+    return max((now_ns - sensor.newest_ns) / NS - sensor.deaf_s, 0.0)
 
 
 def _left_out(number: int, shown: int, thing: str) -> list[str]:

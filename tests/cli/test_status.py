@@ -48,7 +48,7 @@ def test_a_frozen_replica_is_down_and_the_screen_comes_all_the_same(
     start_stack: Callable[..., Stack], appia: Appia, tmp_path: Path
 ) -> None:
     """Whoever hangs delays the others for two seconds, and is named first."""
-    stack = start_stack(tmp_path / "state")
+    stack = start_stack(tmp_path / "state", "--no-health")
     (replica,) = stack.running.replicas
     os.kill(replica.pid, signal.SIGSTOP)
     try:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from services.cli.durations import lasting, sized
-from services.cli.fleet import Alert, Fleet, observation_of, plain
+from services.cli.fleet import Alert, Fleet, observation_of
+from services.cli.fleet_merge import merged
 from services.cli.look import Look
 from services.cli.status_screen import screen_lines
 from services.cli.tables import cells_of
@@ -24,6 +25,7 @@ from services.health.observation import (
     Sensor,
     Service,
 )
+from services.health.plain import plain
 
 NS = 1_000_000_000
 NOW = 1_795_212_000 * NS
@@ -201,6 +203,44 @@ def test_names_of_sensors_cannot_steer_the_terminal_or_fill_it() -> None:
     text = shown(replace(WELL, sensors=(hostile,)))
     assert "\x1b" not in text
     assert "A" * 40 not in text
+
+
+def test_what_services_say_now_is_laid_over_what_health_knows() -> None:
+    """A replica that just died, events that just came, a sensor that nobody knew; growth and lag stay health's."""
+    assert WELL.intake is not None
+    asked = Observation(
+        NOW + 5 * NS,
+        disks=(Disk("/srv/appia", 250 * GIB, 100 * GIB, 60.0, 3.0),),
+        services=(service("rag", "rag-1", answers=False), service("rag", "rag-9", config_revision=13)),
+        intake=Intake("2026-11-20T19:20:51+00:00", 1_300_000, 9.0),
+        sensors=(
+            Sensor("sensor-1", 4100, NOW + 4 * NS),
+            Sensor("new", 1, NOW),
+            Sensor("sensor-2", 1, NOW - 99 * NS),
+        ),
+        config_revision=13,
+    )
+    watched = replace(
+        WELL,
+        intake=replace(WELL.intake, refused_per_minute={"bad_tag": 2.0}),
+        services=(*WELL.services, service("rag", "rag-0", rows_behind=4)),
+    )
+    seen = merged(watched, asked)
+    told = {one.subject: one for one in seen.services}
+    assert [*told] == sorted(told)
+    assert (told["rag/rag-1"].answers, told["rag/rag-1"].rows_behind) == (False, 0)
+    assert told["rag/rag-0"].rows_behind == 4
+    assert "rag/rag-9" in told
+    assert seen.intake is not None
+    assert (seen.intake.accepted, seen.intake.refused_per_minute) == (1_300_000, {"bad_tag": 2.0})
+    assert (seen.disks[0].used_percent, seen.disks[0].days_left) == (60.0, 37.2)
+    sensors = {one.name: one for one in seen.sensors or ()}
+    assert (sensors["sensor-1"].events, sensors["sensor-1"].usual_gap_s) == (4100, 2.0)
+    assert sensors["sensor-2"].events == 8000
+    assert "new" in sensors
+    assert (seen.time_ns, seen.days, seen.config_revision) == (asked.time_ns, WELL.days, 12)
+    assert merged(replace(WELL, config_revision=None, sensors=None), asked).config_revision == 13
+    assert merged(WELL, replace(asked, intake=None)).intake is None
 
 
 def test_what_health_tells_becomes_the_same_observation_again() -> None:
