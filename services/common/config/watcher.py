@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from services.common.values.checked import CheckedValues, Held
 
 POLL_S, TRIAL_POLL_S = 1.0, 0.25
-WITHIN_S, SETTLE_S = 30.0, 3.0
+WITHIN_S, SETTLE_S = 30.0, 2.0
 MOST_TRIES = 3
 """A configuration with which the service ended so often before it was known to be good is refused."""
 _FAULT_CHARS = 300
