@@ -43,7 +43,7 @@ QUALITY = Operation(
     (
         Argument("day", Kind.TEXT, "one day; all sealed ones where it is left out", None, high=10),
         Argument("index", Kind.CHOICE, "one index; all where it is left out", None, choices=INDICES),
-        Argument("sample", Kind.WHOLE, "how many rows of each index are asked about", 100, 1, 1000),
+        Argument("sample", Kind.WHOLE, "how many rows of each index are asked about", 100, 1, 10_000),
         Argument("seed", Kind.WHOLE, "another number asks about other rows", 0, 0, 1 << 31),
     ),
     shows_events=False,
