@@ -79,7 +79,7 @@ def history(*, state: StateOption = None, limit: LimitOption = 20, as_json: Json
         print_lines("No alert has ended, and no message was sent.")
     if ended:
         rows = [_ended_row(one) for one in ended]
-        print_table(["over", "severity", "rule", "subject", ">lasted", "~told"], rows)
+        print_table(["over", "severity", "rule", "subject", ">lasted", "~ended as"], rows)
     if sent:
         print_lines(*([""] if ended else []))
         rows = [

@@ -38,9 +38,13 @@ def follow(rule: Rule, alert: Alert, reading: Reading, now_ns: int) -> Alert | N
     if seen.phase == OVER:
         fires_again = {"phase": FIRING, "over_ns": 0, "well_since_ns": 0, "why_over": ""}
         return seen.model_copy(update=fires_again) if rule.is_over(reading.value) else alert
-    if rule.is_well(reading.value):
-        return _end_if_due(rule, seen, "well", now_ns)
-    return seen.model_copy(update={"well_since_ns": 0})
+    if not rule.is_well(reading.value):
+        return seen.model_copy(update={"well_since_ns": 0})
+    ended = _end_if_due(rule, seen, "well", now_ns)
+    # Until it is over, what was wrong is told, and not what is well for the moment.
+    return (
+        ended if ended.phase == OVER else ended.model_copy(update={"value": alert.value, "text": alert.text})
+    )
 
 
 def lose(rule: Rule, alert: Alert, now_ns: int) -> Alert | None:
@@ -53,7 +57,7 @@ def lose(rule: Rule, alert: Alert, now_ns: int) -> Alert | None:
 def end(alert: Alert, why: End, now_ns: int) -> Alert | None:
     """The alert when nobody asks about it any more."""
     if alert.phase == FIRING:
-        return alert.model_copy(update={"phase": OVER, "over_ns": now_ns, "why_over": why})
+        return _over(alert, why, now_ns)
     return None if alert.phase == PENDING else alert
 
 
@@ -70,8 +74,13 @@ def _fire_if_due(rule: Rule, alert: Alert, now_ns: int) -> Alert:
     return alert.model_copy(update={"phase": FIRING, "fired_ns": now_ns})
 
 
-def _end_if_due(rule: Rule, alert: Alert, why: End, now_ns: int) -> Alert | None:
+def _end_if_due(rule: Rule, alert: Alert, why: End, now_ns: int) -> Alert:
+    """A firing alert, ended where it has been well for long enough."""
     since_ns = alert.well_since_ns or now_ns
     if now_ns - since_ns < rule.resolve_for_s * NS:
         return alert.model_copy(update={"well_since_ns": since_ns})
-    return end(alert, why, now_ns)
+    return _over(alert, why, now_ns)
+
+
+def _over(alert: Alert, why: End, now_ns: int) -> Alert:
+    return alert.model_copy(update={"phase": OVER, "over_ns": now_ns, "why_over": why})

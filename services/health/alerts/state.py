@@ -34,7 +34,7 @@ class Alert(Record):
         phase: pending until it has lasted for the rule's `for`; over when it ended and that is not told yet.
         since_ns: the first of the readings over the limit that follow each other.
         well_since_ns: the first reading within the limit, while it has not lasted for `resolve_for`.
-        value: of the reading that changed the alert last, or was told last.
+        value: of the newest reading that was not well; of the one that ended it once it is over.
         text: of the same reading.
         told_ns: when messages about it were made last.
         told_to: the channels that were told that it fires.

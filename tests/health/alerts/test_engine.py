@@ -83,6 +83,16 @@ def test_it_is_over_after_a_time_within_the_limit() -> None:
     assert told.story == [(0, "new", "/data"), (130, "over", "/data")]
 
 
+def test_what_is_told_is_what_was_wrong() -> None:
+    """Also where it is well again, for too short a time to be over, when the message is made."""
+    told = Told(DISK + 'resolve_for = "1m"\n[group]\nwait = "20s"\n').see(disk(91)).see(disk(80), 2)
+    assert [(alert.value, alert.text) for _, notice in told.notices for alert in notice.new] == [
+        (91, "/data is 91 % full")
+    ]
+    told.see(disk(80), 8)
+    assert [alert.text for _, notice in told.notices for alert in notice.over] == ["/data is 80 % full"]
+
+
 def test_a_rule_can_look_below() -> None:
     """Days that are left."""
     rule = '[[rule]]\nname = "days"\nsignal = "disk_days_left"\nbelow = 14\nresolve = 16\n'
