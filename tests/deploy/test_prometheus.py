@@ -70,6 +70,25 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
     assert all('job="$job"' in query for query in shown)
 
 
+@needs_promtool
+def test_the_queries_of_the_dashboard_can_be_parsed(tmp_path: Path) -> None:
+    """Each as a rule, with a job and an interval in the place of Grafana's variables."""
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    rules = [
+        {
+            "record": f"query:{number}",
+            "expr": query.replace("$job", "appia").replace("$__rate_interval", "1m"),
+        }
+        for number, query in enumerate(queries)
+    ]
+    path = tmp_path / "queries.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # JSON is YAML
+    assert promtool("check", "rules", str(path)) == ""
+    path.write_text(path.read_text().replace("sum(", "sum((", 1))
+    assert "parse error" in promtool("check", "rules", str(path))
+
+
 def test_the_rules_name_metrics_that_there_are() -> None:
     """Also those that the tests of the rules make up."""
     known = {metric.name for metric in ALL} | OF_LINUX
