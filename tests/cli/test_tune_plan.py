@@ -84,6 +84,7 @@ def test_heat_takes_threads_away_until_it_is_gone() -> None:
     cool, hot = replace(MINI, cores=16, temperature_c=80.0), replace(MINI, cores=16, temperature_c=80.1)
     assert (proposed(cool)["model_threads"], proposed(cool)["workers"]) == (2, 8)
     assert (proposed(hot)["model_threads"], proposed(hot)["workers"]) == (1, 1)
+    assert (proposed(hot)["commit_interval_s"], proposed(cool)["commit_interval_s"]) == (1.0, 0.0)
     assert proposed(hot, Limits(most_c=85.0)) == proposed(cool)
     assert proposed(replace(hot, temperature_c=None)) == proposed(cool)
 
