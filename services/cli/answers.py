@@ -56,6 +56,8 @@ def show_event(answer: Mapping[str, Any]) -> None:
     """One event whole."""
     fields = answer["fields"]
     print_prose(event_line(fields), f"   {fields['narrative']}")
+    if "blocked" in fields:
+        print_lines(f"   blocked by a firewall: {fields['blocked']}")
     print_lines(f"   row {answer['row']} of {answer['segment']} of {answer['day']}")
     print_lines(*json.dumps(answer["event"], indent=2, ensure_ascii=False).splitlines())
 

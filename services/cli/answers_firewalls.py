@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from services.cli.event_words import events_in, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 _FIRST_UNIT_AT = 2
@@ -15,23 +15,30 @@ _FIRST_UNIT_AT = 2
 
 
 def decision_lines(answer: Mapping[str, Any]) -> list[str]:
-    """The decision that stands for each event of an answer, one line an event, each event once."""
-    lines = [
-        f"{event['event_id']}: {_words(event['blocked'], event['decision'])}"
-        for event in events_in(answer)
-        if "decision" in event
-    ]
-    return list(dict.fromkeys(lines))
+    """The decisions that stand for the events of an answer, one line each, with the first of its events."""
+    decided: dict[tuple[object, ...], dict[str, Mapping[str, Any]]] = {}
+    for event in events_in(answer):
+        if "decision" in event:
+            told = {key: value for key, value in event["decision"].items() if key != "after_s"}
+            decided.setdefault(tuple(told.items()), {})[event["event_id"]] = event
+    return [_line(list(events.values())) for events in decided.values()]
 
 
-def _words(state: str, decision: Mapping[str, Any]) -> str:
-    verb = "blocked" if state == "yes" else "decided on, without an action,"
+def _line(events: Sequence[Mapping[str, Any]]) -> str:
+    """One decision, and the events that it stands for."""
+    first = events[0]
+    decision = first["decision"]
+    if len(events) == 1:
+        who, when = first["event_id"], _when(decision["after_s"])
+    else:
+        who, when = f"{first['event_id']} and {len(events) - 1:,} more", f"at {moment(decision['time'])}"
+    verb = "blocked" if first["blocked"] == "yes" else "decided on, without an action,"
     assumed = ", assumed" if decision["end_is_assumed"] else ""
     until = f"until {moment(decision['until'])} ({span(decision['lasts_s'])}{assumed})"
-    about = f"{decision['side']} {decision['address']}"
     told = [decision["action"], decision["kind"], _sure(decision["confidence"]), decision["reason"]]
     more = ", ".join(part for part in told if part)
-    return f"{verb} {_when(decision['after_s'])}, {until}, {about}{': ' if more else ''}{more}"
+    about = f"{decision['side']} {decision['address']}"
+    return f"{who}: {verb} {when}, {until}, {about}{': ' if more else ''}{more}"
 
 
 def _when(after_s: float) -> str:

@@ -74,6 +74,25 @@ def test_a_decision_is_one_line(state: str, changes: dict[str, Any], words: str)
     assert decision_lines({"hits": [event, event], "other": EVENT}) == [words]
 
 
+def test_events_of_one_decision_are_one_line() -> None:
+    """However far each is from it; another decision has a line of its own."""
+    events = [
+        {
+            **EVENT,
+            "event_id": f"e-{number}",
+            "blocked": "yes",
+            "decision": {**DECISION, "after_s": -float(number)},
+        }
+        for number in range(3)
+    ]
+    other = {**EVENT, "blocked": "yes", "decision": {**DECISION, "reason": "another"}}
+    first, second = decision_lines({"events": [*events, other]})
+    assert first.startswith(
+        "e-0 and 2 more: blocked at 2026-01-22 12:00:01, until 2026-01-22 13:00:01 (60 min)"
+    )
+    assert second.endswith("another")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0004, "0.0004 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")],

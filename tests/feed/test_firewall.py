@@ -73,7 +73,7 @@ def test_the_agents_csv(feeds: Path) -> None:
 )
 def test_durations(table: Any, text: str, seconds: int) -> None:
     """Seconds, or another unit that is named; what is never to end is a year."""
-    (item,) = table("time;ip;timeout", f"2026-01-22T12:00:00Z;10.0.0.1;{text}")
+    (item,) = table("time;ip;action;timeout", f"2026-01-22T12:00:00Z;10.0.0.1;BLOCK;{text}")
     assert item.duration_seconds == seconds
 
 
@@ -82,13 +82,14 @@ def test_durations(table: Any, text: str, seconds: int) -> None:
     [
         (("colour,shape", "red,round"), "wrong_format"),
         (("ip,action", "10.0.0.1,BLOCK"), "column_missing"),
-        (("time,ip", "2026-01-22T12:00:00Z"), "wrong_column_count"),
-        (("time,ip", ",10.0.0.1"), "no_timestamp"),
-        (("time,ip", "yesterday,10.0.0.1"), "bad_timestamp"),
-        (("time,ip", "2026-01-22T12:00:00Z,"), "no_source_ip"),
-        (("time,ip,ttl", "2026-01-22T12:00:00Z,10.0.0.1,a while"), "bad_value"),
-        (("time,ip,score", "2026-01-22T12:00:00Z,10.0.0.1,nan"), "bad_value"),
-        (("time,ip,score", "2026-01-22T12:00:00Z,10.0.0.1,101"), "bad_value"),
+        (("timestamp,src_ip,dst_ip,flow_duration", "2026-01-22,10.0.0.1,10.0.0.2,1"), "column_missing"),
+        (("time,ip,action", "2026-01-22T12:00:00Z"), "wrong_column_count"),
+        (("time,ip,action", ",10.0.0.1,DROP"), "no_timestamp"),
+        (("time,ip,action", "yesterday,10.0.0.1,DROP"), "bad_timestamp"),
+        (("time,ip,action", "2026-01-22T12:00:00Z,,DROP"), "no_source_ip"),
+        (("time,ip,action,ttl", "2026-01-22T12:00:00Z,10.0.0.1,DROP,a while"), "bad_value"),
+        (("time,ip,action,score", "2026-01-22T12:00:00Z,10.0.0.1,DROP,nan"), "bad_value"),
+        (("time,ip,action,score", "2026-01-22T12:00:00Z,10.0.0.1,DROP,101"), "bad_value"),
     ],
 )
 def test_what_is_no_decision_is_refused_by_name(table: Any, lines: tuple[str, ...], reason: str) -> None:
@@ -99,7 +100,7 @@ def test_what_is_no_decision_is_refused_by_name(table: Any, lines: tuple[str, ..
 
 def test_headers_that_repeat_and_empty_rows_are_no_decisions(table: Any) -> None:
     """Files that were joined have their header again."""
-    items = table("time,ip", "2026-01-22T12:00:00Z,10.0.0.1", "time,ip", ",")
+    items = table("time,ip,action", "2026-01-22T12:00:00Z,10.0.0.1,DROP", "time,ip,action", ",,")
     assert [item for item in items if isinstance(item, Skipped)] == [
         Skipped("repeated_header"),
         Skipped("empty_row"),

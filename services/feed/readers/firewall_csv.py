@@ -42,7 +42,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "reason": ("description", "reason", "rule", "rule_name", "rule_id", "message", "comment"),
 }
 """What is read of a line, and the names it may have in the header, as `plain` gives them; the first that is there."""
-NEEDED = ("time", "address")
+NEEDED = ("time", "address", "action")
+"""Without an action nothing says what the firewall did; and records of flows, which have none, are no decisions."""
 KINDS: Mapping[str, int] = {
     "ddos": DetectionType.DETECTION_DDOS,
     "dos": DetectionType.DETECTION_DDOS,
@@ -105,7 +106,7 @@ class _Table:
         missing = [what for what in NEEDED if what not in self._places]
         if missing:
             raise SourceBrokenError(
-                "column_missing", f"there is no column with the {' and the '.join(missing)}", number
+                "column_missing", f"there is no column with the {' nor with the '.join(missing)}", number
             )
 
     def decision(self, text: str) -> Detection | Skipped:

@@ -110,9 +110,19 @@ def _example(event: Mapping[str, Any]) -> Example:
         "fast_detector_reason": clean(event["fast_reason"], FIELD),
         "threat": round(event["overall"], 2),
         "divergence": round(event["divergence"], 2),
+        "blocked_by_a_firewall": _blocked(event),
         "analysts": _remarks(event.get("feedback", ())),
     }
     return Example(event["event_id"], {name: value for name, value in facts.items() if value != ""})
+
+
+def _blocked(event: Mapping[str, Any]) -> str:
+    """Whether a firewall stopped an event, and when and why; empty where none ever reported."""
+    if "decision" not in event:
+        return str(event.get("blocked", ""))
+    decision = event["decision"]
+    said = (f"decided {_moment(decision['time'])}", decision["action"], decision["kind"], decision["reason"])
+    return clean("; ".join((event["blocked"], *filter(None, said))), 2 * FIELD)
 
 
 def _remarks(remarks: Sequence[Mapping[str, Any]]) -> str:

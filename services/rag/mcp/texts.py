@@ -19,7 +19,7 @@ _WHERE = frozenset({"day", "segment", "row", "index", "model", "scores", "thresh
 """What is asked of an event last: where it lies, and numbers behind its score."""
 _OF_EXAMPLES = (
     *("event_id", "time", "src_ip", "src_port", "dst_ip", "dst_port", "protocol"),
-    *("class", "category", "overall", "feedback", "enrichment", "narrative"),
+    *("class", "category", "overall", "blocked", "decision", "feedback", "enrichment", "narrative"),
 )
 """What is said of an event that stands for others."""
 _DAYS_NAMED, _MISSING_NAMED, _MAX_AS_OF = 3, 5, 512
