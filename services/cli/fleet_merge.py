@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.health.observation import Disk, Intake, Observation, Sensor, Service
+    from services.health.observation import Day, Disk, Intake, Observation, Sensor, Service
 
 
 def merged(watched: Observation, asked: Observation) -> Observation:
@@ -25,6 +25,7 @@ def merged(watched: Observation, asked: Observation) -> Observation:
         intake=_intake(watched.intake, asked.intake),
         disks=_disks(watched.disks, asked.disks),
         sensors=_sensors(watched.sensors, asked.sensors),
+        days=_days(watched.days, asked.days),
         config_revision=asked.config_revision if watched.config_revision is None else watched.config_revision,
     )
 
@@ -71,6 +72,14 @@ def _disks(watched: Sequence[Disk], asked: Sequence[Disk]) -> tuple[Disk, ...]:
         else one
         for one in watched
     )
+
+
+def _days(watched: Sequence[Day] | None, asked: Sequence[Day] | None) -> tuple[Day, ...] | None:
+    """The days that are there now; what health found, where it looked at them as they are."""
+    if asked is None:
+        return None if watched is None else tuple(watched)
+    known = {(one.day, one.sealed): one for one in watched or ()}
+    return tuple(known.get((one.day, one.sealed), one) for one in asked)
 
 
 def _sensors(watched: Sequence[Sensor] | None, asked: Sequence[Sensor] | None) -> tuple[Sensor, ...] | None:

@@ -14,11 +14,12 @@ from services.cli.fleet_merge import merged
 from services.cli.running import read_running
 from services.common.access.credentials import Credentials
 from services.common.access.entrance import PUBLIC_KEY
+from services.common.days.names import StateNames
 from services.common.errors import AppiaError
 from services.common.registry.connect import open_registry, registry_keys_in
 from services.common.rpc import is_loopback
 from services.health.memory import Counted, KnownService
-from services.health.observation import Observation, Sensor
+from services.health.observation import Day, Observation, Sensor
 from services.health.probes.asking import Asker, Target
 from services.health.probes.disks import look_at_disk
 from services.health.probes.intake import look_at_intake
@@ -154,6 +155,7 @@ class _Asking:
             registry_is_etcd=running.registry != "file",
             intake=self._intake(running, now_ns),
             sensors=self._sensors or None,
+            days=_days(StateNames(self._state)),
             config_revision=max((one.config_revision or 0 for one in services if one.answers), default=None),
             running_s=(now_ns - self._began_ns) / NS,
         )
@@ -186,6 +188,11 @@ def _sensors(told: Mapping[str, Mapping[str, Any]]) -> tuple[Sensor, ...]:
         )
         for name, seen in sorted(told.items())
     )
+
+
+def _days(names: StateNames) -> tuple[Day, ...]:
+    """The days that there are, by their folders alone: nobody looked into them."""
+    return tuple(Day(day, names.day(day).current.exists(), rows=0) for day in names.days())
 
 
 def _places(running: Running, listed: Listed) -> dict[str, str]:

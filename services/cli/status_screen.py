@@ -121,17 +121,17 @@ def _day_lines(seen: Observation) -> Iterator[Styled]:
     if seen.days is None:
         return
     sealed = [day for day in seen.days if day.sealed]
+    checked = [day for day in sealed if day.checked_ns]
     wrong = [day for day in seen.days if not day.consistent]
-    fine = len(sealed) - sum(day.sealed for day in wrong)
-    percent = f" ({100 * fine / len(sealed):.1f} %)" if sealed else ""
+    fine = sum(day.consistent for day in checked)
+    unchecked, held = len(sealed) - len(checked), sum(day.held for day in seen.days)
     yield _labelled(
         Style.DOUBTFUL if wrong else None,
         "days",
-        f"{fine} of {len(sealed)} sealed consistent{percent}" if sealed else "none sealed",
+        f"{fine} of {len(checked)} sealed consistent ({100 * fine / len(checked):.1f} %)" if checked else "",
+        f"{unchecked} sealed and not checked yet" if unchecked else "" if sealed else "none sealed",
         f"{len(seen.days) - len(sealed)} open",
-        f"{counted(sum(day.held for day in seen.days), 'day')} held"
-        if any(day.held for day in seen.days)
-        else "",
+        f"{counted(held, 'day')} held" if held else "",
         _retention(seen),
     )
     for day in wrong[-MOST_DAYS:]:

@@ -48,7 +48,8 @@ def service(kind: str, name: str, **facts: object) -> Service:
 def day(name: str, *, sealed: bool = True, **states: str) -> Day:
     """A day with three indices, all of them ok but for those that are named."""
     kept = {"attack": "ok", "semantic": "ok", "temporal": "ok", **states} if sealed else {}
-    return Day(name, sealed, 1000, tuple(Index(index, state) for index, state in kept.items()))
+    indices = tuple(Index(index, state) for index, state in kept.items())
+    return Day(name, sealed, 1000, indices, checked_ns=NOW)
 
 
 WELL = Observation(
@@ -241,6 +242,17 @@ def test_what_services_say_now_is_laid_over_what_health_knows() -> None:
     assert (seen.time_ns, seen.days, seen.config_revision) == (asked.time_ns, WELL.days, 12)
     assert merged(replace(WELL, config_revision=None, sensors=None), asked).config_revision == 13
     assert merged(WELL, replace(asked, intake=None)).intake is None
+
+
+def test_days_that_nobody_looked_into_are_not_called_consistent() -> None:
+    """A day that was sealed since health looked, one that was dropped, and days without health."""
+    assert WELL.days is not None
+    there = (*(Day(one.day, True, 0) for one in WELL.days[1:]), Day("2026-11-21", False, 0))  # noqa: FBT003
+    seen = merged(WELL, replace(WELL, days=there))
+    assert "days      18 of 18 sealed consistent (100.0 %); 1 sealed and not checked yet; 1 open" in shown(
+        seen, Look()
+    )
+    assert "days      19 sealed and not checked yet; 1 open" in shown(replace(WELL, days=there), Look())
 
 
 def test_what_health_tells_becomes_the_same_observation_again() -> None:
