@@ -79,7 +79,7 @@ def history(*, state: StateOption = None, limit: LimitOption = 20, as_json: Json
         print_lines("No alert has ended, and no message was sent.")
     if ended:
         rows = [_ended_row(one) for one in ended]
-        print_table(["over", "severity", "rule", "subject", ">lasted", "~ended as"], rows)
+        print_table(["over", "severity", "rule", "subject", ">lasted", "ended as", "~told"], rows)
     if sent:
         print_lines(*([""] if ended else []))
         rows = [
@@ -310,7 +310,15 @@ def _ended_row(one: Mapping[str, Any]) -> list[object]:
     from services.cli.durations import lasting  # noqa: PLC0415 - as above
 
     lasted = lasting((one["over_ns"] - one["since_ns"]) / NS)
-    return [_moment(one["over_ns"]), one["severity"], one["rule"], one["subject"], lasted, one["why_over"]]
+    return [
+        _moment(one["over_ns"]),
+        one["severity"],
+        one["rule"],
+        one["subject"],
+        lasted,
+        one["why_over"],
+        ", ".join(one["told_to"]) or "nobody",
+    ]
 
 
 def _outcome(one: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from services.health.alerts.course import begin, end, follow, lose, not_after
-from services.health.alerts.state import FIRING, OVER, Alert, Ended
+from services.health.alerts.state import FIRING, Alert, Ended
 from services.health.alerts.telling import tell
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ def step(
     alerts, untracked = _follow_all(rules, known, readings, now_ns)
     fired = {alert.key for alert in known if alert.fired_ns}
     began = tuple(alert for alert in alerts if alert.phase == FIRING and alert.key not in fired)
-    told, notices = tell(rules, signals, alerts, now_ns)
-    ended = tuple(_ended(alert) for alert in told if _is_settled(alert))
-    left = sorted((alert for alert in told if not _is_settled(alert)), key=lambda alert: alert.key)
-    return Outcome(tuple(left), notices, began, ended, untracked)
+    told = tell(rules, signals, alerts, now_ns)
+    left = tuple(sorted(told.alerts, key=lambda alert: alert.key))
+    return Outcome(left, told.notices, began, tuple(map(_ended, told.settled)), untracked)
 
 
 def _follow_all(
@@ -105,11 +104,6 @@ def _follow_one(
     if readings.is_unknown(rule.signal, alert.subject):
         return alert
     return lose(rule, alert, now_ns)
-
-
-def _is_settled(alert: Alert) -> bool:
-    """Whether it is over, and everybody who was told that it fires was told that too."""
-    return alert.phase == OVER and not alert.told_to
 
 
 def _ended(alert: Alert) -> Ended:

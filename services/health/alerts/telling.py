@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What follows from telling.
+
+    Attributes:
+        alerts: all of them, as they are once the notices are made.
+        notices: what is told, by group and channel.
+        settled: those that are over, of which nothing is left to be told.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    settled: tuple[Alert, ...] = ()
+
+    def __add__(self, other: Told) -> Told:
+        """Both together."""
+        return Told(self.alerts + other.alerts, self.notices + other.notices, self.settled + other.settled)
+
+
+@dataclass(frozen=True)
 class Notice:
     """What one group of alerts tells one channel.
 
@@ -52,21 +71,13 @@ class Notice:
         return worst(alert.severity for alert in self.alerts)
 
 
-def tell(
-    rules: Rules, signals: Mapping[str, Signal], alerts: Iterable[Alert], now_ns: int
-) -> tuple[list[Alert], tuple[Notice, ...]]:
-    """The alerts as they are once the notices are made, and the notices, by group and channel."""
+def tell(rules: Rules, signals: Mapping[str, Signal], alerts: Iterable[Alert], now_ns: int) -> Told:
+    """What is told now, and what becomes of the alerts by that."""
     teller = _Teller(rules, signals, now_ns)
     groups: defaultdict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
         groups[_group_of(rules.group, alert)].append(alert)
-    told: list[Alert] = []
-    notices: list[Notice] = []
-    for group, members in sorted(groups.items()):
-        after, made = teller.tell(group, members)
-        told += after
-        notices += made
-    return told, tuple(notices)
+    return sum((teller.tell(group, members) for group, members in sorted(groups.items())), Told())
 
 
 def _group_of(grouping: Grouping, alert: Alert) -> str:
@@ -81,7 +92,7 @@ class _Teller:
     signals: Mapping[str, Signal]
     now_ns: int
 
-    def tell(self, group: str, members: Sequence[Alert]) -> tuple[list[Alert], list[Notice]]:
+    def tell(self, group: str, members: Sequence[Alert]) -> Told:
         """What becomes of a group's alerts, and what its channels are told."""
         heard = [self._without_lost_channels(alert) for alert in members]
         new = [alert for alert in heard if self._is_new(alert)]
@@ -93,8 +104,9 @@ class _Teller:
         still = self._reminded([alert for alert in heard if alert.phase == FIRING and alert.told_ns])
         notices = self._notices(group, new, still, over)
         changed = {alert.key: self._told(alert) for alert in (*new, *still)}
-        changed |= {alert.key: alert.model_copy(update={"told_to": ()}) for alert in over}
-        return [changed.get(alert.key, alert) for alert in heard], notices
+        settled = tuple(x for x in heard if x.phase == OVER and (not x.told_to or x in over))
+        left = tuple(changed.get(alert.key, alert) for alert in heard if alert not in settled)
+        return Told(left, tuple(notices), settled)
 
     def _notices(
         self, group: str, new: Sequence[Alert], still: Sequence[Alert], over: Sequence[Alert]

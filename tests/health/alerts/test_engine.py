@@ -61,6 +61,13 @@ def test_an_alert_is_told_once_and_its_end_once() -> None:
     assert told.alerts == ()
 
 
+def test_who_was_told_is_in_the_history() -> None:
+    """With when it began, and when it was over."""
+    told = Told(DISK + SOON).see(disk(86), 2).see(disk(80))
+    ended = told.last.ended[0]
+    assert (ended.told_to, ended.since_ns, ended.over_ns) == (("hook",), NOON_NS, NOON_NS + 20 * NS)
+
+
 def test_it_fires_after_its_time_and_not_when_it_was_well_in_between() -> None:
     """`for` wants readings over the limit without a break."""
     told = Told(DISK + 'for = "1m"\n' + SOON).see(disk(86), 6).see(disk(84)).see(disk(86), 7)
