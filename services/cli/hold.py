@@ -67,7 +67,8 @@ def hold(
 ) -> None:
     """Hold days, let them go, or list those that are held.
 
-    A day that is held is not dropped, repaired or made smaller, by nobody, until every case has let it go.
+    A day that is held is dropped and made smaller by nobody until every case has let it go, and health repairs nothing
+    in it.
     """
     folder = required_state(state)
     if not days:

@@ -199,7 +199,7 @@ def test_whatever_lies_there(aged: dict[int, StoredDay], limits: Limits, free: i
     for_room = [drop for drop in found.drops if not drop.why.startswith("older")]
     if for_room:
         last = days[for_room[-1].day]
-        is_old = 0 < limits.quantise_after_days and last.day <= before(limits.quantise_after_days)
+        is_old = limits.quantise_after_days > 0 and last.day <= before(limits.quantise_after_days)
         may_shrink = is_old and limits.quantise_to != "fast" and free > GB
         assert _left(days, found, last, may_shrink) > 0, "one less would not have been enough"
     rest = [name for name in may_go if name not in names]
