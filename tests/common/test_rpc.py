@@ -275,6 +275,27 @@ def test_a_full_queue_says_so(context: Context, server: RpcServer, service: Serv
         assert answered == {0, 1, 2, 3, 4, 5}
 
 
+def test_how_many_may_wait_can_change(context: Context, server: RpcServer, service: Service) -> None:
+    """With a lower limit those that wait stay, and the next one is refused; with a higher one more may wait."""
+    with context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(server.endpoint)
+        for i in range(2):
+            socket.send(pack_request(Request(i, "hold")))
+            assert service.entered.acquire(timeout=5)
+        server.limit_waiting(1)
+        for i in range(2, 4):
+            socket.send(pack_request(Request(i, "echo")))
+        assert socket.poll(5000)
+        assert msgpack.unpackb(socket.recv())["error"]["code"] == "busy"
+        server.limit_waiting(3)
+        for i in range(4, 6):
+            socket.send(pack_request(Request(i, "echo")))
+        service.release.set()
+        answers = [msgpack.unpackb(socket.recv()) for _ in range(5) if socket.poll(5000)]
+        assert {answer["id"] for answer in answers if answer["ok"]} == {0, 1, 2, 4, 5}
+
+
 def test_a_deadline_ends_a_request(context: Context, server: RpcServer) -> None:
     """A handler that checks its deadline stops, and the answer says why."""
     reply = _raw(context, server.endpoint, pack_request(Request(1, "late", deadline_ms=20)))

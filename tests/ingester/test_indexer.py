@@ -21,7 +21,7 @@ from services.common.events.table import tabulate
 from services.common.events.vocabulary import load_vocabulary
 from services.common.events.windows import day_windows
 from services.ingester.guarded_sink import SINKS
-from services.ingester.indexer import Finish, Indexer, IndexerTools
+from services.ingester.indexer import Finish, Indexer, IndexerTools, Pace
 from services.ingester.intake import SegmentKey
 from services.ingester.queue import ByteQueue
 
@@ -135,6 +135,25 @@ def test_every_event_comes_into_all_four_indices(
     eventually("all is indexed", lambda: set(running.indexer.lag().values()) == {0} and view().rows == 50)
     _check(view(), events)
     assert running.indexer.faults() == {}
+
+
+def test_a_commit_interval_gathers_small_groups(
+    run: Callable[[], Running],
+    view: Callable[..., SegmentView],
+    make_events: Callable[..., list[bytes]],
+    eventually: Callable[..., None],
+) -> None:
+    """Groups that come within the interval are committed together, and a full batch waits for nothing more."""
+    running, events = run(), make_events(12)
+    taken: list[int] = []
+    take = running.indexer._take
+    running.indexer._take = lambda logged: (taken.append(len(logged)), take(logged))[1]  # type: ignore[method-assign]
+    running.indexer.pace = Pace(batch_rows=12, commit_interval_s=60.0)
+    for start in (0, 4, 8):
+        running.feed(events[start : start + 4])
+    eventually("all is indexed", lambda: set(running.indexer.lag().values()) == {0} and view().rows == 12)
+    assert taken == [3]
+    _check(view(), events)
 
 
 @pytest.mark.parametrize("broken", EVENT_INDICES)
