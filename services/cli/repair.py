@@ -64,7 +64,7 @@ def repair(
     names = wanted_state(state)
     found = check_days(names, wanted_days(names, day, every=False), full=not choice.quick)
     plan = [one for checked in found for one in _wanted(checked, part)]
-    lost = [f"{one.name} of {where}: {one.why}; {ADVICE['backup']}" for where, one in _lost(found, part)]
+    lost = [f"{where}: {why}; {ADVICE['backup']}" for where, why in _lost(found, part)]
     report = Report(plan, lost)
     if plan and not choice.dry_run:
         _repair(names.root, report, as_json=as_json)
@@ -112,11 +112,14 @@ def _wanted(state: DayState, only: str | None) -> Iterator[tuple[str, Part]]:
             yield state.day, part
 
 
-def _lost(found: Sequence[DayState], only: str | None) -> Iterator[tuple[str, Part]]:
+def _lost(found: Sequence[DayState], only: str | None) -> Iterator[tuple[str, str]]:
+    """What only a backup brings back, and why: events, in a sealed day or in the logs of an open one."""
     for state in found:
         for part in state.wrong:
             if part.remedy == "backup" and only in {None, part.name}:
-                yield state.day, part
+                yield f"{part.name} of {state.day}", part.why
+        if only is None:
+            yield from ((f"open events of {state.day}", fault) for one in state.open for fault in one.faults)
 
 
 def _repair(root: Path, report: Report, *, as_json: bool) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from services.cli.main import run
 from services.common.days.names import StateNames
+from services.common.days.open_writer import SegmentLog
+from services.common.durable import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +94,18 @@ def test_lost_events_name_the_backup(go: Run, state: StateNames, day: str) -> No
     assert (status, planned["plan"], planned["repaired"]) == (1, [], [])
     (lost,) = planned["lost"]
     assert "restore the day from a backup" in lost
+
+
+def test_damaged_events_of_an_open_day_are_lost_too(go: Run, state: StateNames) -> None:
+    """Nothing is repaired about them, and the exit status says that something stays as it is."""
+    segment = state.day("2026-01-01").segment(1)
+    log = SegmentLog(Disk(), segment, 0)
+    log.append([b"x" * 500, b"y" * 500])
+    log.close()
+    flip(segment.log(1))
+    status, planned = go("repair", "2026-01-01")
+    assert (status, planned["plan"]) == (1, [])
+    assert planned["lost"][0].startswith("open events of 2026-01-01: ")
 
 
 @pytest.mark.parametrize(
