@@ -54,6 +54,7 @@ def look_at_stored(names: DayNames) -> Stored:
     packable: dict[str, int] = {}
     leftover: dict[str, int] = {}
     generation = names.generation(current)
+    read_manifest(generation.chunk)  # of a day without one nobody knows what it holds
     for index in EVENT_INDICES:
         found = versions_of(generation, index)
         if found.served is None:
