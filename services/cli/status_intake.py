@@ -25,6 +25,11 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
     stored = f"{counted(counts['accepted'], 'event')} stored since {counts['started']}"
     yield f"{stored}, {counts['duplicates']:,} known before"
     yield f"{counted(frames.get('v2', 0), 'frame')} of wire version 2, {frames.get('v1', 0):,} of version 1"
+    decided = counts["decisions"]
+    if decided["accepted"] or decided["duplicates"]:
+        yield (
+            f"{counted(decided['accepted'], 'decision')} of firewalls kept, {decided['duplicates']:,} known before"
+        )
     encrypted = "encrypted" if protection["encrypts"] else "not encrypted"
     signed = f"signed with {protection['signs']}" if protection["signs"] else "not signed"
     yield f"the disk is {counts['disk_percent']:.0f} % full; logs are {encrypted}, sealed days {signed}"

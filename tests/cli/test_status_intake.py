@@ -21,6 +21,7 @@ QUIET: dict[str, Any] = {
     "protection": {"encrypts": False, "signs": "f1db07a8baa79eef"},
     "frames": {"v2": 1, "v1": 1200},
     "accepted": 7853,
+    "decisions": {"accepted": 0, "duplicates": 0, "newest_ns": 0, "faults": []},
     "duplicates": 10,
     "refused": {},
     "dead_letter_not_kept": 0,
@@ -63,6 +64,8 @@ def test_a_quiet_day_is_three_lines(told: Callable[..., str]) -> None:
     ]
     shown = told(protection={"encrypts": True, "signs": ""})
     assert "logs are encrypted, sealed days not signed" in shown
+    decided = {"accepted": 12, "duplicates": 3, "newest_ns": 10**18, "faults": []}
+    assert "12 decisions of firewalls kept, 3 known before" in told(decisions=decided)
 
 
 def test_what_only_a_log_said_is_told(told: Callable[..., str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from services.common.decisions.follower import DecisionFollower
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import Detection, DetectionBatch
+from services.common.rest.storage_keys import new_storage_keys, open_log_keys
 from services.ingester.dead_letter import DeadLetter
 from services.ingester.decisions import DecisionDesk, DeskTools, Keeping
 
@@ -138,3 +139,23 @@ def test_a_tail_that_was_cut_off_is_left_behind(make: Make, state: StateNames) -
     found = DecisionFollower(state)
     found.poll()
     assert (len(found.page), found.faults) == (2, ())
+
+
+def test_they_are_encrypted_where_there_is_a_key(
+    state: StateNames, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    """Nothing of a decision stands readable in the log; who has the key reads it, and without it the fault is said."""
+    file = tmp_path / "storage.key"
+    new_storage_keys(disk, file)
+    keys = open_log_keys(file, lambda _: None, require_encryption=True)
+    dead_letter = DeadLetter(disk, state.dead_letter, 1 << 20, clock.ns, keys)
+    desk = DecisionDesk(state, DeskTools(disk, dead_letter, clock.ns, keys))
+    desk.add([batch("192.0.2.1", description="very secret rule")], "test")
+    desk.close()
+    assert b"secret" not in state.decisions.path(1).read_bytes()
+    with_key, without = DecisionFollower(state, keys), DecisionFollower(state)
+    with_key.poll()
+    without.poll()
+    assert (len(with_key.page), with_key.faults) == (1, ())
+    assert len(without.page) == 0
+    assert "encrypted" in without.faults[0]

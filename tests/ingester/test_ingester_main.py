@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
+from services.common.decisions.follower import DecisionFollower
+from services.common.events.network_security_pb2 import Detection, DetectionBatch
 from services.common.feedback.follower import read_feedback
 from services.common.rpc_client import RpcRefused
 from services.common.wire.keys import new_key_ring, read_key_ring
@@ -46,7 +48,12 @@ def test_a_whole_run(  # noqa: PLR0917 - fixtures
     assert first.ready["pid"] == first.process.pid
     assert set(first.ready["endpoints"]) == {"v2", "v1_pull", "firewall_v1_pull", "control"}
     told = ask(first, "ping")
-    assert {"service": "ingester", "name": "ingester", "pid": first.process.pid, "ready": True}.items() <= told.items()
+    assert {
+        "service": "ingester",
+        "name": "ingester",
+        "pid": first.process.pid,
+        "ready": True,
+    }.items() <= told.items()
     assert (told["rows"], told["newest_generation"], told["why"]) == (None, None, "")
     assert send(first, [*make_events(30), b"nonsense", *make_events(3, "now", today - 3)]) == 34
     (inbox / "late.jsonl").write_bytes(b'{"eventId": "x"}\n')
@@ -96,6 +103,38 @@ def test_acknowledged_feedback_outlives_a_kill(
         ask(second, "feedback", **{**said, "verdict": None})
     assert refused.value.code == "usage"
     assert second.end() == 0
+
+
+@pytest.mark.usefixtures("models")
+def test_acknowledged_decisions_outlive_a_kill(
+    launch: Callable[..., Any], ask: Callable[..., dict[str, Any]], state: StateNames
+) -> None:
+    """What a firewall decided and was acknowledged is there after kill -9; sent again it is known, and not written."""
+
+    def batch(numbers: range) -> bytes:
+        decided = [Detection(src_ip=f"192.0.2.{n}", timestamp=1_769_083_200, action="BLOCK") for n in numbers]
+        return DetectionBatch(detections=decided).SerializeToString()
+
+    def send(to: Any, payload: bytes) -> tuple[int, int]:
+        endpoint = to.ready["endpoints"]["v2"]
+        settings = ReliableSettings(endpoint, new_origin("events"), decisions=True)
+        with zmq.Context() as context, ReliableSender(context, settings, read_key_ring(state.keys)) as sender:
+            sender.send(payload)
+            sender.flush()
+            return sender.counts.accepted, sender.counts.duplicates
+
+    first = launch()
+    assert send(first, batch(range(1, 9))) == (8, 0)
+    first.end(signal.SIGKILL)
+    known = DecisionFollower(state)
+    known.poll()
+    assert (len(known.page), known.faults) == (8, ())
+    second = launch()
+    assert send(second, batch(range(5, 12))) == (3, 4)
+    assert ask(second, "status")["decisions"]["accepted"] == 3
+    assert second.end() == 0
+    known.poll()
+    assert (len(known.page), known.page.end) == (11, 11)
 
 
 def _last_line(ingester: Any) -> str:
