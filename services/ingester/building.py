@@ -131,7 +131,7 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground, fencing: Fenc
     )
     answering = Answering(condition, counted, jobs, feedback, replay, state, settings.models, holds)
     control = open_control(context, settings, answering.handlers(), ground.log)
-    sources = source_of(counted.status), jobs_source(jobs), control.source()
+    sources = source_of(counted.counters), jobs_source(jobs), control.source()
     return Ingester(
         receiver=ways.receiver,
         indexer=indexer,

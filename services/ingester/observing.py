@@ -102,7 +102,7 @@ INGESTER_METRICS = (
 
 
 def source_of(status: Callable[[], Mapping[str, Any]]) -> Source:
-    """The metrics of an ingester, from what its operation `status` answers."""
+    """The metrics of an ingester, from the counters that its operation `status` answers too."""
     return Source(INGESTER_METRICS, lambda: samples(status()))
 
 

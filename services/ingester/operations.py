@@ -59,6 +59,12 @@ class Counted:
         return {
             "started": self.started,
             "protection": self.protection.as_dict(),
+            **self.counters(),
+        }
+
+    def counters(self) -> dict[str, Any]:
+        """What changes as events come; reads no file and blocks for nothing."""
+        return {
             **self.receiver.counts(),
             "index_lag": self.indexer.lag(),
             "hours_due": self.indexer.due(),
