@@ -70,11 +70,9 @@ class FleetSource:
         health, why = self._health()
         asked = self._asking.look(running, self._registry, health)
         if health is not None:
-            told = self._asker.ask(_target(health), "fleet", {}, ANSWER_S)
-            if told.value is not None:
-                seen = merged(observation_of(told.value), asked)
-                return Fleet(running.state, seen, alerts=self._alerts(_target(health)))
-            why = f"tells nothing: {told.why}"
+            told, why = self._told(health, asked)
+            if told is not None:
+                return Fleet(running.state, merged(told, asked), alerts=self._alerts(_target(health)))
         return Fleet(running.state, asked, health=why)
 
     def close(self) -> None:
@@ -92,6 +90,17 @@ class FleetSource:
         if not entries:
             return None, NOT_RUNNING
         return entries[0], ""
+
+    def _told(self, health: Entry, asked: Observation) -> tuple[Observation | None, str]:
+        """What health saw last; None, and why, where it does not say. One that did not answer is not asked more."""
+        subject = f"{health.kind}/{health.name}"
+        silent = [one.why for one in asked.services if one.subject == subject and one.answers is False]
+        if silent:
+            return None, f"tells nothing: {silent[0]}"
+        told = self._asker.ask(_target(health), "fleet", {}, ANSWER_S)
+        return (
+            (None, f"tells nothing: {told.why}") if told.value is None else (observation_of(told.value), "")
+        )
 
     def _alerts(self, health: Target) -> tuple[Alert, ...] | None:
         told = self._asker.ask(health, "alerts", {}, ANSWER_S).value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.cli.fleet_source import alerts_of, resident_bytes
+from services.cli.fleet_source import FleetSource, alerts_of, resident_bytes
 from services.cli.look import Look
 from services.cli.main import run
 from services.cli.status_watch import watch
@@ -149,3 +149,29 @@ def test_a_screen_in_a_pipe_has_no_colours_and_ends_when_there_is_no_next(
 
     watch(lines, lambda: next(more))
     assert capsys.readouterr().out == "one\ntwo\n\n" * 2
+
+
+def test_a_frozen_health_service_is_not_waited_for(start_stack: Callable[..., Stack], tmp_path: Path) -> None:
+    """It is down as any other service; what it would have told is said to be unknown."""
+    source = FleetSource(start_stack(tmp_path / "state").state)
+    until = time.monotonic() + 60
+    while (fleet := source.look()).health:
+        assert time.monotonic() < until, fleet.health
+    (health,) = [one for one in fleet.seen.services if one.kind == "health"]
+    assert health.pid is not None
+    assert fleet.alerts is not None
+    os.kill(health.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        frozen = source.look()
+        assert time.monotonic() - began < 8
+    finally:
+        os.kill(health.pid, signal.SIGCONT)
+        source.close()
+    assert "did not answer" in frozen.health
+    assert frozen.alerts is None
+    assert {one.kind: one.answers for one in frozen.seen.services} == {
+        "health": False,
+        "ingester": True,
+        "rag": True,
+    }
