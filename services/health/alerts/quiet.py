@@ -51,7 +51,7 @@ class Quiet(BaseModel):
     end: Clock = Field(alias="to")
     days: tuple[Weekday, ...] = Field(DAYS, min_length=1, strict=False)
     timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
-    passes: Severity = CRITICAL
+    passes: Severity | Literal["none"] = CRITICAL
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -60,7 +60,8 @@ class Quiet(BaseModel):
 
     def holds_back(self, severity: Severity, now_ns: int) -> bool:
         """Whether a message of this severity waits now."""
-        return not reaches(severity, self.passes) and self.covers(now_ns)
+        loud = self.passes != "none" and reaches(severity, self.passes)
+        return not loud and self.covers(now_ns)
 
     def covers(self, now_ns: int) -> bool:
         """Whether these hours are now. Equal times are the whole day."""

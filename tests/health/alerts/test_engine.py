@@ -200,7 +200,7 @@ def test_the_end_of_an_alert_waits_for_the_end_of_quiet_hours() -> None:
 
 def test_quiet_hours_do_not_hold_back_what_is_about_attacks() -> None:
     """Whatever the file lets pass."""
-    told = Told(MINE + SOON + '[[quiet]]\nfrom = "00:00"\nto = "00:00"\n').see(forged(3))
+    told = Told(MINE + SOON + '[[quiet]]\nfrom = "00:00"\nto = "00:00"\npasses = "none"\n').see(forged(3))
     assert told.story == [(0, "new", "ingester")]
 
 

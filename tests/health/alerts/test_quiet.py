@@ -43,7 +43,12 @@ def test_when_it_is_quiet(keys: dict[str, object], moment: str, quiet: bool) -> 
 
 @pytest.mark.parametrize(
     ("passes", "held"),
-    [("critical", ["info", "warning"]), ("warning", ["info"]), ("info", [])],
+    [
+        ("critical", ["info", "warning"]),
+        ("warning", ["info"]),
+        ("info", []),
+        ("none", ["info", "warning", "critical"]),
+    ],
 )
 def test_what_is_bad_enough_passes(passes: str, held: list[str]) -> None:
     """The rest waits for the end of the hours."""
