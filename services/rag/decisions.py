@@ -105,15 +105,21 @@ class Decisions:
         """
         if not len(self.page):
             return answer
-        changed: dict[str, Any] = change_events(answer, self._with_decision)
+        by_address: dict[str, NDArray[np.void]] = {}  # many events of an answer have the same
+        changed: dict[str, Any] = change_events(answer, lambda event: self._with_decision(event, by_address))
         return changed
 
-    def _with_decision(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _with_decision(
+        self, event: dict[str, Any], by_address: dict[str, NDArray[np.void]]
+    ) -> dict[str, Any]:
+        for address in (event[side] for side in _SIDES):
+            if address not in by_address:
+                by_address[address] = self.page.of(pack_address(address))
         time_ns = parse_time("time", event["time"])
         traits = traits_of(event["class"], event["category"])
         for effect, state in ((Effect.BLOCKS, Blocked.YES), (Effect.UNSAID, Blocked.UNKNOWN)):
             for side, name in _SIDES.items():
-                found = self.page.of(pack_address(event[side]))
+                found = by_address[event[side]]
                 at = deciding(found, effect, time_ns, traits) if len(found) else None
                 if at is not None:
                     told = {"address": event[side], "side": name, **self._tell(found, at, time_ns)}

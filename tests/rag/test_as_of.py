@@ -28,6 +28,11 @@ def _open(number: int, rows: int, **written: int) -> OpenPart:
     [
         (Moment(()), "nothing"),
         (Moment((), remarks=3), "nothing remarks=3"),
+        (Moment((), remarks=3, decisions=(0, 9)), "nothing remarks=3 decisions=9"),
+        (
+            Moment((), decisions=(4, 9), now="2026-11-20T15:27:31Z"),
+            "nothing decisions=4..9 now=2026-11-20T15:27:31Z",
+        ),
         (Moment((DayPart("2026-01-20", 1, FIRST),)), "2026-01-20:1"),
         (Moment((DayPart("2026-01-20", 2, {**FIRST, "attack": 3}),)), "2026-01-20:2a3"),
         (Moment((DayPart("2026-01-20", 1, {"attack": 1, "temporal": 12}),)), "2026-01-20:1s0t12e0"),

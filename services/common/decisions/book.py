@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from services.common.days.columns import pack_address
 from services.common.decisions.decision import Effect, effect_of
 from services.common.events.parse import NANOSECONDS
 
@@ -31,12 +31,12 @@ DECISION = np.dtype(
         ("effect", "u1"),  # Effect
     ]
 )
+_MAPPED = b"\x00" * 10 + b"\xff\xff"  # before an IPv4 address in 16 bytes (RFC 4291, 2.5.5.2)
 _LIMIT_NS = np.iinfo(np.int64).max
 _NONE = np.zeros(0, DECISION)
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """What a decision says in texts, and whether it named how long it holds."""
 
     action: str
@@ -118,8 +118,10 @@ class Page:
 
     def of(self, address: bytes) -> NDArray[np.void]:
         """The decisions on one address (16 bytes), DECISION (n,), ordered by time and number."""
-        found = [run.at(address) for run in self.runs]
-        rows = np.concatenate(found) if found else _NONE
+        found = [rows for run in self.runs if len(rows := run.at(address))]
+        if len(found) < 2:
+            return found[0] if found else _NONE
+        rows = np.concatenate(found)
         return rows[np.lexsort((rows["number"], rows["time_ns"]))]
 
     def known_among(self, addresses: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -202,7 +204,7 @@ class Book:
             words = Words(one.action, one.description, taken.origin, bool(one.duration_seconds))
             rows.append(
                 (
-                    pack_address(one.src_ip),
+                    _packed(one.src_ip),
                     one.timestamp,
                     min(one.timestamp + lasts_s * NANOSECONDS, _LIMIT_NS),
                     number,
@@ -215,3 +217,10 @@ class Book:
             if len(self._numbers) > len(self.words):
                 self.words.append(words)
         return rows
+
+
+def _packed(address: str) -> bytes:
+    """The 16 bytes of an address in its canonical spelling, as `columns.pack_address`, in a tenth of the time."""
+    if ":" in address:
+        return socket.inet_pton(socket.AF_INET6, address)
+    return _MAPPED + socket.inet_pton(socket.AF_INET, address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -65,6 +66,7 @@ _RELEASING = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def effect_of(action: str) -> Effect:
     """What an action does, by its first word: `BLOCK`, `drop_all` and `Deny (rule 7)` block."""
     words = "".join(char if char.isalnum() else " " for char in action.casefold()).split()

@@ -7,6 +7,7 @@ one is there, and the oldest ones are removed.
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from services.common.days.log import LogReader
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     """The number of the first decision, and the decisions."""
 
 MAX_FAULTS = 100
+_AT_ONCE = 16
+"""Groups that are read before they are added: few, so that the log is never in memory as a whole."""
 
 
 class DecisionTail:
@@ -127,7 +130,9 @@ class DecisionFollower:
             OSError: the folder cannot be listed.
         """
         before = self.page.first, self.page.end, self.faults
-        self._book.add(list(self._tail.read()))
+        new = self._tail.read()
+        while groups := list(islice(new, _AT_ONCE)):
+            self._book.add(groups)
         self._book.forget(self._tail.first)
         self.faults = self._tail.faults
         if before == (self._book.first, self._book.end, self.faults):
