@@ -25,13 +25,6 @@ ADVICE = {
     "backup": "nothing else has these events: restore the day from a backup",
 }
 
-DayArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[DAY]", help="UTC day, YYYY-MM-DD.", show_default=False, autocompletion=offers.days
-    ),
-]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -40,10 +33,16 @@ def add_to(app: typer.Typer) -> None:
 
 def check(
     *,
-    day: DayArgument = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="All days, which is the default without a DAY.")
-    ] = False,
+    day: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DAY]",
+            help="UTC day, YYYY-MM-DD. Default: all.",
+            show_default=False,
+            autocompletion=offers.days,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All days, as without a DAY. Default: off.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Read and compare every byte too. Default: presence and sizes.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import offers
-from services.cli.check import ADVICE, DayArgument, check_days, wanted_days, wanted_state
+from services.cli.check import ADVICE, check_days, wanted_days, wanted_state
 from services.cli.jobs import finish, ingester_of, step_shown
 from services.cli.options import JsonOption, StateOption, grouped
 from services.cli.output import counted, print_json, print_lines, print_prose, say
@@ -50,7 +50,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def repair(
-    *, day: DayArgument = None, choice: Choice, state: StateOption = None, as_json: JsonOption = False
+    *,
+    day: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DAY]",
+            help="UTC day, YYYY-MM-DD. No default: give one, or --all.",
+            show_default=False,
+            autocompletion=offers.days,
+        ),
+    ] = None,
+    choice: Choice,
+    state: StateOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make what is missing or damaged of sealed days anew.
 
