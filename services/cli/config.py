@@ -93,7 +93,7 @@ KeysArgument = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     config = typer.Typer(
-        help="The live configuration: what services take up while they run, with history and rollback.",
+        help="Show and change what services take up while they run.",
         no_args_is_help=True,
     )
     config.command("get", epilog="Example: appia config get rag --state ~/appia")(grouped(get))
@@ -221,7 +221,7 @@ def watch(
     *,
     where: Where,
     once: Annotated[
-        bool, typer.Option("--once", help="Print the values once and end. Default: off.")
+        bool, typer.Option("--once", "--json", help="Print one line and end. Default: off.")
     ] = False,
 ) -> None:
     """Print the values of a section as one line of JSON, now and after each change, until Ctrl-C.

@@ -170,8 +170,9 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, guard: Guar
 
     names, disk = options.names, announcer.disk
     ports = PortBook(names.run / "ports.json", random.SystemRandom(), say)
-    if stack.prepare_sealing(names, options.registry, disk):
-        say(f"made a new key in {names.keys} that seals what `appia config` sets")
+    sealing = stack.prepare_sealing(
+        names, options.registry, disk
+    )  # before the settings, which name its folder
     services = stack.make_services(options, ports, disk)
     settings = stack.ingester_settings(names)
     stack.prepare_models(store, names, settings.models)
@@ -180,6 +181,8 @@ def _serve(options: StackOptions, store: Path, announcer: Announcer, guard: Guar
     public = stack.prepare_signing(names, disk)
     if public is not None:
         say(f"made a new key that signs sealed days; who verifies a copy elsewhere needs {public}")
+    if sealing:
+        say(f"made a new key in {names.keys} that seals what `appia config` sets")
     disk.make_folder(names.inbox)
     for concern in concerns(names, settings):
         say(concern)
