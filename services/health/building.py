@@ -41,6 +41,7 @@ from services.health.probes.audits import Audits
 from services.health.probes.chain import ChainFiles, ChainLook
 from services.health.probes.days import Days
 from services.health.probes.lag import Files as PublishedFiles
+from services.health.probes.retention import RetentionLook
 from services.health.rpc import Answering, open_server
 from services.health.service import Parts, Rounds
 
@@ -193,6 +194,7 @@ def _parts(ground: Ground, alerts: Alerts, held: ExitStack) -> Parts:
         chain=ChainLook(files, children, memory, clock),
         audits=Audits(askers[1], days, memory, clock),
         files=PublishedFiles(state),
+        retention=RetentionLook(state),
     )
     watched = Watched(
         state=state,

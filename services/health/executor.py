@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ASKED = "?"
 """Stands for the name of a job that was asked for: a kill may have come before the answer."""
+NO_HELP = "it was done, and what was wrong is so still"
 TIMEOUT_S = 5.0
 _ERROR = 300
 
@@ -62,10 +63,17 @@ class Executor:
         for key, attempt in list(self._memory.now.attempts.items()):
             if attempt.runs and ingester is not None:
                 self._ask_about(key, attempt, ingester)
-            elif not attempt.runs and _has_helped(attempt, seen):
-                self._log.info("repaired", subject=attempt.subject, attempts=attempt.tries)
-                del self._memory.now.attempts[key]
-                self._memory.urgent()
+            elif not attempt.runs and (helped := _has_helped(attempt, seen)) is not None:
+                self._judge(key, attempt, helped=helped)
+
+    def _judge(self, key: str, attempt: Attempt, *, helped: bool) -> None:
+        if helped:
+            self._log.info(f"{attempt.op}_helped", subject=attempt.subject, attempts=attempt.tries)
+            del self._memory.now.attempts[key]
+            self._memory.urgent()
+        elif not attempt.error:
+            self._put(key, replace(attempt, error=NO_HELP))
+            self._log.warning(f"{attempt.op}_failed", subject=attempt.subject, why=NO_HELP)
 
     def _ask_about(self, key: str, attempt: Attempt, ingester: Target) -> None:
         if attempt.job == ASKED:
@@ -83,7 +91,7 @@ class Executor:
         """Note the end of an attempt; a look at its day says whether it helped."""
         self._put(key, replace(attempt, job="", error=error[:_ERROR], ended_ns=self._clock()))
         if error:
-            self._log.warning("repair_failed", subject=attempt.subject, why=error, attempt=attempt.tries)
+            self._log.warning(f"{attempt.op}_failed", subject=attempt.subject, why=error)
         self._days.check_again(attempt.subject.partition("/")[0])
 
     def _put(self, key: str, attempt: Attempt) -> None:
@@ -91,17 +99,17 @@ class Executor:
         self._memory.keep(at_once=True)
 
 
-def _has_helped(attempt: Attempt, seen: Observation) -> bool:
-    """Whether what was tried is seen to be as it should be, by a look that began after it ended."""
+def _has_helped(attempt: Attempt, seen: Observation) -> bool | None:
+    """Whether what was tried is seen to be as it should be; None before a look that ended after it."""
     name, _, part = attempt.subject.partition("/")
     if seen.days is None:
-        return False
+        return None
     day = seen.day(name)
     if day is None:
         return True  # the day has gone
     if attempt.op != REPAIR:
         return not attempt.error  # what dropping or shrinking a day did is seen by what the next plan wants
-    return day.checked_ns > attempt.ended_ns and _is_whole(day, part)
+    return _is_whole(day, part) if day.checked_ns > attempt.ended_ns else None
 
 
 def _is_whole(day: Day, part: str) -> bool:

@@ -105,6 +105,8 @@ class Remembered:
     version: int = VERSION
     services: dict[str, KnownService] = field(default_factory=dict)
     sensors: dict[str, KnownSensor] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
+    """By sensor, the newest event (nanoseconds since 1970) that it had when an operator had it forgotten."""
     counted: Counted = field(default_factory=Counted)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     disks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)

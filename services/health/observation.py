@@ -216,7 +216,7 @@ class Attempt:
         tries: how often in a row, the last one among them.
         last_ns: when it was asked for last.
         job: the ingester's name of the job while that runs or waits; empty when it has ended.
-        error: why the last one failed; empty where it did not, or runs.
+        error: why the last one failed, or that it did not help; empty while it runs, and before somebody looked.
         ended_ns: when the last one ended; 0 while it runs.
     """
 
@@ -236,8 +236,8 @@ class Attempt:
 
     @property
     def failures(self) -> int:
-        """How often it did not help; what runs may still."""
-        return self.tries - self.runs
+        """How often it is known not to have helped: what runs may still, and what ended well was not looked at yet."""
+        return self.tries - (self.runs or not self.error)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.common.days.holds import read_book
 from services.common.errors import AppiaError
@@ -12,7 +12,7 @@ from services.health.probes.asking import Target
 from services.health.probes.disks import file_systems, look_at_disk, with_sample
 from services.health.probes.intake import look_at_intake
 from services.health.probes.lag import Files, with_lag
-from services.health.probes.sensors import deaf_s, sensors_seen, take_sensors
+from services.health.probes.sensors import deaf_s, sensors_seen, take_sensors, without_forgotten
 from services.health.probes.services import (
     INGESTER,
     Listed,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from services.health.probes.audits import Audits
     from services.health.probes.chain import ChainLook
     from services.health.probes.days import Days
+    from services.health.probes.retention import RetentionLook
 
 STATUS_TIMEOUT_S = 2.0
 
@@ -49,6 +50,7 @@ class Eyes:
     chain: ChainLook
     audits: Audits
     files: Files
+    retention: RetentionLook
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Observer:
             days=self._eyes.days.seen(self._held_days(), memory.audits),
             attempts=tuple(memory.attempts[key] for key in sorted(memory.attempts)),
             chain=self._eyes.chain.seen(),
+            retention=self._eyes.retention.look(live, now_ns),
             running_s=running_s,
         )
 
@@ -149,14 +152,15 @@ class Observer:
         answer = self._eyes.asker.ask(target, "status", {}, STATUS_TIMEOUT_S)
         return None if answer.value is None else self._counted(answer.value)
 
-    def _counted(self, status: Mapping[str, object]) -> Intake | None:
+    def _counted(self, status: Mapping[str, Any]) -> Intake | None:
         memory, now_ns = self._memory.now, self._clock()
         before_ns = memory.counted.samples[-1][0] if memory.counted.samples else now_ns
         is_other = memory.counted.started not in {"", str(status.get("started"))}
         try:
             intake = look_at_intake(status, memory.counted, now_ns)
             deaf = deaf_s(before_ns, intake.started) if is_other else 0.0
-            take_sensors(memory.sensors, status["sensors"], now_ns, deaf)  # type: ignore[arg-type] # checked by use
+            told = without_forgotten(status["sensors"], memory.forgotten)
+            take_sensors(memory.sensors, told, now_ns, deaf)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None  # of another release; its ping says which
         if intake.forged_frames or intake.copied_frames or intake.nonces_repeated:

@@ -132,8 +132,8 @@ def _may(desired: Desired, before: Attempt | None, action: Action, now_ns: int) 
     if before is None:
         return True
     is_same = before.seen == action.seen
-    if is_same and before.failures >= desired.tries:
+    if is_same and before.tries >= desired.tries:
         return False
-    pause_s = desired.pause_s(before.failures if is_same else 1)
+    pause_s = desired.pause_s(before.tries if is_same else 1)
     # A clock that was set back must not hold a repair up for as long.
     return not 0 <= now_ns - before.last_ns < pause_s * 1e9

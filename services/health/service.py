@@ -124,7 +124,10 @@ class Rounds:
         self._wake.set()
 
     def _drop(self, sensor: str) -> None:
-        self._parts.memory.now.sensors.pop(sensor, None)
+        memory = self._parts.memory.now
+        known = memory.sensors.pop(sensor, None)
+        if known is not None:
+            memory.forgotten[sensor] = known.newest_ns
         self._parts.memory.urgent()
         self._log.info("sensor_forgotten", sensor=sensor)
 

@@ -10,7 +10,7 @@ import structlog
 
 from services.common.durable import Disk
 from services.common.errors import AppiaError
-from services.health.executor import ASKED, Executor
+from services.health.executor import ASKED, NO_HELP, Executor
 from services.health.memory import NAME, Memory
 from services.health.observation import CORRUPT, OK, Day, Index, Observation
 from services.health.probes.asking import Answer, Target
@@ -86,6 +86,7 @@ def test_a_repair_is_asked_for_followed_and_forgotten(world: World) -> None:
     world.executor.follow(world.seen(CORRUPT, 0), INGESTER)
     ended = world.memory.now.attempts[KEY]
     assert (ended.runs, ended.tries, ended.error, world.looks.days) == (False, 1, "", ["2026-11-19"])
+    assert ended.failures == 0
     world.executor.follow(world.seen(OK, NOW), INGESTER)
     assert KEY in world.memory.now.attempts
     world.executor.follow(world.seen(OK, NOW + 1), INGESTER)
@@ -134,7 +135,19 @@ def test_a_kill_while_asking_counts_as_an_attempt(world: World) -> None:
     assert world.memory.now.attempts[KEY].job == ASKED
     world.executor.follow(world.seen(CORRUPT, 0), INGESTER)
     attempt = world.memory.now.attempts[KEY]
-    assert (attempt.failures, world.looks.days) == (1, ["2026-11-19"])
+    assert (attempt.tries, attempt.failures, world.looks.days) == (1, 0, ["2026-11-19"])
+
+
+def test_a_repair_that_ended_well_and_did_not_help_has_failed(world: World) -> None:
+    """Only a look that ended after it says so."""
+    world.service.answers = {"repair": {"job": "j"}, "seal_status": {"state": "done", "error": ""}}
+    world.executor.do([ACTION], INGESTER)
+    world.executor.follow(world.seen(CORRUPT, NOW), INGESTER)
+    world.executor.follow(world.seen(CORRUPT, NOW), INGESTER)
+    assert world.memory.now.attempts[KEY].failures == 0
+    world.executor.follow(world.seen(CORRUPT, NOW + 1), INGESTER)
+    attempt = world.memory.now.attempts[KEY]
+    assert (attempt.failures, attempt.error) == (1, NO_HELP)
 
 
 def test_a_day_that_has_gone_needs_no_repair(world: World) -> None:

@@ -13,7 +13,15 @@ from services.health.probes.asking import Answer
 from services.health.probes.disks import SAMPLES, file_systems, growth, look_at_disk, with_sample
 from services.health.probes.intake import look_at_intake
 from services.health.probes.lag import with_lag
-from services.health.probes.sensors import FORGET_NS, MOST, deaf_s, sensors_seen, take_sensors, usual_gap_s
+from services.health.probes.sensors import (
+    FORGET_NS,
+    MOST,
+    deaf_s,
+    sensors_seen,
+    take_sensors,
+    usual_gap_s,
+    without_forgotten,
+)
 from services.health.probes.services import FORGET_NS as UNSEEN_NS
 from services.health.probes.services import STARTING_S, Listed, known_services, service_seen
 
@@ -180,6 +188,15 @@ def test_sensors_are_forgotten_and_bounded() -> None:
     assert len(known) == MOST
     assert "gone" not in known
     assert f"s{MOST + 2}" not in known
+
+
+def test_a_sensor_that_was_forgotten_stays_so_until_it_sends() -> None:
+    """The ingester goes on telling what it heard of it."""
+    forgotten = {"one": NOW, "two": NOW}
+    assert without_forgotten(told(0), forgotten) == {}
+    assert forgotten == {"one": NOW}
+    assert list(without_forgotten(told(1), forgotten)) == ["one"]
+    assert forgotten == {}
 
 
 def entry(name: str, kind: str = "rag", **info: str | int) -> Entry:

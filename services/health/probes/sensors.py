@@ -19,6 +19,22 @@ _DAY_NS = 86_400_000_000_000
 _NS = 1e9
 
 
+def without_forgotten(
+    told: Mapping[str, Mapping[str, Any]], forgotten: dict[str, int]
+) -> dict[str, Mapping[str, Any]]:
+    """What was told without the sensors that an operator had forgotten and that did not send since.
+
+    Those that sent, and those that the ingester does not know any more, are no longer in `forgotten` then.
+    """
+    for name in [name for name, newest_ns in forgotten.items() if _sent(told.get(name), newest_ns)]:
+        del forgotten[name]
+    return {name: seen for name, seen in told.items() if name not in forgotten}
+
+
+def _sent(seen: Mapping[str, Any] | None, newest_ns: int) -> bool:
+    return seen is None or int(seen["newest_ns"]) > newest_ns
+
+
 def take_sensors(
     known: dict[str, KnownSensor], told: Mapping[str, Mapping[str, Any]], now_ns: int, deaf_s: float
 ) -> None:
