@@ -11,6 +11,7 @@ import zmq
 
 from services.cli.fleet import Alert, Fleet, observation_of
 from services.cli.fleet_merge import merged
+from services.cli.health_at import health_entry
 from services.cli.running import read_running
 from services.common.access.credentials import Credentials
 from services.common.access.entrance import PUBLIC_KEY
@@ -84,12 +85,10 @@ class FleetSource:
     def _health(self) -> tuple[Entry | None, str]:
         """Where health answers; None, and why, where nobody knows."""
         try:
-            entries = self._registry.entries(HEALTH)
+            entry = health_entry(self._registry, read_running(self._state))
         except AppiaError as error:
             return None, f"not found: {error}"
-        if not entries:
-            return None, NOT_RUNNING
-        return entries[0], ""
+        return (None, NOT_RUNNING) if entry is None else (entry, "")
 
     def _told(self, health: Entry, asked: Observation) -> tuple[Observation | None, str]:
         """What health saw last; None, and why, where it does not say. One that did not answer is not asked more."""

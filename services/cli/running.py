@@ -59,6 +59,8 @@ class Running:
     keys: str
     observe: Mapping[str, str] = field(default_factory=dict)
     """By the names of the services, where /metrics, /healthz and /readyz are: HOST:PORT."""
+    health: str = ""
+    """Where the health service answers; empty where it does not run."""
 
     def to_json(self) -> str:
         """The file's content, readable without a program."""
@@ -145,5 +147,6 @@ def _parse(found: dict[str, Any]) -> Running:
         ingester=IngesterAt(**found["ingester"]),
         replicas=[ReplicaAt(**replica) for replica in found["replicas"]],
         keys=str(found["keys"]),
+        health=str(found.get("health", "")),
         observe={str(name): str(place) for name, place in found.get("observe", {}).items()},
     )

@@ -231,6 +231,7 @@ def running_stack(options: StackOptions, facts: Mapping[str, Mapping[str, Any]])
             if name not in {INGESTER, HEALTH}
         ],
         keys=str(options.names.keys),
+        health=str(facts.get(HEALTH, {}).get("endpoint", "")),
         observe={name: str(said["observe"]) for name, said in facts.items() if said.get("observe")},
     )
 

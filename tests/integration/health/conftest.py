@@ -175,23 +175,38 @@ def settings(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Callable[.
 
 
 @pytest.fixture(scope="module")
-def watched(  # noqa: PLR0917 - fixtures
+def start_watched(  # noqa: PLR0917 - fixtures
     start_stack: Callable[..., Any],
     settings: Callable[..., str],
     hook: Hook,
     eventually: Callable[..., None],
-    sample: Path,
     end_of: Callable[[Any], Any],
-) -> Watched:
+    sample: Path,
+) -> Callable[..., Watched]:
+    """Start a stack and wait until its health has looked; `fed` gives it a sealed day."""
+
+    def start(state: Path | None = None, *options: str, fed: bool = False, **overrides: str) -> Watched:
+        file = settings(**overrides)
+        stack = start_stack("--settings", file, "--watchdog", "4", *options, state=state)
+        if fed:
+            end_of(stack.feed("--format", "cicflowmeter", "--limit", "400", str(sample)))
+            for day in stack.names.days():
+                stack.appia("seal", day)
+        found = Watched(stack, hook, eventually)
+        days = len(stack.names.days())
+        eventually(
+            "the days are looked at",
+            lambda: sum(day["sealed"] for day in found.fleet()["days"] or ()) == days,
+        )
+        return found
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def watched(start_watched: Callable[..., Watched]) -> Watched:
     """A stack with a sealed day."""
-    file = settings(ingester="config_within_s = 3.0")
-    stack = start_stack("--settings", file, "--watchdog", "4")
-    end_of(stack.feed("--format", "cicflowmeter", "--limit", "400", str(sample)))
-    for day in stack.names.days():
-        stack.appia("seal", day)
-    found = Watched(stack, hook, eventually)
-    eventually("the day is looked at", lambda: [day for day in found.fleet()["days"] or () if day["sealed"]])
-    return found
+    return start_watched(fed=True, ingester="config_within_s = 3.0")
 
 
 @pytest.fixture

@@ -225,6 +225,16 @@ def test_messages_wait_for_a_receiver_that_is_away(
     assert len(told) == len(set(told))
 
 
+def test_all_this_takes_less_than_60_mb_and_none_of_the_heavy_libraries(well: Any) -> None:
+    """The process that went through the above is as small as promised; what is heavy is in its children."""
+    process = Path("/proc") / str(well.health_pid())
+    lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    assert int(lines["VmHWM"].split()[0]) * 1024 < 60_000_000
+    maps = (process / "maps").read_text()
+    assert "zmq" in maps
+    assert not [name for name in ("faiss", "numpy", "onnxruntime", "tokenizers", "apprise") if name in maps]
+
+
 def run(well: Any, *words: str) -> int:
     """The exit status of a command on the stack."""
     command = [sys.executable, "-m", "services.cli.main", *words, "--state", str(well.state)]
