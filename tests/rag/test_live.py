@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.config.tree import RagLive
 from services.common.observing.condition import Readiness
+from services.rag.building import _tools
 from services.rag.live import LiveParts, tools_for
-from services.rag.main import _tools
 from services.rag.operations import Replica
 from services.rag.settings import RagSettings
 
