@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from services.health.settings import HealthSettings
 
 _M_ARENA_MAX = -8  # malloc.h of glibc
+_NOT_NEEDED = ("rich", "lzma", "bz2")
+"""Modules that others load where they are there, and do without where they are not."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,9 +76,11 @@ def _stay_small() -> None:
     """Keep memory out of this process that does nothing for it: docs/health.md promises less than 60 MB.
 
     structlog loads rich where there is one, to colour tracebacks on terminals, which is 4 MB; logs here are JSON. The
-    few threads share one malloc arena (mallopt(3)) where the C library has them.
+    standard library's archives load all compressions. The few threads share one malloc arena (mallopt(3)) where the C
+    library has them.
     """
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # None is how the system spells "not there"
+    for name in _NOT_NEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type] # None is how the system spells "not there"
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)

@@ -37,10 +37,14 @@ def test_a_value_of_another_kind_is_refused() -> None:
 
 
 def test_overrides_come_by_service(tmp_path: Path) -> None:
-    """Both tables are there even when the file has one, or when there is no file."""
-    assert read_overrides(None) == {"ingester": {}, "rag": {}}
+    """All tables are there even when the file has one, or when there is no file."""
+    assert read_overrides(None) == {"ingester": {}, "rag": {}, "health": {}}
     (tmp_path / "mine.toml").write_text("[ingester]\nseal_after_quiet_s = 60\n")
-    assert read_overrides(tmp_path / "mine.toml") == {"ingester": {"seal_after_quiet_s": 60}, "rag": {}}
+    assert read_overrides(tmp_path / "mine.toml") == {
+        "ingester": {"seal_after_quiet_s": 60},
+        "rag": {},
+        "health": {},
+    }
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ RUNNING = Running(
     replicas=[ReplicaAt("rag-1", "tcp://127.0.0.1:3", 19)],
     keys="/var/lib/appia/keys",
     observe={"ingester": "127.0.0.1:4", "rag-1": "127.0.0.1:5"},
+    health="tcp://127.0.0.1:6",
 )
 
 
@@ -44,6 +45,7 @@ def test_what_is_written_is_what_is_read(names: StateNames) -> None:
         "ingester",
         "keys",
         "observe",
+        "health",
         "pid",
         "registry",
         "replicas",
