@@ -42,10 +42,10 @@ def test_what_is_written_is_what_is_read(names: StateNames) -> None:
     assert read_running(names.root) == RUNNING
     lock.release()
     assert sorted(json.loads(RUNNING.to_json())) == [
+        "health",
         "ingester",
         "keys",
         "observe",
-        "health",
         "pid",
         "registry",
         "replicas",
