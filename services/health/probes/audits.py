@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 OPERATION = "quality"
 TIMEOUT_S = 300.0
-AUDITED = ("attack", "semantic", "temporal")
 _NS = 1_000_000_000
 
 
@@ -76,7 +75,8 @@ class Audits:
 
     def _take(self, running: _Running, answer: Answer) -> None:
         """Keep what was measured. Where nothing could be, it is asked for again when it is due again."""
-        said = answer.value or {}
+        told = (answer.value or {}).get("indices") or [{}]
+        said = told[0] if isinstance(told[0], dict) else {}
         numbers = {name: said.get(name) for name in ("recall", "distance_cv")}
         sound = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
         key = f"{running.day}/{running.index}"
@@ -91,7 +91,7 @@ class Audits:
         due: list[tuple[int, str, str]] = []
         for day, state in sorted(states.items(), reverse=True):
             for part in state.indices:
-                if part.name not in AUDITED or part.state != OK:
+                if part.state != OK:
                     continue
                 audit = audits.get(f"{day}/{part.name}")
                 at_ns = audit.at_ns if audit is not None and audit.mark == mark_of(state, part.name) else 0
