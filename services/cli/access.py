@@ -211,7 +211,10 @@ def _prove(name: str, proof: Proof) -> _Made:
 
 
 def token(name: NameArgument, *, access: FileOption, as_json: JsonOption = False) -> None:
-    """Give a key a new token for HTTP, which is shown once; one before it is worth nothing any more."""
+    """Give a key a new token for HTTP, which is shown once.
+
+    One before it is worth nothing any more.
+    """
     from services.common.access.edit import give_token, new_token  # noqa: PLC0415 - as above
     from services.common.durable import Disk  # noqa: PLC0415 - as above
 
@@ -248,7 +251,7 @@ def show(*, access: FileOption, as_json: JsonOption = False) -> None:
 
 
 def check(*, access: FileOption, as_json: JsonOption = False) -> None:
-    """Say whether services would take this file, as they do while they run."""
+    """Say whether running services would take this file."""
     from services.common.access.book import read_access  # noqa: PLC0415 - as above
 
     keys = read_access(access).principals.values()

@@ -42,7 +42,7 @@ LimitOption = Annotated[int, typer.Option(min=1, max=400, metavar="N", help="Mos
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     alerts = typer.Typer(
-        help="What is wrong, who is told, and by which rules: list, history, test, check. See docs/alerts.md.",
+        help="Show what is wrong; try channels and rules. See docs/alerts.md.",
         no_args_is_help=True,
     )
     alerts.command("list", epilog="Example: appia alerts list --state ~/appia")(show)
@@ -53,9 +53,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(*, state: StateOption = None, as_json: JsonOption = False) -> None:
-    """Show what is wrong now, since when, and who was told; then the channels. Exit status 1 where an alert fires.
+    """Show what is wrong now, who was told, and each channel.
 
-    Without a running health service it shows what the last one knew, and says so.
+    Exit status 1 where an alert fires. Without a running health service it shows what the last one knew, and says so.
     """
     told = _told(required_state(state))
     if as_json:
@@ -69,7 +69,10 @@ def show(*, state: StateOption = None, as_json: JsonOption = False) -> None:
 
 
 def history(*, state: StateOption = None, limit: LimitOption = 20, as_json: JsonOption = False) -> None:
-    """Show alerts that are over, and messages that arrived or were given up, the newest first."""
+    """Show alerts that are over, and messages that went out.
+
+    The newest come first; of messages those that arrived or were given up.
+    """
     told = _told(required_state(state))
     ended, sent = told["recent"][::-1][:limit], told["messages"][::-1][:limit]
     if as_json:
@@ -95,7 +98,10 @@ def send_test(
     file: RulesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a message that says that nothing is wrong; tells whether it was taken. Exit status 1 where one was not."""
+    """Send a message that says that nothing is wrong.
+
+    Tells of each channel whether it was taken. Exit status 1 where one was not.
+    """
     outcomes = _test_by_health(required_state(state), channel) if file is None else _test_here(file, channel)
     failures = {name: why for name, why in outcomes.items() if why}
     if as_json:
@@ -107,9 +113,9 @@ def send_test(
 
 
 def check(file: FileArgument = None, *, as_json: JsonOption = False) -> None:
-    """Say whether health would take this file, and whether its channels have addresses; show the rules in effect.
+    """Say whether health would take this file, and show its rules.
 
-    Nothing is sent: `appia alerts test --file FILE` does that.
+    Addresses of channels are looked at too. Nothing is sent: `appia alerts test --file FILE` does that.
     """
     from services.health.alerts.rules_file import default_rules, parse_rules, read_rules_file  # noqa: PLC0415 - as above
     from services.health.readings import SIGNALS  # noqa: PLC0415 - as above

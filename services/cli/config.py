@@ -109,7 +109,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def get(keys: KeysArgument = None, *, where: Where, as_json: JsonOption = False) -> None:
-    """Show keys, their values, and where those are from: live, a settings file, or the default."""
+    """Show keys, their values, and where those are from.
+
+    They are live, from a settings file, or the default.
+    """
     from services.cli.config_run import chosen, read_rows  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.cli.config_show import print_keys  # noqa: PLC0415 - as above
 
@@ -147,10 +150,10 @@ def set_values(
     where: Where,
     changing: Changing,
 ) -> None:
-    """Change keys, all of them or none, and wait until running services say that they took it.
+    """Change keys, all or none, and wait for running services.
 
-    A service that is not ready with the new values goes back to the last good ones by itself, and says why. Exit status
-    1 where one refuses, or says nothing in time.
+    Each says that it took the values, or why not. A service that is not ready with the new values goes back to the
+    last good ones by itself, and says why. Exit status 1 where one refuses, or says nothing in time.
     """
     from services.cli.config_run import change  # noqa: PLC0415 - as above
     from services.common.config.sections import parse_words  # noqa: PLC0415 - as above
@@ -168,7 +171,10 @@ def unset(
     where: Where,
     changing: Changing,
 ) -> None:
-    """Take live values away: the settings files and defaults hold again. Waits as `set` does."""
+    """Take live values away, so that files and defaults hold again.
+
+    Waits as `set` does.
+    """
     from services.cli.config_run import change  # noqa: PLC0415 - as above
 
     change(where.place(), changing.wish(), lambda _: dict.fromkeys(keys))
@@ -180,7 +186,10 @@ def history(
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=200, help="So many changes at most.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who changed what, when and why, the newest first; the last 200 changes are kept."""
+    """Show who changed what, when and why, the newest first.
+
+    The last 200 changes are kept.
+    """
     from services.cli.config_place import open_config  # noqa: PLC0415 - as above
     from services.cli.config_show import print_history  # noqa: PLC0415 - as above
 
@@ -224,9 +233,9 @@ def watch(
         bool, typer.Option("--once", "--json", help="Print one line and end. Default: off.")
     ] = False,
 ) -> None:
-    """Print the values of a section as one line of JSON, now and after each change, until Ctrl-C.
+    """Print a section as a line of JSON, now and after each change.
 
-    For programs that are configured by it, such as those around sensors: each line has all keys.
+    For programs that are configured by it, such as those around sensors: each line has all keys. Ends with Ctrl-C.
     """
     from services.cli.config_place import below, open_config  # noqa: PLC0415 - as above
     from services.cli.config_watch import checked_section, lines  # noqa: PLC0415 - as above

@@ -80,7 +80,7 @@ class _Seen:
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     retention = typer.Typer(
-        help="How long days are kept: what the limits mean, what went, and dropping days by hand.",
+        help="Show how long days are kept, and drop days by hand.",
         no_args_is_help=True,
     )
     retention.command("plan", epilog="Example: appia retention plan --keep-days 90 --state ~/appia")(
@@ -92,9 +92,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(*, what_if: WhatIf, state: StateOption = None, as_json: JsonOption = False) -> None:
-    """Show which days would go or shrink now, how many fit, and how long the room lasts. Changes nothing.
+    """Show which days would go now, and how long the room lasts.
 
-    The limits are keys of the configuration: `appia config set health.keep_days=90 health.retention_enabled=true`.
+    Also which would shrink, and how many fit. Changes nothing. The limits are keys of the configuration:
+    `appia config set health.keep_days=90 health.retention_enabled=true`.
     """
     from services.health.retention import plan_retention  # noqa: PLC0415 - `appia --help` starts quicker without it
 
@@ -108,7 +109,10 @@ def plan(*, what_if: WhatIf, state: StateOption = None, as_json: JsonOption = Fa
 
 
 def list_dropped(*, state: StateOption = None, as_json: JsonOption = False) -> None:
-    """Show the days that were dropped, and what waits for a replica that still reads it. Changes nothing."""
+    """Show the days that were dropped, and what waits for a reader.
+
+    Files that a replica still reads go when it lets go of them. Changes nothing.
+    """
     book = _book(_names(state))
     if as_json:
         print_json(
@@ -149,9 +153,10 @@ def drop(
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete sealed days for good: they are signed as removed, and take no events any more.
+    """Delete sealed days for good; they are signed as removed.
 
-    A day that is held is not dropped. Files that a replica still reads go when it lets go of them.
+    They take no events any more. A day that is held is not dropped. Files that a replica still reads go when it lets
+    go of them.
     """
     from services.common.days.names import parse_day  # noqa: PLC0415 - as above
 

@@ -151,11 +151,14 @@ def test_no_command_shows_the_help(appia: Appia) -> None:
     assert "Commands:" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["models"], ["keys"]])
-def test_what_a_command_does_is_told_whole(appia: Appia, words: list[str]) -> None:
-    """The list of commands cuts no sentence off on a terminal of 80 columns."""
-    lines = appia(*words, "--help", env={"COLUMNS": "80"}).stdout.split("Commands:")[1].splitlines()
-    assert [line for line in lines if line.endswith("...")] == []
+def test_what_a_command_does_is_told_whole(appia: Appia) -> None:
+    """No list of commands, of appia or of a group, cuts a sentence off on a terminal of 80 columns."""
+    commands: dict[str, Any] = vars(typer.main.get_command(make_app()))["commands"]
+    groups = [[name] for name, command in commands.items() if "commands" in vars(command)]
+    assert ["alerts"] in groups
+    for words in ([], *groups):
+        lines = appia(*words, "--help", env={"COLUMNS": "80"}).stdout.split("Commands:")[1].splitlines()
+        assert [line for line in lines if line.endswith("...")] == [], words
 
 
 def test_filters_have_a_section_of_their_own(appia: Appia) -> None:

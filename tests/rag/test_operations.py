@@ -125,7 +125,7 @@ def test_days_tell_their_state(world: Any, ask: Any, until: Any) -> None:
         "model": "semantic@000000000001",
     }
     assert days[OPEN]["indices"]["attack"]["generation"] == 0
-    assert "manifest.json is missing" in days["2026-01-25"]["faults"][0]
+    assert f"{damaged.sealed_folder}/000001 is missing" in days["2026-01-25"]["faults"][0]
     missing = ask["list"]({}, SOON)["receipt"]["missing"]
     assert [(entry["day"], entry["index"]) for entry in missing] == [("2026-01-25", "all")]
 
