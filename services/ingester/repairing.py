@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.chain.state import CHUNK
 from services.common.days.consistency import PARTS
+from services.common.days.holds import Going
 from services.common.errors import AppiaError, UsageError
 from services.ingester.jobs import Kind
 from services.ingester.jobs_versions import tell_end
@@ -37,11 +38,18 @@ class Repairing:
         part = str(args.get("index", ""))
         if part not in PARTS:
             raise UsageError(f"There is no part {part[:80]!r} of a day; there are: {', '.join(PARTS)}.")
+        self._refuse_going(day)
         if not self._state.day(day).generations():
             raise AppiaError(f"Day {day} is not sealed: `appia days` shows which are.")
         return {"index": part}
 
+    def _refuse_going(self, day: str) -> None:
+        """A day on its way out has no pointer while a replica still reads it; to mend that would serve it again."""
+        if Going(day) in self._tools.keeper.book().going:
+            raise AppiaError(f"Day {day} is being dropped: nothing of it is repaired.")
+
     def _work(self, job: Job) -> None:
+        self._refuse_going(job.day)
         self._worker.run(job, "--repair", job.index)
 
     def _ended(self, job: Job) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from services.common.days.chunk import COLUMNS
+from services.common.days.leases import hold_folder
 from services.common.days.manifest import read_manifest
 from services.common.days.names import read_pointer
 from services.common.days.sealing import Sealer
 from services.common.days.verify import verify_day
 from services.common.errors import AppiaError, UsageError
 from services.common.events.vocabulary import load_vocabulary
+from services.ingester.dropping import DROP
 from services.ingester.holding import BookKeeper
 from services.ingester.jobs import WAITS_FOR_INTAKE, Job
 from services.ingester.jobs_kinds import make_jobs
@@ -166,6 +169,22 @@ def test_what_cannot_be_repaired_is_said(day: DayNames, jobs: Jobs) -> None:
     with pytest.raises(AppiaError, match="Day 2026-01-21 is not sealed"):
         jobs.request(REPAIR, {"day": "2026-01-21", "index": "attack"})
     assert day.generations() == [1]
+
+
+def test_a_day_that_is_going_is_not_served_again(day: DayNames, jobs: Jobs, clock: Any) -> None:
+    """It has no pointer while a replica still reads its files; a repair would take that for damage and put it back."""
+    clock.seconds += 86_400
+    held = hold_folder(day.generation(1).folder)
+    try:
+        early = jobs.request(REPAIR, {"day": DAY, "index": "chunk"})
+        assert done(jobs, jobs.request(DROP, {"day": DAY}))["report"]["waits"]
+        with pytest.raises(AppiaError, match="Day 2026-01-22 is being dropped"):
+            jobs.request(REPAIR, {"day": DAY, "index": "chunk"})
+        assert jobs.work_next()
+        assert "is being dropped" in jobs.status(early)["error"]
+    finally:
+        os.close(held)
+    assert not day.current.exists()
 
 
 @pytest.mark.usefixtures("models")
