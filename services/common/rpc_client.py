@@ -22,6 +22,10 @@ _UNKNOWN_HERE = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _NO_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | _UNKNOWN_HERE | _NO_HANDSHAKE
 _MAX_PART = MAX_REPLY + 4096
+_WAITING = 4
+_AT_ONCE = 64
+"""Answers that a server may have under way to one client, and that are read before it is seen who waits how long: a
+server that talks without end fills no memory and holds nobody up."""
 _RECONNECT_MS = 60_000
 """A connection that broke is made anew by the next request; libzmq's own trying ten times a second fills the logs of a
 server that refuses the handshake."""
@@ -75,6 +79,7 @@ class RpcClient:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IPV6, "[" in self.endpoint)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_PART)
+        socket.setsockopt(zmq.RCVHWM, _WAITING)
         socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         if self._secured is not None:
             self._secured.apply(socket)
@@ -129,7 +134,9 @@ class RpcClient:
             RpcUnreachable: the connection broke; a new one is made by the next request.
             RpcRefused: the server refused the request, or the key (code "forbidden").
         """
-        while self.socket.poll(0):
+        for _ in range(_AT_ONCE):
+            if not self.socket.poll(0):
+                break
             reply = _read(self.socket.recv())
             if reply.get("id") not in (request_id, None):
                 continue  # the late answer to a request that was given up

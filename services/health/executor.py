@@ -22,7 +22,7 @@ ASKED = "?"
 """Stands for the name of a job that was asked for: a kill may have come before the answer."""
 NO_HELP = "it was done, and what was wrong is so still"
 TIMEOUT_S = 5.0
-_ERROR = 300
+_ERROR, _JOB = 300, 80
 
 
 class Executor:
@@ -56,7 +56,7 @@ class Executor:
             if answer.value is None:
                 self._end(key, attempt, answer.why)
             else:
-                self._put(key, replace(attempt, job=str(answer.value.get("job", ASKED))))
+                self._put(key, replace(attempt, job=str(answer.value.get("job", ASKED))[:_JOB]))
 
     def follow(self, seen: Observation, ingester: Target | None) -> None:
         """See what became of what was asked for, and forget what has helped."""
@@ -84,7 +84,7 @@ class Executor:
             return  # it is down or hangs: its job is either done when it comes back, or unknown to it
         if answer.value is None:
             self._end(key, attempt, answer.why)
-        elif answer.value.get("state") in {"done", "failed"}:
+        elif answer.value.get("state") in ("done", "failed"):
             self._end(key, attempt, str(answer.value.get("error", "")))
 
     def _end(self, key: str, attempt: Attempt, error: str) -> None:

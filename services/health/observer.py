@@ -119,10 +119,14 @@ class Observer:
 
     def ingester(self) -> Target | None:
         """Where the ingester answers, as far as is known."""
-        for subject, known in self._memory.now.services.items():
-            if subject.startswith(f"{INGESTER}/") and known.address:
-                return Target(known.address, known.public_key)
-        return None
+        found = [
+            known
+            for subject, known in self._memory.now.services.items()
+            if subject.startswith(f"{INGESTER}/") and known.address
+        ]
+        # One that answers comes first: another may have taken the place of one that is not forgotten yet.
+        best = min(found, key=lambda known: (known.down_ns > 0, known.pid == 0), default=None)
+        return None if best is None else Target(best.address, best.public_key)
 
     def _files(self) -> tuple[int, str] | None:
         try:

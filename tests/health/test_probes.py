@@ -160,9 +160,9 @@ def test_what_is_usual_for_a_sensor_is_learned_from_several_days() -> None:
     day = 86_400
     for start in (0, day):
         for second in range(start, start + 600, 60):
-            take_sensors(known, told(second), NOW, 0)
+            take_sensors(known, told(second), NOW + second * S, 0)
     assert usual_gap_s(known["one"]) == 60
-    take_sensors(known, told(2 * day), NOW, 0)
+    take_sensors(known, told(2 * day), NOW + 2 * day * S, 0)
     assert usual_gap_s(known["one"]) == pytest.approx(day - 540)
 
 
@@ -173,7 +173,7 @@ def test_while_no_ingester_listens_no_sensor_is_silent() -> None:
     take_sensors(known, {}, NOW, 500)
     (sensor,) = sensors_seen(known)
     assert (sensor.deaf_s, sensor.newest_ns) == (500, NOW)
-    take_sensors(known, told(560), NOW, 0)
+    take_sensors(known, told(560), NOW + 560 * S, 0)
     assert known["one"].gaps[-1][1] == 60
     assert sensors_seen(known)[0].deaf_s == 0
     began = "1970-01-01T00:01:00+00:00"
@@ -188,6 +188,19 @@ def test_sensors_are_forgotten_and_bounded() -> None:
     assert len(known) == MOST
     assert "gone" not in known
     assert f"s{MOST + 2}" not in known
+
+
+def test_a_clock_that_was_ahead_hides_no_silence() -> None:
+    """What was learned while it was is cut off at now: nobody is heard of in the future, and no gap lies there."""
+    known: dict[str, KnownSensor] = {}
+    year = 366 * 86_400
+    take_sensors(known, told(0), NOW, 0)
+    for jump in (1, 2):
+        take_sensors(known, told(jump * year), NOW + jump * year * S, 0)
+    take_sensors(known, told(2 * year), NOW + 10 * S, 0)
+    (sensor,) = sensors_seen(known)
+    assert sensor.newest_ns == NOW + 10 * S
+    assert sensor.usual_gap_s == 0
 
 
 def test_a_sensor_that_was_forgotten_stays_so_until_it_sends() -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KEPT = 256
 """Connections; services that went away leave theirs behind until there are so many."""
+AT_ONCE = 128
+"""Services that are asked at the same time; more than are kept must not be, each has a connection."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,17 @@ class Asker:
     def ask_all(
         self, targets: Mapping[str, Target], op: str, args: Mapping[str, Any], timeout_s: float
     ) -> dict[str, Answer]:
-        """Ask several services at once; gives an answer for each. Blocks for `timeout_s` at most."""
+        """Ask several services; gives an answer for each. Blocks for `timeout_s` at most for each `AT_ONCE` of them."""
+        answers: dict[str, Answer] = {}
+        names = list(targets)
+        for first in range(0, len(names), AT_ONCE):
+            together = {name: targets[name] for name in names[first : first + AT_ONCE]}
+            answers |= self._ask_together(together, op, args, timeout_s)
+        return answers
+
+    def _ask_together(
+        self, targets: Mapping[str, Target], op: str, args: Mapping[str, Any], timeout_s: float
+    ) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
         asked: dict[str, Pending] = {}
         for name, target in targets.items():
@@ -135,12 +147,13 @@ class Asker:
         poller.poll(max(int(left_s * 1000) + 1, 0))
 
     def _connection(self, target: Target) -> RpcClient:
-        known = self._connections.get(target)
+        known = self._connections.pop(target, None)
         if known is None:
             if len(self._connections) >= KEPT:
-                self.close()
+                self._connections.pop(next(iter(self._connections))).close()
             secured = self._credentials.secured(target.address, {PUBLIC_KEY: target.public_key})
-            known = self._connections[target] = RpcClient(self._context, target.address, secured)
+            known = RpcClient(self._context, target.address, secured)
+        self._connections[target] = known  # those that were used last are at the end
         return known
 
 

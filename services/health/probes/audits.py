@@ -14,6 +14,7 @@ from services.health.memory import Audit
 from services.health.observation import OK
 from services.health.probes.asking import Target
 from services.health.probes.days import mark_of
+from services.health.probes.said import number
 from services.health.probes.services import REPLICA
 
 if TYPE_CHECKING:
@@ -75,12 +76,11 @@ class Audits:
 
     def _take(self, running: _Running, answer: Answer) -> None:
         """Keep what was measured. Where nothing could be, it is asked for again when it is due again."""
-        told = (answer.value or {}).get("indices") or [{}]
-        said = told[0] if isinstance(told[0], dict) else {}
-        numbers = {name: said.get(name) for name in ("recall", "distance_cv")}
-        sound = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
+        told = (answer.value or {}).get("indices")
+        said = told[0] if isinstance(told, list) and told and isinstance(told[0], dict) else {}
+        measured = {name: number(said.get(name)) for name in ("recall", "distance_cv")}
         key = f"{running.day}/{running.index}"
-        self._memory.now.audits[key] = Audit(self._clock(), running.mark, **sound)
+        self._memory.now.audits[key] = Audit(self._clock(), running.mark, **measured)
 
     def _due(self, every_s: float) -> tuple[str, str] | None:
         """The index whose audit is the oldest, or of other files, where that is long enough ago; newest day first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.health.observation import Intake
+from services.health.probes.said import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,11 @@ _ACCEPTED = "accepted"
 
 
 def look_at_intake(status: Mapping[str, Any], counted: Counted, now_ns: int) -> Intake:
-    """What the ingester's `status` says, with what changed; `counted` takes the sample in."""
+    """What the ingester's `status` says, with what changed; `counted` takes the sample in.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: it is no status of this release.
+    """
     before = counted.samples[-1] if counted.samples else None
     now = _add_up(counted, str(status["started"]), _counters(status))
     window = _since(counted, now, now_ns - WINDOW_NS)
@@ -37,27 +42,27 @@ def look_at_intake(status: Mapping[str, Any], counted: Counted, now_ns: int) -> 
     refused = _below(_REFUSED, minute)
     return Intake(
         started=str(status["started"]),
-        accepted=int(status["accepted"]),
+        accepted=int(count(status["accepted"])),
         accepted_per_s=_per_s(before, now, now_ns),
-        refused_per_minute={reason: count / minutes for reason, count in refused.items()},
+        refused_per_minute={reason: many / minutes for reason, many in refused.items()},
         forged_frames=_sum(_below(_REFUSED, window), FORGED),
         copied_frames=_sum(_below(_REFUSED, window), COPIED),
         nonces_repeated=_largest(_below(_NONCES, window)),
-        index_lag={str(name): float(rows) for name, rows in status["index_lag"].items()},
-        queue_bytes=int(status["queue_bytes"]),
+        index_lag={str(name): count(rows) for name, rows in status["index_lag"].items()},
+        queue_bytes=int(count(status["queue_bytes"])),
         paused=bool(status["paused"]),
-        dead_letter_events=int(sum(status["refused"].values())),
+        dead_letter_events=int(sum(map(count, status["refused"].values()))),
         v1_missing=_largest(_below(_MISSING, window)),
     )
 
 
 def _counters(status: Mapping[str, Any]) -> dict[str, float]:
     """What is counted since the ingester began, by name. Of sensors only those that something was counted of."""
-    found = {_ACCEPTED: float(status["accepted"])}
-    found |= {f"{_REFUSED}{reason}": float(count) for reason, count in status["refused"].items()}
+    found = {_ACCEPTED: count(status["accepted"])}
+    found |= {f"{_REFUSED}{reason}": count(many) for reason, many in status["refused"].items()}
     nodes = status["v1_nodes"].items()
-    found |= {_NONCES + node: float(seen["nonces_reused"]) for node, seen in nodes if seen["nonces_reused"]}
-    found |= {_MISSING + node: float(seen["missing"]) for node, seen in nodes if seen["missing"]}
+    found |= {_NONCES + node: count(seen["nonces_reused"]) for node, seen in nodes if seen["nonces_reused"]}
+    found |= {_MISSING + node: count(seen["missing"]) for node, seen in nodes if seen["missing"]}
     return found
 
 
@@ -72,9 +77,9 @@ def _add_up(counted: Counted, started: str, raw: Mapping[str, float]) -> dict[st
         base = raw
     elif started == counted.started:
         base = counted.raw
-    total = {name: last.get(name, 0.0) + max(count - base.get(name, 0.0), 0.0) for name, count in raw.items()}
+    total = {name: last.get(name, 0.0) + max(many - base.get(name, 0.0), 0.0) for name, many in raw.items()}
     counted.started, counted.raw = started, dict(raw)
-    return {**{name: count for name, count in last.items() if name not in total}, **total}
+    return {**{name: many for name, many in last.items() if name not in total}, **total}
 
 
 def _since(counted: Counted, now: Mapping[str, float], since_ns: int) -> dict[str, float]:
@@ -82,7 +87,7 @@ def _since(counted: Counted, now: Mapping[str, float], since_ns: int) -> dict[st
     older = [sample for sample in counted.samples if sample[0] <= since_ns]
     first = older[-1:] or counted.samples[:1]
     base = first[0][1] if first else now
-    return {name: count - base.get(name, 0.0) for name, count in now.items()}
+    return {name: many - base.get(name, 0.0) for name, many in now.items()}
 
 
 def _minutes(counted: Counted, now_ns: int) -> float:
@@ -107,11 +112,11 @@ def _per_s(
 
 
 def _below(prefix: str, counts: Mapping[str, float]) -> dict[str, float]:
-    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): many for name, many in counts.items() if name.startswith(prefix)}
 
 
 def _sum(counts: Mapping[str, float], reasons: frozenset[str]) -> int:
-    return int(sum(count for reason, count in counts.items() if reason in reasons))
+    return int(sum(many for reason, many in counts.items() if reason in reasons))
 
 
 def _largest(counts: Mapping[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.health.memory import KnownSensor
 from services.health.observation import Sensor
+from services.health.probes.said import count, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ def without_forgotten(
 
 
 def _sent(seen: Mapping[str, Any] | None, newest_ns: int) -> bool:
-    return seen is None or int(seen["newest_ns"]) > newest_ns
+    return seen is None or int(count(seen["newest_ns"])) > newest_ns
 
 
 def take_sensors(
@@ -41,18 +42,22 @@ def take_sensors(
     """Take in what the ingester's status tells. For `deaf_s` seconds since the last time no ingester was there.
 
     No sensor is silent for that, and it is no gap that is usual: what came meanwhile nobody could hear.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: it is no status of this release.
     """
     for sensor in known.values():
         sensor.deaf_s += deaf_s
+        _not_after(sensor, now_ns)
     for name, seen in told.items():
         sensor = known.setdefault(str(name), KnownSensor())
-        newest_ns = int(seen["newest_ns"])
+        newest_ns = min(int(count(seen["newest_ns"])), now_ns)
         if newest_ns > sensor.newest_ns:
             if sensor.newest_ns:
                 heard_s = (newest_ns - sensor.newest_ns) / _NS - sensor.deaf_s
                 _note_gap(sensor, heard_s, newest_ns // _DAY_NS)
             sensor.newest_ns, sensor.deaf_s = newest_ns, 0.0
-        sensor.events, sensor.clock_s = int(seen["events"]), float(seen["clock_s"])
+        sensor.events, sensor.clock_s = int(count(seen["events"])), _clock_s(seen["clock_s"])
     for name in [name for name, sensor in known.items() if now_ns - sensor.newest_ns > FORGET_NS]:
         del known[name]
     over = len(known) - MOST
@@ -81,6 +86,19 @@ def deaf_s(before_ns: int, started: str) -> float:
     except ValueError:
         return 0.0
     return max(started_ns - before_ns, 0.0) / _NS
+
+
+def _not_after(sensor: KnownSensor, now_ns: int) -> None:
+    """Know nothing of the future: a clock was wrong, and nobody must count as heard until it comes."""
+    sensor.newest_ns = min(sensor.newest_ns, now_ns)
+    sensor.gaps = [gap for gap in sensor.gaps if gap[0] <= now_ns // _DAY_NS]
+
+
+def _clock_s(value: Any) -> float:
+    found = number(value)
+    if found is None:
+        raise ValueError(f"{value!r:.80} is no number of seconds")
+    return found
 
 
 def _note_gap(sensor: KnownSensor, seconds: float, day: int) -> None:

@@ -16,9 +16,11 @@ from services.health.memory import KnownService
 from services.health.observation import Service
 from services.health.probes.asking import Target
 from services.health.probes.processes import resident_bytes
+from services.health.probes.said import number, text, whole, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from services.common.registry.port import Entry, Registry
     from services.health.probes.asking import Answer, Asker
@@ -30,9 +32,11 @@ STARTING_S = 60.0
 """So long after its own start health takes a service that it never saw for one that is starting."""
 FORGET_NS = 86_400_000_000_000
 """Where nothing says which services are expected, one is looked for during so long after it was there last."""
+MOST_SERVICES = 128
+"""So many are asked at most: whoever fills the registry with names takes no connections from those that there are."""
 _DAY_NS = 86_400_000_000_000
 _MAX_STARTS = 100
-_TEXT = 300
+_TEXT, _NAME = 300, 64
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,26 @@ def known_services(
     if listed.fault is not None:
         return
     registered = {f"{entry.kind}/{entry.name}" for entry in listed.entries}
+    _forget_old(known, expected, registered, now_ns)
+    _leave_out(known, expected, registered)
+
+
+def _forget_old(
+    known: dict[str, KnownService], expected: Sequence[str], registered: AbstractSet[str], now_ns: int
+) -> None:
     for subject, service in list(known.items()):
         recent = not expected and now_ns - service.seen_ns < FORGET_NS
         if subject not in registered and subject not in expected and not recent:
             del known[subject]
+
+
+def _leave_out(known: dict[str, KnownService], expected: Sequence[str], registered: AbstractSet[str]) -> None:
+    """Keep no more than can be asked: those that left go first, then those that came last."""
+    newest_first = [subject for subject in reversed(known) if subject not in expected]
+    for subject in sorted(newest_first, key=lambda one: one in registered)[
+        : max(len(known) - MOST_SERVICES, 0)
+    ]:
+        del known[subject]
 
 
 def ask_services(asker: Asker, known: Mapping[str, KnownService]) -> dict[str, Answer]:
@@ -101,14 +121,14 @@ def service_seen(
         known.seen_ns = now_ns
     said = answer.value if answer is not None else None
     if said is not None:
-        _note_process(known, int(said.get("pid") or 0), now_ns)
+        _note_process(known, whole(said.get("pid")) or 0, now_ns)
     why = "it was never seen" if answer is None else answer.why
     return Service(
         kind=kind,
         name=name,
         address=known.address,
         answers=alive,
-        why=str((said or {}).get("why") or why)[:_TEXT],
+        why=text((said or {}).get("why"), _TEXT) or why[:_TEXT],
         down_s=max(now_ns - known.down_ns, 0) / 1e9 if known.down_ns else 0.0,
         pid=known.pid or None,
         rss_bytes=resident_bytes(known.pid or None) if alive and is_loopback(known.address) else None,
@@ -128,17 +148,18 @@ def _told(said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, An
     """What it says of itself, as far as it says it."""
     if said is None or answer is None:
         return {}
-    their_ns = said.get("time_ns")
+    their_ns = whole(said.get("time_ns"))
+    generation = said.get("newest_generation")
     middle_ns = (answer.asked_ns + answer.heard_ns) / 2
     return {
-        "version": str(said.get("version", ""))[:64],
-        "uptime_s": said.get("uptime_s"),
-        "ready": said.get("ready"),
-        "clock_offset_s": (their_ns - middle_ns) / 1e9 if isinstance(their_ns, int) else None,
-        "rows": said.get("rows"),
-        "newest_generation": said.get("newest_generation"),
-        "config_revision": said.get("config_revision"),
-        "config_fault": str(said.get("config_fault") or "")[:_TEXT],
+        "version": text(said.get("version"), _NAME),
+        "uptime_s": number(said.get("uptime_s")),
+        "ready": yes_or_no(said.get("ready")),
+        "clock_offset_s": None if their_ns is None else (their_ns - middle_ns) / 1e9,
+        "rows": whole(said.get("rows")),
+        "newest_generation": None if generation is None else text(generation, _NAME),
+        "config_revision": whole(said.get("config_revision")),
+        "config_fault": text(said.get("config_fault"), _TEXT),
     }
 
 
