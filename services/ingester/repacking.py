@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from services.common.chain.link import SERVED
-from services.common.days.holds import Going
+from services.common.days.holds import Book, Going
 from services.common.days.leases import alone_with
 from services.common.days.linking import Versioned, link_index
 from services.common.days.manifest import read_manifest
@@ -52,12 +52,12 @@ class Repacking:
         return {"index": index, "form": form}
 
     def _refuse_held(self, day: str) -> None:
-        if self._tools.keeper.book().holds_of(day):
-            raise AppiaError(f"Day {day} is held, so nothing in it is changed.")
+        _unheld(self._tools.keeper.book(), day)
 
     def _work(self, job: Job) -> None:
         self._refuse_held(job.day)
         self._worker.run(job, "--repack", job.index, "--form", str(job.args["form"]))
+        self._refuse_held(job.day)  # by somebody who came while it was made
         names = self._state.day(job.day)
         generation, links = served_generation(names), self._tools.signing.links()
         found = versions_of(generation, job.index)
@@ -77,18 +77,30 @@ class Repacking:
         if not is_replaced(generation, index, found.before, served):
             return ""
         going = Going(names.day, f"{generation.folder.name}/{index}/{found.before:06d}")
-        self._tools.keeper.change(lambda book: book.with_going(going))
+        self._tools.keeper.change(lambda book: _unheld(book, names.day).with_going(going))
         return self.finish(going)
 
     def finish(self, going: Going) -> str:
         """Let a version go that the book names; gives what it waits for, empty where it is gone.
 
-        It stays where it is served again: somebody rolled back.
+        It stays where it is served again, because somebody rolled back, and where its day is held by now.
 
         Raises:
-            AppiaError: a pointer, a manifest or the chain is damaged.
+            AppiaError: a pointer, a manifest, the book or the chain is damaged.
             OSError: it could not be deleted.
         """
+        waits = ""
+
+        def settle(book: Book) -> Book:  # with the book locked: nobody holds the day while its files go
+            nonlocal waits
+            waits = "" if book.holds_of(going.day) else self._delete(going)
+            return book if waits else book.without_going(going)
+
+        self._tools.keeper.change(settle)
+        return waits
+
+    def _delete(self, going: Going) -> str:
+        """Delete a version that is not served any more; gives what that waits for, empty where it is done."""
         number, index, version = going.part.split("/")
         names = self._state.day(going.day)
         generation = names.generation(int(number))
@@ -102,8 +114,14 @@ class Repacking:
                 if folder.exists():
                     self._tools.disk.remove(folder)
             self._tools.disk.clear_going(generation.index(index))
-        self._tools.keeper.change(lambda book: book.without_going(going))
         return ""
+
+
+def _unheld(book: Book, day: str) -> Book:
+    """The book, in which nobody holds the day; raises `AppiaError` where somebody does."""
+    if book.holds_of(day):
+        raise AppiaError(f"Day {day} is held, so nothing in it is changed.")
+    return book
 
 
 def _sign(links: Links, names: DayNames, generation: GenerationNames, what: tuple[str, int, int]) -> None:

@@ -170,6 +170,41 @@ def test_a_held_day_is_not_changed(world: World) -> None:
     assert world.versions() == (1, [1])
 
 
+def test_a_day_that_is_held_while_it_is_made_smaller_stays_as_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smaller form waits beside the whole vectors, which serve on; the day let go, it goes on from there."""
+    hold = make_hold(DAY, "smith", "ana", "", "now")
+    build = InProcess.run
+
+    def held_meanwhile(worker: InProcess, job: Job, *what: str) -> None:
+        build(worker, job, *what)
+        world.keeper.change(lambda book: book.with_hold(hold))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InProcess, "run", held_meanwhile)
+        with pytest.raises(AppiaError, match="is held"):
+            world.repack()
+    assert (world.versions(), world.faults()) == ((1, [1, 2]), [])
+    world.keeper.change(lambda book: book.without_holds((hold,)))
+    assert (world.repack()["waits"], world.versions()) == ("", (2, [2]))
+
+
+def test_whole_vectors_that_wait_for_a_reader_stay_once_their_day_is_held(
+    world: World, state: StateNames, clock: Any
+) -> None:
+    """A day is held or something of it is on its way out, never both; what was to go is asked for again later."""
+    reader = SealedReader(DAY, state.day(DAY).generation(1))
+    old = reader.view().indices["attack"]
+    assert world.repack()["waits"]
+    world.keeper.change(lambda book: book.with_hold(make_hold(DAY, "smith", "ana", "", "now")))
+    reader.close()
+    del old, reader
+    clock.seconds += 10
+    world.dropping.go_on()
+    assert (world.versions(), read_book(state.retention).going) == ((2, [1, 2]), ())
+
+
 @pytest.mark.parametrize(
     "args", [{}, {"index": "entity", "form": "balanced"}, {"index": "attack", "form": "fast"}]
 )
