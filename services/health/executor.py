@@ -95,8 +95,18 @@ class Executor:
         self._days.check_again(attempt.subject.partition("/")[0])
 
     def _put(self, key: str, attempt: Attempt) -> None:
-        self._memory.now.attempts[key] = attempt
-        self._memory.keep(at_once=True)
+        """Note an attempt, on disk too; where that cannot be, all stays as it was and OSError is raised."""
+        attempts = self._memory.now.attempts
+        before = attempts.get(key)
+        attempts[key] = attempt
+        try:
+            self._memory.keep(at_once=True)
+        except OSError:
+            if before is None:
+                del attempts[key]
+            else:
+                attempts[key] = before
+            raise
 
 
 def _has_helped(attempt: Attempt, seen: Observation) -> bool | None:

@@ -143,7 +143,8 @@ class Memory:
     def keep(self, *, at_once: bool = False) -> None:
         """Write it where something is urgent, or was not written for a minute. Blocks on the disk; raises OSError."""
         now_s = self._monotonic()
-        if not (at_once or self._urgent or now_s - self._written_s >= WRITE_EVERY_S):
+        self._urgent = at_once or self._urgent or now_s - self._written_s >= WRITE_EVERY_S
+        if not self._urgent:
             return
         self._disk.write_file(self._path, _FORM.dump_json(self.now))
         self._urgent, self._written_s = False, now_s

@@ -64,18 +64,14 @@ class Rounds:
         self._wake = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._round = 0
+        self._fault = ""
         self.seen: Observation | None = None
         """The last observation; None before the first."""
         self.readings = Readings()
         """What was read off it."""
 
     def run(self, stop: threading.Event) -> None:
-        """Go round until `stop` is set; a round that is under way is finished.
-
-        Raises:
-            AppiaError: what was remembered cannot be written.
-            OSError: the same.
-        """
+        """Go round until `stop` is set; a round that is under way is finished."""
         try:
             while not stop.is_set():
                 began_s = time.monotonic()
@@ -84,7 +80,7 @@ class Rounds:
         finally:
             self._beats.ended(LOOP)
             self._parts.children.stop()
-            self._parts.memory.keep(at_once=True)
+            self._written(lambda: self._parts.memory.keep(at_once=True))
 
     def round(self) -> None:
         """See, do, tell. Blocks for some seconds at most, however many services hang."""
@@ -93,15 +89,34 @@ class Rounds:
         self._obey()
         parts.children.step()
         seen = parts.observer.observe(live)
-        parts.memory.keep()
-        ingester = parts.observer.ingester()
-        parts.executor.follow(seen, ingester)
-        if ingester is not None:
-            parts.executor.do(reconcile(desired_of(live), seen), ingester)
+        self._written(lambda: self._act(seen, desired_of(live)))
         readings = read_off(seen, silence_of(live))
         parts.alerts.step(readings, seen.time_ns)
         self.seen, self.readings = seen, readings
         self._round += 1
+
+    def _act(self, seen: Observation, wanted: Desired) -> None:
+        """Remember what was seen, and do what is to be done. Raises OSError where it cannot be remembered."""
+        self._parts.memory.keep()
+        ingester = self._parts.observer.ingester()
+        self._parts.executor.follow(seen, ingester)
+        if ingester is not None:
+            self._parts.executor.do(reconcile(wanted, seen), ingester)
+
+    def _written(self, act: Callable[[], None]) -> None:
+        """Do what has to be on disk first. Where it cannot be, as on a full disk, nothing is done, and people are told.
+
+        To end would not help: an alert about that disk has to get out.
+        """
+        try:
+            act()
+        except OSError as error:
+            fault = str(error)
+            if fault != self._fault:
+                self._log.warning("memory_not_kept", error=fault)
+            self._fault = fault
+        else:
+            self._fault = ""
 
     def hurry(self) -> int:
         """Look at everything now, all days too; gives the number of the round that shows it. Does not block."""
