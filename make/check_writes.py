@@ -82,6 +82,7 @@ ALLOWED = {
     "services/common/days/open_hours.py": "a nameless scratch file of this process, which nothing reads after it",
     "services/common/days/trial_process.py": "the pipe to its parent, and /dev/null",
     "services/cli/child.py": "the system needs an open file to put a child's output into",
+    "services/cli/notices.py": "a private folder for a socket, which holds no data",
     "services/cli/main.py": "/dev/null in the place of a closed terminal",
     "services/cli/models_quality.py": "a report and its plots, into a folder that the user names",
     "services/feed/readers/document.py": "a page of the documentation",

@@ -1,16 +1,18 @@
 """Hears what services say of themselves, as systemd does (sd_notify(3)): that they are ready, work, or are stopping.
 
-One datagram socket for all of them, under a name in the abstract namespace (unix(7)), which needs no file. Anybody on
-the machine could send to it; so the kernel's word counts for who did (SCM_CREDENTIALS), and only that.
+One datagram socket for all of them, in a folder that no other user may enter. The kernel keeps ten datagrams of a
+socket (unix(7)), so whoever may send there could drown what healthy services say, and have them killed. Who spoke is
+what the kernel says (SCM_CREDENTIALS), and only that.
 """
 
 from __future__ import annotations
 
-import secrets
 import socket
 import struct
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 READY, WORKS, STOPPING = "READY=1", "WATCHDOG=1", "STOPPING=1"
 _MOST_BYTES = 4096
+_LONGEST_FOLDER = 60
+"""Bytes of the temporary folder's name; an address has at most 107 (sun_path, unix(7))."""
 _MOST_AT_ONCE = 1000
+_SHORT = "/tmp"  # noqa: S108 - a private folder is made in it
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred
 
 
@@ -34,16 +39,19 @@ class Notices:
     """The socket; for one thread. Close it at the end."""
 
     def __init__(self) -> None:
-        """Listen under a name that nobody has."""
-        self._name = f"appia-{secrets.token_hex(8)}"
+        """Listen in a folder of its own."""
+        usual = tempfile.gettempdir()
+        is_short = len(usual.encode()) <= _LONGEST_FOLDER
+        self._folder = tempfile.TemporaryDirectory(prefix="appia-", dir=usual if is_short else _SHORT)
+        self._address = str(Path(self._folder.name, "notify"))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.settimeout(0)
-        self._socket.bind(f"\0{self._name}")
+        self._socket.bind(self._address)
 
     def environment(self, watchdog_s: float) -> Mapping[str, str]:
         """What a service has to be started with; with 0 seconds nobody waits for its word."""
-        told = {"NOTIFY_SOCKET": f"@{self._name}"}
+        told = {"NOTIFY_SOCKET": self._address}
         return {**told, "WATCHDOG_USEC": str(int(watchdog_s * 1e6))} if watchdog_s else told
 
     def read(self) -> Iterator[Notice]:
@@ -64,3 +72,4 @@ class Notices:
     def close(self) -> None:
         """Hear nothing more."""
         self._socket.close()
+        self._folder.cleanup()

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +21,6 @@ from services.cli.notices import Notice, Notices
 from services.cli.supervisor import Member, Supervisor, Surroundings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     Facts = dict[str, dict[str, Any]]
 
 WATCHED = """
@@ -163,7 +166,7 @@ def test_only_the_kernel_says_who_spoke() -> None:
         assert environment["WATCHDOG_USEC"] == "1500000"
         assert "WATCHDOG_USEC" not in notices.environment(0)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.connect("\0" + environment["NOTIFY_SOCKET"][1:])
+            sender.connect(environment["NOTIFY_SOCKET"])
             for data in (b"READY=1\nMAINPID=1\n", b"\xff\xfe", b"", b"x" * 10_000):
                 sender.send(data)
         heard = list(notices.read())
@@ -172,3 +175,48 @@ def test_only_the_kernel_says_who_spoke() -> None:
         assert list(notices.read()) == []
     finally:
         notices.close()
+
+
+_FLOOD = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.settimeout(0)
+    sender.connect(sys.argv[1].replace("@", chr(0), 1))
+    for _ in range(10_000):
+        sender.send(b"x")
+except PermissionError:
+    print("refused")
+except BlockingIOError:
+    print("full")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+def test_nobody_else_on_the_machine_can_drown_the_word_of_a_service() -> None:
+    """A queue of ten datagrams is all that the kernel keeps: who fills it would have healthy services killed."""
+    notices = Notices()
+    try:
+        address = notices.environment(1.5)["NOTIFY_SOCKET"]
+        told = subprocess.run(
+            [sys.executable, "-c", _FLOOD, address], check=True, capture_output=True, text=True, timeout=30
+        )
+        assert told.stdout.split() == ["refused"]
+        assert list(notices.read()) == []
+    finally:
+        notices.close()
+
+
+def test_the_socket_is_for_its_own_user_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is private and goes with it, also where the temporary folder has a name too long for a socket."""
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    notices = Notices()
+    place = Path(notices.environment(0)["NOTIFY_SOCKET"])
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    notices.close()
+    assert not place.parent.exists()
