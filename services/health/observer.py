@@ -140,8 +140,10 @@ class Observer:
         listed = list_services(self._eyes.registry)
         known_services(known, self._watched.expected, listed, now_ns)
         answers = ask_services(self._eyes.asker, known)
+        # While the registry is away nobody knows whether one that was never seen is there.
+        looked_s = running_s if listed.fault is None else 0.0
         seen = tuple(
-            service_seen(subject, known[subject], answers.get(subject), now_ns, running_s)
+            service_seen(subject, known[subject], answers.get(subject), now_ns, looked_s)
             for subject in sorted(known)
         )
         if before != {subject: (service.pid, service.down_ns > 0) for subject, service in known.items()}:

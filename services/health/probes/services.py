@@ -109,11 +109,14 @@ def ask_services(asker: Asker, known: Mapping[str, KnownService]) -> dict[str, A
 
 
 def service_seen(
-    subject: str, known: KnownService, answer: Answer | None, now_ns: int, running_s: float
+    subject: str, known: KnownService, answer: Answer | None, now_ns: int, looked_s: float
 ) -> Service:
-    """What is to be said of one service; `known` takes in who answered, and since when nobody does."""
+    """What is to be said of one service; `known` takes in who answered, and since when nobody does.
+
+    `looked_s` is for how long it could have been found, seconds.
+    """
     kind, _, name = subject.partition("/")
-    alive = _alive(answer, running_s)
+    alive = _alive(answer, looked_s)
     if alive is False:
         known.down_ns = known.down_ns or now_ns
     elif alive:
@@ -137,10 +140,10 @@ def service_seen(
     )
 
 
-def _alive(answer: Answer | None, running_s: float) -> bool | None:
+def _alive(answer: Answer | None, looked_s: float) -> bool | None:
     """Whether it answers. One that was never seen may be starting, as health itself is."""
     if answer is None:
-        return None if running_s < STARTING_S else False
+        return None if looked_s < STARTING_S else False
     return answer.alive
 
 

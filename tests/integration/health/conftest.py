@@ -194,6 +194,7 @@ def start_watched(  # noqa: PLR0917 - fixtures
                 stack.appia("seal", day)
         found = Watched(stack, hook, eventually)
         days = len(stack.names.days())
+        eventually("everybody answers", lambda: all(one["answers"] for one in found.fleet()["services"]))
         eventually(
             "the days are looked at",
             lambda: sum(day["sealed"] for day in found.fleet()["days"] or ()) == days,
