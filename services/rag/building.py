@@ -131,7 +131,11 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground) -> Serving:
         server=server,
         beat=Heartbeat(registry, entry, facts, settings.lease_s),
         config=config,
-        taking=Hooks(LiveParts(tools, operations, server).apply, lambda: readiness().why),
+        taking=Hooks(
+            LiveParts(tools, operations, server).apply,
+            lambda: readiness().why,
+            lambda: catalog.wait_opened(0),
+        ),
         observing=Observing(settings.observe, condition, sources, ground.supervised, log),
         registry=registry,
     )

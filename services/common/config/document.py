@@ -75,11 +75,15 @@ class Author:
     at: str
 
     def __post_init__(self) -> None:
-        """Raises UsageError where a text is too long, or nobody is named."""
-        if not 0 < len(self.who) <= MOST_WHO:
-            raise UsageError(f"Who changes the configuration is named by 1 to {MOST_WHO} characters.")
-        if len(self.why) > MOST_WHY:
-            raise UsageError(f"A note about a change has at most {MOST_WHY} characters, not {len(self.why)}.")
+        """Raises UsageError where a text is too long or cannot be printed, or nobody is named."""
+        if not 0 < len(self.who) <= MOST_WHO or not self.who.isprintable():
+            raise UsageError(
+                f"Who changes the configuration is named by 1 to {MOST_WHO} printable characters."
+            )
+        if len(self.why) > MOST_WHY or not self.why.isprintable():
+            raise UsageError(
+                f"A note about a change has at most {MOST_WHY} characters, all of them printable."
+            )
 
 
 def same(one: Value | None, other: Value | None) -> bool:
@@ -138,6 +142,6 @@ def _nested(flat: Mapping[str, Value | None]) -> dict[str, dict[str, Value]]:
 def _bounded(values: dict[str, dict[str, Value]], changes: tuple[Change, ...]) -> Document:
     """A document with as many of the newest changes as may be kept; the last one always is."""
     document = Document(values=values, changes=changes[-MOST_CHANGES:])
-    while len(document.changes) > 1 and len(document.model_dump_json()) > MOST_BYTES:
+    while len(document.changes) > 1 and len(document.model_dump_json().encode()) > MOST_BYTES:
         document = Document(values=values, changes=document.changes[max(1, len(document.changes) // 10) :])
     return document

@@ -61,10 +61,12 @@ class Hooks(Generic[L]):
         apply: makes these values those in use; called in the watcher's thread. What it raises refuses them, and then
             nothing of them may be in use.
         ready: why the service is not ready, in one sentence; empty while it is.
+        begun: whether its start is over. Before that nothing is judged: opening many days takes longer than a trial.
     """
 
     apply: Callable[[L], None]
     ready: Callable[[], str]
+    begun: Callable[[], bool] = lambda: True
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Watcher(Generic[L]):
             self._tools.report("config_not_remembered", {"why": str(error)})
 
     def start(self, hooks: Hooks[L]) -> None:
-        """Follow from now on; does not block. The time of a trial counts from here."""
+        """Follow from now on; does not block. A trial counts from here, or from when the service has begun."""
         self._hooks = hooks
         if self._trial is not None:
             self._trial.began_s = self._tools.monotonic()
@@ -171,8 +173,8 @@ class Watcher(Generic[L]):
         """Look for a change, and at the trial; gives the seconds until the next look."""
         if self._follower is not None:
             self._follower.look()
-        if self._trial is not None:
-            self._judge(self._trial)
+        if self._trial is not None and self._hooks is not None:
+            self._judge(self._trial, self._hooks)
         return self._poll_s if self._trial is None else min(self._poll_s, TRIAL_POLL_S)
 
     def _take(self, held: Held[Document]) -> None:
@@ -242,9 +244,13 @@ class Watcher(Generic[L]):
             return str(error) if isinstance(error, AppiaError) else f"{type(error).__name__}: {error}"
         return None
 
-    def _judge(self, trial: _Trial) -> None:
+    def _judge(self, trial: _Trial, hooks: Hooks[L]) -> None:
         """See whether what is on trial is good, or has to be taken back, or neither yet."""
-        now, why = self._tools.monotonic(), self._hooks.ready() if self._hooks is not None else ""
+        now = self._tools.monotonic()
+        if not hooks.begun():
+            trial.began_s = now
+            return
+        why = hooks.ready()
         if not why or not trial.blamed:
             trial.unready_since_s = None
             if now - trial.began_s >= self._tools.settle_s:

@@ -62,9 +62,14 @@ class Service:
     applied: list[RagLive] = field(default_factory=list)
     unready: Callable[[RagLive], str] = lambda _: ""
     refuses: Callable[[RagLive], str] = lambda _: ""
+    begun: bool = True
 
     def hooks(self) -> Hooks[RagLive]:
-        return Hooks(self._apply, lambda: self.unready(self.applied[-1] if self.applied else self.first))
+        return Hooks(
+            self._apply,
+            lambda: self.unready(self.applied[-1] if self.applied else self.first),
+            lambda: self.begun,
+        )
 
     def _apply(self, live: RagLive) -> None:
         if why := self.refuses(live):

@@ -74,11 +74,11 @@ def test_the_oldest_changes_make_room() -> None:
     assert values_at(document, 10) == {"rag.waiting": 10}
     with pytest.raises(UsageError, match="revision 10 is the oldest"):
         values_at(document, 9)
-    long = Author("ana", "x" * 400, ANA.at)
+    long = Author("ana", "\N{CJK UNIFIED IDEOGRAPH-660E}" * 400, ANA.at)
     for revision in range(MOST_CHANGES + 11, MOST_CHANGES + 211):
         wish = {f"rag.{key}": str(revision) * 60 for key in "abcdefgh"}
         document = changed(document, revision, wish, long)
-    assert len(document.model_dump_json()) <= MOST_BYTES
+    assert len(document.model_dump_json().encode()) <= MOST_BYTES
     assert document.changes[-1].revision == MOST_CHANGES + 210
 
 
@@ -87,7 +87,9 @@ def test_a_revision_that_never_was_is_told() -> None:
         values_at(changed(Document(), 1, {"rag.waiting": 100}, ANA), 3)
 
 
-@pytest.mark.parametrize(("who", "why"), [("", ""), ("x" * 65, ""), ("ana", "x" * 401)])
-def test_an_author_has_a_short_name_and_a_short_note(who: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("who", "why"), [("", ""), ("x" * 65, ""), ("ana", "x" * 401), ("ana", "\udcff"), ("a\x1b[2J", "")]
+)
+def test_an_author_has_a_short_name_and_a_short_note_of_what_can_be_printed(who: str, why: str) -> None:
     with pytest.raises(UsageError, match="characters"):
         Author(who, why, ANA.at)

@@ -204,6 +204,20 @@ def test_a_service_that_was_not_ready_before_blames_no_values(config: Config, se
     assert (service.weight, service.watcher.configured().fault) == (2.0, "")
 
 
+def test_a_long_start_blames_no_values(config: Config, serve: Serve) -> None:
+    """A replica that opens days for minutes is not ready, whatever the values are: they are judged when it is done."""
+    config.set(weight_attack=6.0)
+    opening = {"days": "Days are still being opened."}
+    service = serve(begun=False, unready=lambda live: opening.get("days") or heavy(live))
+    service.passes(300)
+    assert (service.weight, service.watcher.facts()["config_trying"]) == (6.0, 1)
+    service.begun = bool(opening.pop("days"))
+    service.passes(29)
+    assert service.weight == 6.0
+    service.passes(3)
+    assert (service.weight, "too heavy" in service.watcher.configured().fault) == (1.0, True)
+
+
 def test_another_section_ends_no_trial(config: Config, serve: Serve) -> None:
     """Changes that are not about the service neither prolong its trial nor are they applied."""
     service = serve(unready=heavy)
