@@ -78,7 +78,7 @@ class Author:
         """Raises UsageError where a text is too long or cannot be printed, or nobody is named."""
         if not 0 < len(self.who) <= MOST_WHO or not self.who.isprintable():
             raise UsageError(
-                f"Who changes the configuration is named by 1 to {MOST_WHO} printable characters."
+                f"Who changes the configuration is named by 1 to {MOST_WHO} characters, all of them printable."
             )
         if len(self.why) > MOST_WHY or not self.why.isprintable():
             raise UsageError(
