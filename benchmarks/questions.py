@@ -56,8 +56,10 @@ class QuestionSet:
 def read_question_set(path: Path = QUESTION_SET) -> QuestionSet:
     """The questions of a file, in its order."""
     document = tomllib.loads(path.read_text("utf-8"))
-    facts = Facts(**{name: tuple(texts) for name, texts in document["facts"].items()})
-    return QuestionSet(facts, tuple(_asked(entry, document["now"]) for entry in document["question"]))
+    named: dict[str, Any] = {name: tuple(texts) for name, texts in document["facts"].items()}
+    return QuestionSet(
+        Facts(**named), tuple(_asked(entry, document["now"]) for entry in document["question"])
+    )
 
 
 def _asked(entry: Mapping[str, Any], now: datetime) -> Asked:

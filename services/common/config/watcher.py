@@ -116,10 +116,10 @@ class Watcher(Generic[L]):
 
         Blocks for one reading. Raises nothing: a service starts with what it has.
         """
-        self._remembered = self._recalled()
-        self._begin_with_good()
         if self._follower is None:
             return self.live
+        self._remembered = self._recalled()
+        self._begin_with_good()
         self._follower.look()
         if self._follower.current() is None:
             if (why := self._follower.fault()) is None:  # there never was one

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.config.document import NAME, Document
-from services.common.config.memory import MemoryOfProcess
+from services.common.config.memory import MemoryFile, MemoryOfProcess
 from services.common.config.sections import Base
 from services.common.config.tree import RAG, RagLive
 from services.common.config.watcher import MOST_TRIES, Hooks, Watcher, WatchTools
+from services.common.durable import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +234,17 @@ def test_a_damaged_memory_stops_no_start(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "memory.json").write_text("{")
     service = serve()
     assert (service.first, service.events()) == (RagLive(), ["config_not_remembered"])
+
+
+def test_without_a_sealing_key_nothing_that_was_remembered_is_used(
+    config: Config, serve: Serve, tmp_path: Path
+) -> None:
+    """Who takes the keys away takes the live configuration away; its last good values are not sealed."""
+    config.set(weight_attack=2.0)
+    serve().passes(5)
+    tools = WatchTools(MemoryFile(tmp_path / "memory.json", Disk()), lambda *_: None, lambda: 0.0)
+    watcher = Watcher(Base(RAG, RagLive, RagLive()), None, tools)
+    assert (watcher.begin().weight_attack, watcher.configured().revision) == (1.0, 0)
 
 
 def test_without_a_sealing_key_there_is_nothing_to_follow() -> None:
