@@ -63,6 +63,8 @@ class Executor:
         for key, attempt in list(self._memory.now.attempts.items()):
             if attempt.runs and ingester is not None:
                 self._ask_about(key, attempt, ingester)
+            elif attempt.ended_ns > seen.time_ns:  # the clock was set back: no look is waited for until then
+                self._put(key, replace(attempt, ended_ns=seen.time_ns))
             elif not attempt.runs and (helped := _has_helped(attempt, seen)) is not None:
                 self._judge(key, attempt, helped=helped)
 

@@ -9,6 +9,7 @@ from services.common.days.holds import read_book
 from services.common.errors import AppiaError
 from services.health.observation import Disk, Observation
 from services.health.probes.asking import Target
+from services.health.probes.days import Standing
 from services.health.probes.disks import file_systems, look_at_disk, with_sample
 from services.health.probes.intake import look_at_intake
 from services.health.probes.lag import Files, with_lag
@@ -88,7 +89,6 @@ class Observer:
         self._clock = clock
         self._monotonic = monotonic
         self._began_s = monotonic()
-        self._held: frozenset[str] = frozenset()
 
     def observe(self, live: HealthLive) -> Observation:
         """See everything once; `live` says how often the slow parts are due. What is learned is in the memory then."""
@@ -110,7 +110,7 @@ class Observer:
             registry_is_etcd=self._watched.registry_is_etcd,
             intake=intake,
             sensors=sensors_seen(memory.sensors) if memory.sensors or intake is not None else None,
-            days=self._eyes.days.seen(self._held_days(), memory.audits),
+            days=self._eyes.days.seen(self._standing(), memory.audits),
             attempts=tuple(memory.attempts[key] for key in sorted(memory.attempts)),
             chain=self._eyes.chain.seen(),
             retention=self._eyes.retention.look(live, now_ns),
@@ -185,12 +185,14 @@ class Observer:
             found.append(disk)
         return tuple(found)
 
-    def _held_days(self) -> frozenset[str]:
-        """The days that are held; all of them where the book of holds cannot be read."""
+    def _standing(self) -> Standing:
+        """Which days there are; all of them are held where the book of holds cannot be read."""
+        there = frozenset(self._watched.state.days())
         try:
-            return read_book(self._watched.state.retention).held
+            book = read_book(self._watched.state.retention)
         except (AppiaError, OSError):
-            return frozenset(self._eyes.days.states())
+            return Standing(there, frozenset(), there)
+        return Standing(there, frozenset(one.day for one in book.going if not one.part), book.held)
 
 
 def _read_every_s(live: HealthLive) -> float:

@@ -101,7 +101,7 @@ def _wanted_now(desired: Desired, seen: Observation) -> Iterator[Action]:
     if not _has_room(desired, seen):
         return
     for day in sorted(seen.days or (), key=lambda one: one.day, reverse=True):
-        if desired.parts and day.sealed and not day.held:
+        if desired.parts and not day.held:
             yield from _wanted(desired, day)
     if kept is not None:
         yield from kept.repacks
@@ -116,10 +116,15 @@ def _has_room(desired: Desired, seen: Observation) -> bool:
 
 
 def _wanted(desired: Desired, day: Day) -> Iterator[Repair]:
-    """What is wrong with a day and can be made good from its own events; where that is the chunk, it comes first."""
+    """What is wrong with a day and can be made good from its own events; where that is the chunk, it comes first.
+
+    A day whose pointer is damaged is not served, so it does not count as sealed; what it points to can be told.
+    """
     if day.fault:
         if day.repairable:
             yield Repair(day.day, CHUNK, f"generation {day.generation}", day.fault)
+        return
+    if not day.sealed:
         return
     for index in day.indices:
         if index.name in desired.parts and index.state != OK and index.remedy == REPAIR:

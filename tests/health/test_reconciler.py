@@ -88,6 +88,11 @@ def test_what_is_broken_is_repaired_by_the_operation_that_does_it() -> None:
         pytest.param((replace(BROKEN, held=True),), [], id="a day that is held"),
         pytest.param((replace(BROKEN, sealed=False),), [], id="a day that is open"),
         pytest.param(
+            (day("2026-11-19", sealed=False, fault="CURRENT is missing", generation=0),),
+            ["2026-11-19/chunk"],
+            id="a sealed day that is not served",
+        ),
+        pytest.param(
             (replace(BROKEN, held=True), day("2026-11-01", index())), ["2026-11-01/attack"], id="another"
         ),
     ],
@@ -213,7 +218,7 @@ def test_whatever_is_seen_a_repair_is_needed_allowed_and_alone(observation: Obse
         assert all(disk.used_percent < WANTED.stop_percent for disk in observation.disks)
         assert not any(one.runs for one in observation.attempts)
         assert found is not None
-        assert found.sealed
+        assert found.sealed or found.fault
         assert not found.held
         assert isinstance(action, Repair)
         states = {one.name: one for one in found.indices}

@@ -5,25 +5,36 @@ What reading every byte showed is remembered until the files are others, because
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.consistency import day_state_from
 from services.health.children import Task
 from services.health.memory import Fault, Scrub
-from services.health.observation import OK, REPAIR, Day, Index
+from services.health.observation import BACKUP, CORRUPT, OK, REPAIR, Day, Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from services.common.days.consistency import DayState, Part
+    from services.common.days.consistency import DayState, OpenPart, Part
     from services.health.children import Children
     from services.health.memory import Audit, Memory
 
 MODULE = "services.common.days.check_process"
-QUICK, READING = "check", "read"
+QUICK, READING, OPEN = "check", "read", "open"
 _NS = 1_000_000_000
 _TEXT = 300
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which days there are, which of them are on their way out, and which are held as they are."""
+
+    there: AbstractSet[str]
+    going: AbstractSet[str]
+    held: AbstractSet[str]
 
 
 class Days:
@@ -36,7 +47,6 @@ class Days:
         self._memory = memory
         self._clock = clock
         self._found: dict[str, DayState] | None = None
-        self._looking: dict[str, DayState] = {}
         self._checked_ns: dict[str, int] = {}
         self._round_ns = 0
 
@@ -48,7 +58,7 @@ class Days:
         now_ns = self._clock()
         if not 0 <= now_ns - self._round_ns < every_s * _NS:
             self._children.ask(self._quick(()))
-        elif read_every_s and (day := self._due(now_ns - int(read_every_s * _NS))) is not None:
+        elif read_every_s and (day := self._due(read_every_s, now_ns)) is not None:
             self._children.ask(self._whole(day, bytes_per_s))
 
     def check_again(self, day: str) -> None:
@@ -59,74 +69,79 @@ class Days:
         """Let a child look at all days as soon as it can."""
         self._children.ask(self._quick(()))
 
-    def seen(self, held: frozenset[str], audits: Mapping[str, Audit]) -> tuple[Day, ...] | None:
-        """Every day as it was found last, oldest first; None before the first look has ended."""
+    def seen(self, standing: Standing, audits: Mapping[str, Audit]) -> tuple[Day, ...] | None:
+        """Every day as it was found last, oldest first; None before the first look has ended.
+
+        A day that is going or gone is left out: on its way out it has no pointer, which is no damage.
+        """
         if self._found is None:
             return None
-        return tuple(self._day(state, held, audits) for _, state in sorted(self._found.items()))
-
-    def checked_ns(self, day: str) -> int:
-        """When a look at a day ended last, nanoseconds since 1970; 0 for never."""
-        return self._checked_ns.get(day, 0)
+        there = sorted(day for day in self._found if day in standing.there and day not in standing.going)
+        return tuple(self._day(self._found[day], standing.held, audits) for day in there)
 
     def states(self) -> Mapping[str, DayState]:
         """What the last look at each day found, without what reading every byte showed."""
         return self._found or {}
 
-    def _due(self, before_ns: int) -> str | None:
-        """The sealed day that was read whole the longest ago, where that is long enough ago."""
+    def _due(self, every_s: float, now_ns: int) -> str | None:
+        """The sealed day that was read whole the longest ago, where that is long enough ago, or of another clock."""
         scrubs = self._memory.now.scrubs
         sealed = [day for day, state in (self._found or {}).items() if state.generation]
-        due = [(scrubs[day].at_ns if day in scrubs else 0, day) for day in sealed]
-        oldest = min(due, default=None)
-        return oldest[1] if oldest is not None and oldest[0] <= before_ns else None
+        read = [(scrubs[day].at_ns if day in scrubs else 0, day) for day in sealed]
+        due = [one for one in read if not 0 <= now_ns - one[0] < every_s * _NS]
+        return min(due)[1] if due else None
 
     def _quick(self, days: tuple[str, ...]) -> Task:
-        def ended(well: bool) -> None:  # noqa: FBT001 - what a task takes
-            if days:
-                return
-            self._round_ns = self._clock()  # also where it failed, so that it is not tried all the time
-            if well:
-                self._found = self._looking
-                self._forget_gone()
-            self._looking = {}
+        """A look at some days, at all without any. What it finds counts from when it was asked for, and as a whole."""
+        asked_ns = self._clock()
+        found: dict[str, DayState] = {}
 
-        name = "/".join((QUICK, *days))
-        return Task(name, MODULE, (str(self._state), *days), lambda said: self._take(said, days), ended)
+        def line(said: Mapping[str, Any]) -> None:
+            state = _state_in(said)
+            if state is not None:
+                found[state.day] = state
+
+        def ended(well: bool) -> None:  # noqa: FBT001 - what a task takes
+            if not days:
+                self._round_ns = self._clock()  # also where it failed, so that it is not tried all the time
+            self._take(found, asked_ns, is_all=well and not days)
+
+        return Task("/".join((QUICK, *days)), MODULE, (str(self._state), *days), line, ended)
+
+    def _take(self, found: dict[str, DayState], asked_ns: int, *, is_all: bool) -> None:
+        if is_all:
+            self._found = found
+        elif self._found is not None:
+            self._found.update(found)
+        self._checked_ns.update(dict.fromkeys(found, asked_ns))
+        if is_all:
+            self._forget_gone()
 
     def _whole(self, day: str, bytes_per_s: int) -> Task:
         words = (str(self._state), day, "--full", "--bytes-per-s", str(bytes_per_s))
+        found: list[DayState] = []
 
-        def ended(well: bool) -> None:  # noqa: FBT001 - what a task takes
-            if not well:  # it is tried again when it is due again, and not at once
-                self._memory.now.scrubs.setdefault(day, Scrub()).at_ns = self._clock()
+        def line(said: Mapping[str, Any]) -> None:
+            state = _state_in(said)
+            if state is not None:
+                found.append(state)
 
-        return Task(f"{READING}/{day}", MODULE, words, self._take_whole, ended, patient=True)
+        def ended(_well: bool) -> None:  # noqa: FBT001 - what a task takes
+            self._take_whole(day, found)
 
-    def _take(self, said: Mapping[str, Any], days: tuple[str, ...]) -> None:
-        state = _state_in(said)
-        if state is None:
-            return
-        self._checked_ns[state.day] = self._clock()
-        if not days:
-            self._looking[state.day] = state
-        elif self._found is not None:
-            self._found[state.day] = state
+        return Task(f"{READING}/{day}", MODULE, words, line, ended, patient=True)
 
-    def _take_whole(self, said: Mapping[str, Any]) -> None:
-        state = _state_in(said)
-        if state is None:
-            return
-        faults = {
-            part.name: Fault(_mark(state, part), part.state, part.why[:_TEXT], part.remedy)
-            for part in state.wrong
-        }
-        before = self._memory.now.scrubs.get(state.day)
-        self._memory.now.scrubs[state.day] = Scrub(self._clock(), faults)
-        if faults or (before is not None and before.faults):
+    def _take_whole(self, day: str, found: Sequence[DayState]) -> None:
+        """Remember the faults that were found. Where the reading failed, it is done again when it is due again.
+
+        What is served may be other files by now, so nothing but the faults is taken: each knows its files.
+        """
+        scrubs = self._memory.now.scrubs
+        before = scrubs.get(day, Scrub())
+        faults = _faults_in(found[-1]) if found else before.faults
+        scrubs[day] = Scrub(self._clock(), faults)
+        if faults != before.faults:
             self._memory.urgent()
-        if self._found is not None:
-            self._found[state.day] = state
 
     def _forget_gone(self) -> None:
         there = self._found or {}
@@ -134,11 +149,11 @@ class Days:
             for day in [day for day in kept if day not in there]:
                 del kept[day]
 
-    def _day(self, state: DayState, held: frozenset[str], audits: Mapping[str, Audit]) -> Day:
+    def _day(self, state: DayState, held: AbstractSet[str], audits: Mapping[str, Audit]) -> Day:
         scrub = self._memory.now.scrubs.get(state.day, Scrub())
         chunk = None if state.chunk is None else _with_fault(state, state.chunk, scrub)
         faults = [chunk[1]] if chunk is not None and chunk[0] != OK else []
-        faults += [fault for one in state.open for fault in one.faults]
+        faults += [fault for one in state.open for fault in _open_faults(one, scrub)]
         return Day(
             day=state.day,
             sealed=bool(state.generation),
@@ -148,7 +163,7 @@ class Days:
             repairable=chunk is not None and chunk[0] != OK and chunk[2] == REPAIR,
             generation=state.generation,
             held=state.day in held,
-            checked_ns=self.checked_ns(state.day),
+            checked_ns=self._checked_ns.get(state.day, 0),
             scrubbed_ns=scrub.at_ns,
         )
 
@@ -167,6 +182,26 @@ def _index(state: DayState, part: Part, scrub: Scrub, audits: Mapping[str, Audit
         recall=None if audit is None else audit.recall,
         distance_cv=None if audit is None else audit.distance_cv,
     )
+
+
+def _faults_in(state: DayState) -> dict[str, Fault]:
+    """What reading every byte of a day showed, by part; a segment that is open by its number."""
+    parts = {
+        part.name: Fault(_mark(state, part), part.state, part.why[:_TEXT], part.remedy)
+        for part in state.wrong
+    }
+    opened = {
+        f"{OPEN}/{one.segment}": Fault(str(one.segment), CORRUPT, "; ".join(one.faults)[:_TEXT], BACKUP)
+        for one in state.open
+        if one.faults
+    }
+    return parts | opened
+
+
+def _open_faults(part: OpenPart, scrub: Scrub) -> Sequence[str]:
+    """What is wrong with an open segment: what the last look shows, else what reading it showed."""
+    fault = scrub.faults.get(f"{OPEN}/{part.segment}")
+    return part.faults or (() if fault is None else (fault.why,))
 
 
 def _with_fault(state: DayState, part: Part, scrub: Scrub) -> tuple[str, str, str]:
