@@ -183,10 +183,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _read_head(connection: socket.socket, until: float) -> bytes:
-    """What came up to the empty line that ends the head; shorter where it does not end in time or is too long."""
+    """What came up to the empty line that ends the head; less of it where it is too long or the other end closed.
+
+    Raises:
+        TimeoutError: it did not end by `until` (monotonic seconds), however much is still coming.
+    """
     head = b""
     while b"\r\n\r\n" not in head and len(head) <= MOST_HEAD:
-        connection.settimeout(max(until - time.monotonic(), 0.001))
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
         part = connection.recv(MOST_HEAD)
         if not part:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ from services.common.errors import AppiaError, UsageError
 from services.common.logs import make_logger
 from services.common.observing.condition import Configured, Readiness
 from services.common.observing.observed import Observing
-from services.common.observing.probe_server import PATIENCE_S, THREADS, Answer, ProbeServer, check_place
+from services.common.observing.probe_server import (
+    PATIENCE_S,
+    THREADS,
+    Answer,
+    ProbeServer,
+    _read_head,
+    check_place,
+)
 from services.common.observing.systemd import ALONE
 from tests.common.observing.conftest import get
 
@@ -168,6 +176,16 @@ def test_slow_ones_are_let_go(opened: Open, monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_who_sends_byte_by_byte_is_let_go_as_well() -> None:
+    """However much is still coming, nothing is read when the time is over."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(b"G")
+        with pytest.raises(TimeoutError):
+            _read_head(here, time.monotonic() - 0.001)
+        assert here.recv(10) == b"G"
 
 
 def test_many_ask_at_once(opened: Open) -> None:
