@@ -25,7 +25,8 @@ from benchmarks.processes import shares
 from benchmarks.stack import Wanted
 from services.cli.store_folder import model_store_folder
 from services.common.days.chosen_models import ChosenModels
-from services.common.days.names import EVENT_INDICES, StateNames, claim_layout, day_of
+from services.common.days.layout import claim_layout
+from services.common.days.names import EVENT_INDICES, StateNames, day_of
 from services.common.durable import Disk
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError

@@ -27,7 +27,8 @@ from benchmarks.peers_reader import load_peers
 from services.common.days import embed_chunk
 from services.common.days.distinct import Embedded
 from services.common.days.embedders import Embedders
-from services.common.days.names import ENTITY, EVENT_INDICES, StateNames, claim_layout, day_of
+from services.common.days.layout import claim_layout
+from services.common.days.names import ENTITY, EVENT_INDICES, StateNames, day_of
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk

@@ -141,7 +141,8 @@ def _told(state: Path) -> dict[str, Any]:
     from services.cli.health_at import NoHealth, health_of  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.cli.jobs import call  # noqa: PLC0415 - as above
     from services.cli.running import is_running  # noqa: PLC0415 - as above
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(state)
     check_layout(names)

@@ -79,7 +79,8 @@ def backup(
 
 def _make(store: FolderStore, task: Task, state: Any, *, as_json: bool) -> None:
     from services.common.backup.places import check_apart  # noqa: PLC0415 - as above
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(state.expanduser().resolve())
     check_layout(names)

@@ -32,7 +32,8 @@ def add_to(app: typer.Typer) -> None:
 def list_links(*, state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what was signed, the oldest first. Changes nothing; `appia verify` compares it with the days."""
     from services.common.chain.store import read_chain  # noqa: PLC0415 - `appia --help` starts quicker without it
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
     check_layout(names)

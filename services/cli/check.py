@@ -68,7 +68,8 @@ def check(
 
 def wanted_state(state: Any) -> StateNames:
     """The state directory that was given. Raises `UsageError` and `AppiaError` where it is none."""
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - `appia --help` starts quicker
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - `appia --help` starts quicker
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
     check_layout(names)

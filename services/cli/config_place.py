@@ -13,7 +13,8 @@ from services.common.config.document import Author
 from services.common.config.sections import Base, checked
 from services.common.config.store import ConfigStore, Place, open_values
 from services.common.config.tree import RAG, SECTIONS
-from services.common.days.names import StateNames, check_layout
+from services.common.days.layout import check_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import UsageError
 from services.common.registry.connect import registry_keys_in

@@ -144,7 +144,8 @@ def replay(
 
 
 def _open(state: Path | None, storage_key: Path | None) -> Refused:
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
     from services.ingester.refused import Refused  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))

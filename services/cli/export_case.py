@@ -171,7 +171,8 @@ def _ask(event_id: str, k: int, asking: Asking) -> Answers:
 @contextlib.contextmanager
 def _evidence(asking: Asking, bundle: Bundle) -> Iterator[Evidence | None]:
     from services.common.cases.evidence import Evidence  # noqa: PLC0415 - as above
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     if asking.state is None:
         yield None

@@ -113,7 +113,8 @@ def _list(folder: Path, *, as_json: bool) -> None:
     from dataclasses import asdict  # noqa: PLC0415 - as above
 
     from services.common.days.holds import read_book  # noqa: PLC0415 - as above
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(folder)
     check_layout(names)

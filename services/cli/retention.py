@@ -212,7 +212,8 @@ def _told(report: dict[str, Any]) -> str:
 
 
 def _names(state: Path | None) -> StateNames:
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(required_state(state))
     check_layout(names)

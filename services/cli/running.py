@@ -13,7 +13,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.names import StateNames, check_layout
+from services.common.days.layout import check_layout
+from services.common.days.names import StateNames
 from services.common.durable import REAL
 from services.common.errors import AppiaError
 

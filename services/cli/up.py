@@ -129,7 +129,7 @@ def up(
 
 def _run(options: StackOptions, store: Path, extras: Extras) -> None:
     from services.cli.running import StackLock  # noqa: PLC0415 - as above
-    from services.common.days.names import claim_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import claim_layout  # noqa: PLC0415 - as above
     from services.common.durable import Disk  # noqa: PLC0415 - as above
     from services.common.private_folders import UMASK  # noqa: PLC0415 - as above
 

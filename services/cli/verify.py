@@ -234,7 +234,8 @@ def _range(day: str | None, choice: Choice) -> tuple[str, str]:
 
 
 def _folders(states: list[Path] | None) -> list[StateNames]:
-    from services.common.days.names import StateNames, check_layout  # noqa: PLC0415 - as above
+    from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
+    from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     folders = [StateNames(state) for state in states or [required_state(None)]]
     for names in folders:

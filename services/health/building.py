@@ -20,7 +20,8 @@ from services.common.config.sections import base_of
 from services.common.config.store import Place
 from services.common.config.tree import HEALTH, HealthLive
 from services.common.config.watcher import Hooks
-from services.common.days.names import StateNames, check_layout
+from services.common.days.layout import check_layout
+from services.common.days.names import StateNames
 from services.common.observing.beats import Beats
 from services.common.observing.condition import Condition, Process, Readiness
 from services.common.observing.observed import Observing
@@ -186,7 +187,7 @@ def _parts(ground: Ground, alerts: Alerts, held: ExitStack) -> Parts:
         ground.log.warning("memory", what=memory.fault)
     children = Children(ground.log)
     days = Days(state.root, children, memory, clock)
-    files = ChainFiles(state.links, settings.signing_key, state.keys)
+    files = ChainFiles(state, settings.signing_key)
     eyes = Eyes(
         registry=ground.registry,
         asker=askers[0],

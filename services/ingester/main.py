@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError

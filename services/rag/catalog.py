@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from services.common.days.names import check_layout
+from services.common.days.layout import check_layout
 from services.common.days.opening import PLAIN
 from services.common.days.together import TogetherBook
 from services.rag.as_of import Moment

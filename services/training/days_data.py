@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from services.common.days.chunk_builder import iterate_blocks
-from services.common.days.names import check_layout, read_pointer
+from services.common.days.layout import check_layout
+from services.common.days.names import read_pointer
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.traffic import column_traffic
 from services.common.days.vectors import NO_VECTOR

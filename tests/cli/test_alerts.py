@@ -12,7 +12,8 @@ from health.alerts.receivers import Hook
 
 from services.cli import health_at, running
 from services.cli.main import run
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.health.alerts.alerts import Alerts, Files
 from services.health.alerts.courier import Outside

@@ -9,9 +9,10 @@ import pytest
 from services.cli.answers import show_events
 from services.cli.answers_firewalls import decision_lines, span
 from services.cli.verify_said import Said
+from services.common.days.layout import claim_layout
 from services.common.days.log import LogWriter
 from services.common.days.log_format import DECISIONS
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.decisions.record import Taken
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import Detection

@@ -10,9 +10,10 @@ import pytest
 from services.cli.backup import size_shown
 from services.cli.main import run
 from services.common.backup.restoring import Restoring
+from services.common.days.layout import claim_layout
 from services.common.days.log import LogWriter
 from services.common.days.log_format import FEEDBACK
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.system_calls import SystemCalls
 

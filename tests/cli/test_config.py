@@ -12,7 +12,8 @@ from services.cli.config_taken import Answer, Said, said_by, wait_for_all
 from services.cli.config_watch import lines
 from services.cli.main import run
 from services.common.config.document import Author
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.registry.files import FileRegistry

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.rest.storage_keys import StorageKeys, new_storage_keys, read_storage_keys

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from services.cli.answers_feedback import feedback_lines, show_remarks
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.ingester.feedback import FeedbackDesk
 from services.training.days_data import labels_of, sealed_days

@@ -9,7 +9,8 @@ import pytest
 
 from services.cli.main import run
 from services.common.days.holds import Book, Dropped, Going, make_hold, to_bytes
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 
 if TYPE_CHECKING:

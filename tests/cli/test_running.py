@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.cli.running import IngesterAt, ReplicaAt, Running, StackLock, is_running, read_running
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 

@@ -15,7 +15,8 @@ from services.cli.main import run
 from services.cli.proposals import Proposal
 from services.cli.running import IngesterAt, ReplicaAt, Running
 from services.cli.tune_apply import Tuning
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.registry.files import FileRegistry

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.private_folders import check_private, check_unwritable

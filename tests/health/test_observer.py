@@ -9,7 +9,8 @@ import zmq
 
 from services.common.access.credentials import Credentials
 from services.common.config.tree import HealthLive
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.registry.port import Entry, RegistryUnavailable
 from services.health.memory import Memory

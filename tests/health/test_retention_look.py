@@ -8,7 +8,8 @@ import pytest
 
 from services.common.config.tree import HealthLive
 from services.common.days.holds import Book, Dropped, Going, make_hold, to_bytes
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.health.observation import Attempt, Intake, Observation, Retention
 from services.health.observation import Disk as SeenDisk

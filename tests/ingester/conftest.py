@@ -20,9 +20,10 @@ import pytest
 import zmq
 
 from services.common.days.embedders import Embedders
+from services.common.days.layout import claim_layout
 from services.common.days.log import LogReader
 from services.common.days.log_format import EVENT, REFUSED, Damage, was_begun
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.events.network_security_pb2 import NetworkSecurityEvent
 from services.common.rpc_client import RpcClient

@@ -19,7 +19,8 @@ import pytest
 
 from services.common.days.embedders import Embedders
 from services.common.days.fusion import FusionWeights
-from services.common.days.names import StateNames, claim_layout, day_start_ns
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames, day_start_ns
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorSpec, VectorWriter
 from services.common.days.opening import PLAIN
 from services.common.days.sealing import Sealer

@@ -23,7 +23,8 @@ from services.common.chain.keys import SigningKey, SigningRing
 from services.common.chain.store import ChainWriter, NoLinks
 from services.common.days.embedders import Embedders
 from services.common.days.index_builder import IndexTools
-from services.common.days.names import INDICES, StateNames, claim_layout, read_pointer
+from services.common.days.layout import claim_layout
+from services.common.days.names import INDICES, StateNames, read_pointer
 from services.common.days.reindex import Reindexer
 from services.common.days.sealing import Sealer
 from services.common.days.versions import activate, roll_back

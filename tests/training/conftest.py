@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from services.common.days.embedders import Embedders
-from services.common.days.names import StateNames, claim_layout, day_start_ns
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames, day_start_ns
 from services.common.days.open_writer import SegmentLog
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk

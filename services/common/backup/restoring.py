@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from services.common.backup.places import is_vacant
 from services.common.backup.snapshot import is_secret
+from services.common.days.layout import LAYOUT_VERSION
 from services.common.days.log import LogReader
 from services.common.days.log_format import FEEDBACK, Damage
-from services.common.days.names import LAYOUT_VERSION, StateNames
+from services.common.days.names import StateNames
 from services.common.days.verify import verify_day
 from services.common.errors import AppiaError, UsageError
 from services.common.rest.storage_keys import NO_KEYS, open_log_keys, storage_keys_in

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.days.active_models import active_models
 from services.common.days.consistency import check_day
-from services.common.days.names import StateNames, check_layout, parse_day
+from services.common.days.layout import check_layout
+from services.common.days.names import StateNames, parse_day
 from services.common.errors import AppiaError
 from services.common.idle import become_idle
 

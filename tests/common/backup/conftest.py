@@ -15,10 +15,11 @@ import pytest
 from services.common.backup.copying import BackupTools, Copying
 from services.common.backup.folder_store import FolderStore
 from services.common.backup.restoring import Restored, RestoreTools, Restoring
+from services.common.days.layout import claim_layout
 from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_format import EVENT, FEEDBACK, Damage
 from services.common.days.manifest import MANIFEST, Manifest, digest_folder
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.system_calls import SystemCalls
 

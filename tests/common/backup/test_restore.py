@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.days.names import StateNames, check_layout, claim_layout
+from services.common.days.layout import check_layout, claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.system_calls import SystemCalls

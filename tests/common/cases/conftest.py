@@ -15,7 +15,8 @@ from services.common.cases.writing import Answers, Front, case_of
 from services.common.chain.keys import new_signing_key, read_signing_ring
 from services.common.chain.store import ChainWriter
 from services.common.days.embedders import Embedders
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.days.open_writer import SegmentLog
 from services.common.days.sealing import Sealer
 from services.common.durable import Disk

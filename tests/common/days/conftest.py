@@ -12,8 +12,9 @@ import pytest
 from services.common.chain.keys import new_signing_key, read_signing_ring
 from services.common.chain.store import ChainWriter, read_chain
 from services.common.days.embedders import Embedders
+from services.common.days.layout import claim_layout
 from services.common.days.manifest import MANIFEST, Manifest, digest_file, read_manifest
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.days.open_reader import OpenSegmentReader
 from services.common.days.open_writer import SegmentLog
 from services.common.days.proof import prove_day

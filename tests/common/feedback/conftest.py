@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.days.layout import claim_layout
 from services.common.days.log import LogWriter
 from services.common.days.log_format import FEEDBACK
-from services.common.days.names import StateNames, claim_layout
+from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.feedback.remark import Remark, Verdict
 
