@@ -137,7 +137,7 @@ def build(
         ground = Ground(settings, state, disk, log, context, registry)
         config = _config(ground)
         alerts = _alerts(ground)
-        parts = _parts(ground, alerts, held)
+        parts = _parts(ground, alerts, config, held)
         beats = Beats()
         rounds = Rounds(parts, lambda: config.live, beats, log)
         condition = _condition(ground, rounds, beats, config)
@@ -176,7 +176,7 @@ def _alerts(ground: Ground) -> Alerts:
     return Alerts(ground.disk, Files(ground.state.root / FOLDER, ground.settings.alerts), outside)
 
 
-def _parts(ground: Ground, alerts: Alerts, held: ExitStack) -> Parts:
+def _parts(ground: Ground, alerts: Alerts, config: Watcher[HealthLive], held: ExitStack) -> Parts:
     settings, state, clock = ground.settings, ground.state, time.time_ns
     credentials = Credentials.read(settings.key, None)
     askers = [Asker(ground.context, credentials) for _ in range(2)]
@@ -196,6 +196,7 @@ def _parts(ground: Ground, alerts: Alerts, held: ExitStack) -> Parts:
         audits=Audits(askers[1], days, memory, clock),
         files=PublishedFiles(state),
         retention=RetentionLook(state),
+        config=config.facts,
     )
     watched = Watched(
         state=state,

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _READ = 1 << 16
 _LONGEST_LINE = 1 << 20
 _END_S = 5.0
+SILENT_S = 900.0
+"""A child that said nothing for so long hangs, on a file that is none or a disk that fails, and is ended."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Task:
 class _Child:
     task: Task
     process: subprocess.Popen[bytes]
+    heard_s: float
     heard: bytes = b""
     stopped: bool = False
 
@@ -64,6 +68,7 @@ class Children:
     """Starts children and hears them. For one thread; nothing blocks but `stop`, for seconds at most."""
 
     log: FilteringBoundLogger
+    monotonic: Callable[[], float] = time.monotonic
     _waiting: deque[Task] = field(default_factory=deque)
     _child: _Child | None = None
     _patient: _Child | None = None
@@ -115,7 +120,7 @@ class Children:
             self.log.warning("child_not_started", task=task.name, error=str(error))
             task.ended(False)  # noqa: FBT003 - what it takes
             return None
-        child = _Child(task, process)
+        child = _Child(task, process, self.monotonic())
         os.set_blocking(child.pipe, False)
         return child
 
@@ -132,6 +137,7 @@ class Children:
                     continue
             break
         if status is None:
+            self._end_if_silent(child)
             return child
         _close(child)
         if status:
@@ -139,7 +145,14 @@ class Children:
         child.task.ended(status == 0)
         return None
 
+    def _end_if_silent(self, child: _Child) -> None:
+        """What it was for has failed then; the next one has its turn."""
+        if not child.stopped and self.monotonic() - child.heard_s > SILENT_S:
+            self.log.warning("child_silent", task=child.task.name)
+            child.process.kill()
+
     def _take(self, child: _Child, piece: bytes) -> None:
+        child.heard_s = self.monotonic()
         *lines, child.heard = (child.heard + piece).split(b"\n")
         child.heard = child.heard[-_LONGEST_LINE:]
         for line in lines:
@@ -150,11 +163,11 @@ class Children:
             if isinstance(said, dict):
                 child.task.line(said)
 
-    @staticmethod
-    def _send(child: _Child | None, number: signal.Signals, *, stopped: bool) -> None:
+    def _send(self, child: _Child | None, number: signal.Signals, *, stopped: bool) -> None:
         if child is not None and child.stopped is not stopped:
             child.process.send_signal(number)
             child.stopped = stopped
+            child.heard_s = self.monotonic()
 
 
 def _close(child: _Child) -> None:

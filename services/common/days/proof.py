@@ -36,8 +36,10 @@ class DayProof:
     faults: tuple[str, ...]
 
 
-def prove_day(day: str, folders: Sequence[DayNames], chain: CheckedChain) -> DayProof:
-    """Compare a day, wherever it lies, with its last link. Reads manifests, and the generation before whole."""
+def prove_day(
+    day: str, folders: Sequence[DayNames], chain: CheckedChain, *, contents: bool = True
+) -> DayProof:
+    """Compare a day, wherever it lies, with its last link: its manifests, and with `contents` the generation before."""
     there = [names for names in folders if names.generations() or names.current.exists()]
     served = [names for names in there if names.current.exists()]
     links = chain.links_of(day)
@@ -53,11 +55,11 @@ def prove_day(day: str, folders: Sequence[DayNames], chain: CheckedChain) -> Day
     elif not there:
         faults = [f"day {day} was removed: link {last.number} says that it is sealed"]
     else:
-        faults = [fault for names in there for fault in _compare(names, links)]
+        faults = [fault for names in there for fault in _compare(names, links, contents=contents)]
     return DayProof(day, last.number, tuple(faults))
 
 
-def _compare(names: DayNames, links: Sequence[Link]) -> Iterator[str]:
+def _compare(names: DayNames, links: Sequence[Link], *, contents: bool) -> Iterator[str]:
     state = links[-1].state
     if state is None or state.served is None:
         return
@@ -70,7 +72,7 @@ def _compare(names: DayNames, links: Sequence[Link]) -> Iterator[str]:
             continue
         yield from _compare_parts(generation, signed, links[-1])
         yield from _compare_indices(generation, signed, links)
-        if number != checked:
+        if contents and number != checked:
             yield from _contents(generation, signed)
     for number in names.generations():
         if number not in state.generations and not _was_named(links, number):

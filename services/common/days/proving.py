@@ -37,6 +37,7 @@ class Prover:
     folders: Sequence[StateNames]
     trusted: PublicKey | None  # without one, the chain is compared with nothing but itself
     sleep: Callable[[float], None]
+    contents: bool = True  # whether generations that are not served are read whole, see `prove_day`
 
     def read(self) -> CheckedChain:
         """The chain of all folders: the longest there is, of which any other has to be the beginning.
@@ -76,7 +77,8 @@ class Prover:
     def _prove(self, day: str, chain: CheckedChain) -> DayProof:
         if not chain.links:
             return DayProof(day, 0, ())  # what is wrong with the chain says it all
-        return prove_day(day, [names.day(day) for names in self.folders], chain)
+        folders = [names.day(day) for names in self.folders]
+        return prove_day(day, folders, chain, contents=self.contents)
 
 
 def faults_of_chain(chain: CheckedChain, folders: Sequence[StateNames], head: str | None) -> Iterator[str]:
