@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.common.days.names import (
+    StateNames,
     day_of,
     day_start_ns,
     number_name,
