@@ -16,6 +16,7 @@ from services.health.observation import Chain
 from services.health.probes.chain import LEAST_S, MOST_FAILURES, NOT_CHECKED, ChainFiles, ChainLook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 S = 1_000_000_000
@@ -70,6 +71,10 @@ def test_a_check_that_never_ends_well_is_told(tmp_path: Path) -> None:
     world.after(LEAST_S)
     world.asked.tasks[-1].line({"links": 3, "head": "a", "faults": []})
     assert world.look.seen() == Chain(3, ())
+
+
+def noted(ended: list[str], name: str) -> Callable[[bool], None]:
+    return lambda _well: ended.append(name)
 
 
 def test_a_child_that_hangs_is_ended_and_holds_up_nobody(tmp_path: Path) -> None:

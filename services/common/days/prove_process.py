@@ -4,8 +4,8 @@
 
 Prints one JSON object: {"links": N, "head": DIGEST, "faults": [SENTENCE...]}, at most 20 of them. The chain has to be
 signed under the public key in FILE, else under the one that signs by the keys of STATE. A DIGEST that was the head
-before has to be among the links still: a chain that was cut short holds in itself. Of days every pointer, folder and manifest
-is compared with what was signed, as `appia verify` does; contents of files are for who reads every byte.
+before has to be among the links still: a chain that was cut short holds in itself. Of days every pointer, folder and
+manifest is compared with what was signed, as `appia verify` does; contents of files are for who reads every byte.
 """
 
 from __future__ import annotations
