@@ -86,9 +86,7 @@ def test_a_child_that_hangs_is_ended_and_holds_up_nobody(tmp_path: Path) -> None
     module = "services.common.days.check_process"
     for name in ("hangs", "waits"):
         words = (str(tmp_path),) if name == "hangs" else (str(tmp_path / "absent"),)
-        children.ask(
-            Task(name, module, words, lambda _said: None, lambda _well, name=name: ended.append(name))
-        )  # type: ignore[misc]
+        children.ask(Task(name, module, words, lambda _said: None, noted(ended, name)))
     try:
         children.step()
         clock[0] = SILENT_S - 1
