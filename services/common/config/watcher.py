@@ -180,8 +180,6 @@ class Watcher(Generic[L]):
     def _take(self, held: Held[Document]) -> None:
         """A new revision of the document: is there anything new for this section, and may it be tried?"""
         wanted = Taken(revision=held.revision, values=held.content.of(self._base.section))
-        with self._lock:
-            self._read = held.revision
         refused = self._remembered.refused
         if _equal(self._used.values, wanted.values):
             self._note_same(wanted)
@@ -189,6 +187,8 @@ class Watcher(Generic[L]):
             self._refuse(wanted, refused.why)
         else:
             self._try(wanted)
+        with self._lock:  # last: who waits for this revision must not find the fault of the one before
+            self._read = held.revision
 
     def _note_same(self, wanted: Taken) -> None:
         """Another revision, with nothing new for this service: what was refused is not wanted any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.common.config.document import NAME, Document
 from services.common.config.memory import MemoryFile, MemoryOfProcess
@@ -96,6 +96,24 @@ def test_taking_a_refused_key_back_ends_the_fault(config: Config, serve: Serve) 
     config.set(weight_attack=6.0)
     service.passes(5)
     assert service.weight == 6.0
+
+
+def test_a_revision_counts_as_read_when_it_is_known_what_became_of_it(config: Config, serve: Serve) -> None:
+    """Who waits for a revision to be read is not told the fault of the one before while the new one is applied."""
+    service = serve(refuses=heavy)
+    config.set(weight_attack=6.0)
+    service.passes(1)
+    meanwhile: list[Any] = []
+
+    def look(_live: RagLive) -> str:
+        meanwhile.append(service.watcher.facts())
+        return ""
+
+    service.refuses = look
+    config.set(weight_attack=2.0)
+    service.passes(1)
+    assert [facts["config_read"] for facts in meanwhile] == [1]
+    assert (service.watcher.facts()["config_read"], service.watcher.facts()["config_fault"]) == (2, "")
 
 
 def test_what_a_part_refuses_leaves_the_last_good_values(config: Config, serve: Serve) -> None:
