@@ -147,7 +147,7 @@ class Sensor:
     clock_s: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Index:
     """One index of a sealed day.
 
@@ -169,7 +169,7 @@ class Index:
     distance_cv: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Day:
     """One day as its last check found it.
 
@@ -279,7 +279,8 @@ class Observation:
         days: None before the first check; oldest first.
         attempts: what was tried; sorted by operation and subject.
         chain: None before the first check, and where nothing is signed.
-        config_revision: the newest revision of the live configuration; None where there is none or it cannot be read.
+        config_revision: the newest revision of the live configuration that health read; None where there is none.
+        config_fault: why health itself refuses that one; empty where it does not.
         retention: None where it is unknown.
         running_s: how long health itself runs, seconds: what is missing in the first minute may be starting too.
     """
@@ -295,6 +296,7 @@ class Observation:
     attempts: tuple[Attempt, ...] = ()
     chain: Chain | None = None
     config_revision: int | None = None
+    config_fault: str = ""
     retention: Retention | None = None
     running_s: float = 0.0
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from services.common.config.tree import HealthLive
     from services.common.days.names import StateNames
-    from services.common.registry.port import Registry
+    from services.common.registry.port import Info, Registry
     from services.health.memory import Memory
     from services.health.observation import Intake, Service
     from services.health.probes.asking import Asker
@@ -43,7 +43,7 @@ STATUS_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Eyes:
-    """What the observer looks with."""
+    """What the observer looks with; `config` gives what the registry is told of the configuration of health itself."""
 
     registry: Registry
     asker: Asker
@@ -52,6 +52,7 @@ class Eyes:
     audits: Audits
     files: Files
     retention: RetentionLook
+    config: Callable[[], Info] = dict
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Observer:
         self._eyes.audits.look(services, live)
         intake = self._intake(services)
         now_ns = self._clock()
-        memory = self._memory.now
+        memory, config = self._memory.now, self._eyes.config()
         return Observation(
             time_ns=now_ns,
             disks=self._disks(now_ns),
@@ -113,6 +114,8 @@ class Observer:
             days=self._eyes.days.seen(self._standing(), memory.audits),
             attempts=tuple(memory.attempts[key] for key in sorted(memory.attempts)),
             chain=self._eyes.chain.seen(),
+            config_revision=int(config.get("config_read", 0)) or None,
+            config_fault=str(config.get("config_fault", "")),
             retention=self._eyes.retention.look(live, now_ns),
             running_s=running_s,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isinf
 from typing import TYPE_CHECKING
 
 from services.health.observation import CORRUPT, MISSING, OK, STALE
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from services.health.observation import Attempt, Day, Disk, Index, Intake, Observation, Sensor, Service
 
 _INTAKE = "ingester"
+OWN = "health/config"
+"""Under this subject of `config_refused`, health tells what it refuses itself."""
 _OF_INTAKE = (
     "queue_bytes",
     "index_lag_rows",
@@ -90,7 +93,7 @@ def _of_disk(disk: Disk) -> Iterator[Reading]:
     yield Reading.of("inode_used_percent", path, inodes, f"{inodes:.1f} % of the inodes of {path} are used")
     # Without growth it is never full; a number says that better to a rule than a reading that is not there.
     days = disk.days_left if disk.days_left is not None else float("inf")
-    text = f"{path} is full in {days:.0f} days at its growth" if disk.days_left else f"{path} does not fill"
+    text = f"{path} does not fill" if isinf(days) else f"{path} is full in {days:.1f} days at its growth"
     yield Reading.of("disk_days_left", path, days, text)
 
 
@@ -119,13 +122,17 @@ def _of_service(service: Service, newest: int | None) -> Iterator[Reading]:
         lacks = f"{name} lacks {service.generations_behind} sealed generations"
         yield Reading.of("replica_generations_behind", name, service.generations_behind, lacks)
     if service.answers:
-        yield from _of_configuration(service, newest)
+        yield _refused(service.subject, service.config_fault)
+        yield from _of_revision(service, newest)
 
 
-def _of_configuration(service: Service, newest: int | None) -> Iterator[Reading]:
-    name, fault = service.subject, service.config_fault
+def _refused(name: str, fault: str) -> Reading:
     text = f"{name} refused the configuration: {fault}" if fault else f"{name} refused no configuration"
-    yield Reading.of("config_refused", name, bool(fault), text)
+    return Reading.of("config_refused", name, bool(fault), text)
+
+
+def _of_revision(service: Service, newest: int | None) -> Iterator[Reading]:
+    name = service.subject
     if service.config_revision is not None and newest is not None:
         behind = newest - service.config_revision
         text = (
@@ -212,6 +219,8 @@ def _of_attempts(attempts: Iterable[Attempt]) -> Iterator[Reading]:
 
 
 def _of_the_rest(seen: Observation) -> Iterator[Reading]:
+    if seen.config_fault or seen.config_revision is not None:
+        yield _refused(OWN, seen.config_fault)
     if seen.registry_is_etcd:
         down = seen.registry is not None
         yield Reading.of("etcd_down", "etcd", down, seen.registry or "etcd answers")

@@ -38,7 +38,7 @@ class Signal:
     security: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The value of one signal for one subject, and a sentence for people that has it in it."""
 
@@ -67,7 +67,9 @@ class Readings:
 
 def bounded(text: str, most: int) -> str:
     """A text of at most `most` characters, all of them printable."""
-    printable = "".join(char if char.isprintable() else "?" for char in text[: most + 1])
+    printable = text[: most + 1]
+    if not printable.isprintable():  # seldom, and a round has thousands of texts
+        printable = "".join(char if char.isprintable() else "?" for char in printable)
     return printable if len(printable) <= most else printable[: most - 1] + "…"
 
 

@@ -59,7 +59,9 @@ class World:
         self.memory = Memory(self.names.root, Disk())
         nothing: Any = Nothing()
         self.asker = Asker(context, Credentials())
-        eyes = Eyes(self.registry, self.asker, nothing, nothing, nothing, Files(self.names), nothing)  # type: ignore[arg-type]
+        self.config: dict[str, Any] = {}
+        looks = (nothing, nothing, nothing, Files(self.names), nothing)
+        eyes = Eyes(self.registry, self.asker, *looks, config=lambda: self.config)  # type: ignore[arg-type]
         watched = Watched(self.names, (self.names.root,), ("rag/rag-1",))
         self.observer = Observer(watched, eyes, self.memory, lambda: NOW, lambda: self.seconds)
 
@@ -100,3 +102,11 @@ def test_disks_are_seen_and_what_is_not_is_none(world: World) -> None:
     seen = world.see(1)
     assert [disk.path for disk in seen.disks] == [str(world.names.root)]
     assert (seen.intake, seen.sensors, seen.days, seen.chain) == (None, None, None, None)
+
+
+def test_the_newest_configuration_is_known_and_what_health_refuses_of_it(world: World) -> None:
+    """Of no configuration nothing is said; one that no service took is told by health itself."""
+    assert world.see(1).config_revision is None
+    world.config = {"config_read": 7, "config_revision": 6, "config_fault": "interval_s is too small"}
+    seen = world.see(2)
+    assert (seen.config_revision, seen.config_fault) == (7, "interval_s is too small")

@@ -79,6 +79,7 @@ WHOLE = Observation(
     attempts=(Attempt("repair", "2026-11-19/attack", "x", 3, 0, ended_ns=1, error="no room"),),
     chain=Chain(7, ("link 5 was altered",)),
     config_revision=6,
+    config_fault="interval_s is too small",
     retention=Retention(20.0),
 )
 
@@ -125,6 +126,7 @@ def values(seen: Observation) -> dict[tuple[str, str], float]:
         ("clock_offset_s", "rag/rag-1", 3.5),
         ("etcd_down", "etcd", 1),
         ("config_refused", "rag/rag-1", 1),
+        ("config_refused", "health/config", 1),
         ("config_behind", "rag/rag-1", 2),
         ("retention_days_left", "days", 20),
         ("dead_letter_events", "ingester", 15),
@@ -214,6 +216,13 @@ def test_a_disk_that_does_not_fill_has_days_without_end() -> None:
     """So that no rule about few days left says something of it."""
     still = replace(WHOLE.disks[0], days_left=None)
     assert values(replace(WHOLE, disks=(still,)))["disk_days_left", "/state"] == float("inf")
+
+
+def test_a_full_disk_is_told_as_one_that_fills() -> None:
+    """With no byte left there are no days left, which is not the same as a disk that does not fill."""
+    full = replace(WHOLE.disks[0], days_left=0.0)
+    (told,) = [one for one in read(replace(WHOLE, disks=(full,))).items if one.signal == "disk_days_left"]
+    assert (told.value, told.text) == (0, "/state is full in 0.0 days at its growth")
 
 
 def test_the_registry_in_a_folder_is_no_etcd() -> None:
