@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _READ = 1 << 16
 _LONGEST_LINE = 1 << 20
+_TEXT = 300
 _END_S = 5.0
 SILENT_S = 900.0
 """A child that said nothing for so long hangs, on a file that is none or a disk that fails, and is ended."""
@@ -160,8 +161,11 @@ class Children:
                 said = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(said, dict):
-                child.task.line(said)
+            if not isinstance(said, dict):
+                continue
+            if "error" in said:
+                self.log.warning("child_said", task=child.task.name, error=str(said["error"])[:_TEXT])
+            child.task.line(said)
 
     def _send(self, child: _Child | None, number: signal.Signals, *, stopped: bool) -> None:
         if child is not None and child.stopped is not stopped:

@@ -177,7 +177,7 @@ def check_day(names: DayNames, models: Models, sleep: Callable[[float], None] = 
     """Look at a day. `models` are the active ones; an index made with a model of another name is not compared.
 
     Blocks for milliseconds, and where something is wrong for half a second: it is looked at again, as the day may be
-    sealed or switched at this moment. Raises nothing for damage, `OSError` where folders cannot be read.
+    sealed or switched at this moment. Raises nothing: a day that cannot be read is damaged, and hides no other.
     """
     found = look_at_day(names, models)
     for _ in range(_LOOKS - 1):
@@ -190,6 +190,14 @@ def check_day(names: DayNames, models: Models, sleep: Callable[[float], None] = 
 
 def look_at_day(names: DayNames, models: Models, digest: Digest | None = None) -> DayState:
     """Look at a day once; see `check_day`. With `digest`, which gives a file's SHA-256, every byte is compared."""
+    try:
+        return _look_at_day(names, models, digest)
+    except OSError as error:
+        why = f"{names.folder} cannot be read: {error}"
+        return DayState(names.day, chunk=Part(CHUNK).spoilt(CORRUPT, why, BACKUP))
+
+
+def _look_at_day(names: DayNames, models: Models, digest: Digest | None) -> DayState:
     try:
         current = read_pointer(names.current)
     except AppiaError as error:

@@ -280,6 +280,21 @@ def test_the_process_prints_states_and_loads_little(sealed: DayNames, state: Sta
     assert (done.returncode, "not a state directory" in json.loads(done.stdout)["error"]) == (1, True)
 
 
+@pytest.mark.usefixtures("sealed")
+def test_a_day_that_cannot_be_read_hides_no_other(state: StateNames) -> None:
+    """A disk that fails at one day is just when the others have to be looked at."""
+    (state.day("2030-01-01").current).mkdir(parents=True)
+    for options in ((), ("--full",)):
+        command = [sys.executable, "-m", "services.common.days.check_process", str(state.root), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        unread, whole = [day_state_from(line["state"]) for line in said if "state" in line]
+        assert (done.returncode, unread.day, whole.day, whole.is_consistent) == (0, "2030-01-01", DAY, True)
+        assert wrong(unread) == {"chunk": (CORRUPT, BACKUP)}
+        assert unread.chunk is not None
+        assert "Is a directory" in unread.chunk.why
+
+
 def test_shares() -> None:
     assert (percent_of(0, 0), percent_of(1, 4)) == (100.0, 25.0)
 
