@@ -44,9 +44,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return write
 
 
-def until_it_ended(children: Children) -> None:
+def step_until(children: Children, true: Callable[[], bool]) -> None:
     until = time.monotonic() + 30
-    while children.names:
+    while not true():
         assert time.monotonic() < until
         children.step()
         time.sleep(0.01)
@@ -60,7 +60,7 @@ def test_what_a_child_prints_is_heard_and_why_it_failed_is_logged(
     heard: list[Any] = []
     ends: list[bool] = []
     children.ask(Task("look", program("fails", source), (), heard.append, ends.append))
-    until_it_ended(children)
+    step_until(children, lambda: not children.names)
     assert (heard, ends) == ([{"a": 1}, {"error": "no such disk"}], [False])
     assert [(one["event"], one["task"]) for one in logged] == [
         ("child_said", "look"),
@@ -73,28 +73,26 @@ def test_a_patient_child_stands_still_while_another_has_its_turn(
     children: Children, program: Callable[[str, str], str]
 ) -> None:
     """It says nothing meanwhile, and goes on to its end afterwards."""
-    beats = (
-        "import time\nfor n in range(400):\n    print('{\"n\": %d}' % n, flush=True)\n    time.sleep(0.005)\n"
-    )
+    beats = "import time\nfor n in range(200):\n    print('{}', flush=True)\n    time.sleep(0.005)\n"
+    rests = "import time\ntime.sleep(0.3)\nprint('{}')\n"
     said: list[str] = []
 
-    def line(name: str) -> Callable[[Any], None]:
-        return lambda _said: said.append(name)
+    def task(name: str, source: str) -> Task:
+        def line(_said: object) -> None:
+            said.append(name)
 
-    children.ask(Task("slow", program("slow", beats), (), line("slow"), lambda _: None, patient=True))
-    until = time.monotonic() + 30
-    while not said:
-        assert time.monotonic() < until
+        return Task(
+            name, program(name, source), (), line, lambda _: said.append("end"), patient=name == "slow"
+        )
+
+    children.ask(task("slow", beats))
+    step_until(children, lambda: "slow" in said)
+    children.ask(task("quick", rests))
+    for _ in range(2):  # what it printed before it was stopped is heard yet
         children.step()
-        time.sleep(0.01)
-    children.ask(
-        Task("quick", program("quick", "print('{}')"), (), line("quick"), lambda _: said.append("end"))
-    )
-    while "end" not in said:
-        assert time.monotonic() < until
-        children.step()
-        time.sleep(0.01)
-    between = len([name for name in said if name == "slow"])
-    until_it_ended(children)
-    assert between < 400
-    assert said.count("slow") == 400
+        time.sleep(0.05)
+    before = len(said)
+    step_until(children, lambda: "end" in said)
+    assert said[before:] == ["quick", "end"]
+    step_until(children, lambda: not children.names)
+    assert (said.count("slow"), said[-1]) == (200, "end")
