@@ -26,6 +26,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICKS
 
 
+def own_seconds(pid: int) -> float:
+    """User and system time of a process so far, without that of its children."""
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    return sum(map(int, fields[11:13])) / TICKS
+
+
 def thread_seconds(pid: int) -> dict[str, float]:
     """Processor time by thread name, the busiest first; a number at the end of a name is left out."""
     found: Counter[str] = Counter()
