@@ -19,6 +19,7 @@ endpoints.json                  where the running stack listens
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -35,6 +36,8 @@ ENTITY = "entity"  # a row is a host of the day
 INDICES = (*EVENT_INDICES, ENTITY)
 NS_PER_DAY = 86_400_000_000_000
 
+NO_FILE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
+"""What the system says where something else stands in the place of a file."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NUMBER = re.compile(r"\d{6}")
 _LOG = re.compile(r"events-(\d{6})\.log")
@@ -283,13 +286,18 @@ class StateNames:
         """Folder of what analysts said about events."""
         return self.root / "feedback"
 
+    @property
+    def feedback_files(self) -> LogFiles:
+        """The log files of feedback."""
+        return LogFiles(self.feedback, "feedback")
+
     def feedback_log(self, number: int) -> Path:
         """The n-th log file of feedback; who writes always begins a new one."""
-        return LogFiles(self.feedback, "feedback").path(number)
+        return self.feedback_files.path(number)
 
     def feedback_logs(self) -> list[int]:
         """Numbers of the log files of feedback there are, ascending."""
-        return LogFiles(self.feedback, "feedback").numbers()
+        return self.feedback_files.numbers()
 
     @property
     def decisions(self) -> LogFiles:
@@ -357,6 +365,10 @@ def read_pointer(path: Path) -> int | None:
         text = path.read_text("ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise AppiaError(f"{path} is no file ({error.strerror}): `appia repair` mends it") from None
     number = parse_number(text)
     if number is None:
         raise AppiaError(
