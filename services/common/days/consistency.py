@@ -201,7 +201,8 @@ def _look_at_day(names: DayNames, models: Models, digest: Digest | None) -> DayS
     try:
         current = read_pointer(names.current)
     except AppiaError as error:
-        return _unserved(names, Part(CHUNK).spoilt(CORRUPT, str(error)))
+        remedy = REPAIR if names.generations() else BACKUP
+        return _unserved(names, Part(CHUNK).spoilt(CORRUPT, str(error), remedy))
     if current is None and names.generations():
         return _unserved(names, Part(CHUNK).spoilt(MISSING, f"{names.current} is missing"))
     if current is None:

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from services.common.days.names import NO_FILE
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 FORMAT, INDEX_FORMAT = 1, 2
 """The newest formats of a chunk and of an index."""
 MANIFEST = "manifest.json"
+THROUGH = "through_segment"
+"""The fact of a chunk that names the last open segment in it."""
+_MOST = 1 << 63
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -88,6 +92,10 @@ def manifest_bytes(folder: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise AppiaError(f"{path} is missing: `appia check` says what helps") from None
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise AppiaError(f"{path} is no file ({error.strerror}): `appia check` says what helps") from None
 
 
 def parse_manifest(data: bytes, path: Path) -> Manifest:
@@ -96,17 +104,29 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         raw = json.loads(data)
         artifacts = {_plain_name(name): Artifact(**value) for name, value in raw.pop("artifacts").items()}
         manifest = Manifest(artifacts=artifacts, **raw)
+        _check_types(manifest)
         known = INDEX_FORMAT if manifest.kind == "index" else FORMAT
         too_new = manifest.min_reader > known
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AppiaError(
-            f"{path} is no valid manifest ({error}): `appia check` says what helps"
-        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise AppiaError(f"{path} is no valid manifest ({error}): `appia check` says what helps") from None
     if too_new:
         raise AppiaError(
             f"{path} needs a reader of format {manifest.min_reader}, this release knows {known}: install a newer appia"
         )
     return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Refuse what nobody wrote so: a number that is none, or larger than any; raises `TypeError` and `ValueError`."""
+    numbers = [manifest.generation, manifest.rows, manifest.format, manifest.min_reader]
+    numbers += [artifact.bytes for artifact in manifest.artifacts.values()]
+    numbers.append(manifest.facts.get(THROUGH, 0))
+    texts = [manifest.kind, manifest.day, manifest.created]
+    texts += [artifact.sha256 for artifact in manifest.artifacts.values()]
+    if not (all(type(one) is int for one in numbers) and all(isinstance(one, str) for one in texts)):
+        raise TypeError("a value is of another type")
+    if not all(0 <= one < _MOST for one in numbers):
+        raise ValueError("a number is out of all bounds")
 
 
 def _plain_name(name: str) -> str:
