@@ -99,6 +99,14 @@ class Counted:
 
 
 @dataclass
+class KnownClock:
+    """What the clock said last, and when it stepped ahead last, nanoseconds since 1970; 0 for never."""
+
+    seen_ns: int = 0
+    stepped_ns: int = 0
+
+
+@dataclass
 class Remembered:
     """All of it; each part of the observer changes what is its own."""
 
@@ -112,6 +120,7 @@ class Remembered:
     disks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     scrubs: dict[str, Scrub] = field(default_factory=dict)
     audits: dict[str, Audit] = field(default_factory=dict)
+    clock: KnownClock = field(default_factory=KnownClock)
     chain_links: int = 0
     chain_head: str = ""
 

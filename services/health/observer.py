@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.days.holds import read_book
 from services.common.errors import AppiaError
-from services.health.observation import Disk, Observation
+from services.health.observation import REPAIR, Disk, Observation
 from services.health.probes.asking import Target
+from services.health.probes.clock import is_believed
 from services.health.probes.days import Standing
 from services.health.probes.disks import file_systems, look_at_disk, with_sample
 from services.health.probes.intake import look_at_intake
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from services.common.days.names import StateNames
     from services.common.registry.port import Info, Registry
     from services.health.memory import Memory
-    from services.health.observation import Intake, Service
+    from services.health.observation import Intake, Retention, Service
     from services.health.probes.asking import Asker
     from services.health.probes.audits import Audits
     from services.health.probes.chain import ChainLook
@@ -116,7 +117,7 @@ class Observer:
             chain=self._eyes.chain.seen(),
             config_revision=int(config.get("config_read", 0)) or None,
             config_fault=str(config.get("config_fault", "")),
-            retention=self._eyes.retention.look(live, now_ns),
+            retention=self._retention(live, now_ns),
             running_s=running_s,
         )
 
@@ -130,6 +131,16 @@ class Observer:
         # One that answers comes first: another may have taken the place of one that is not forgotten yet.
         best = min(found, key=lambda known: (known.down_ns > 0, known.pid == 0), default=None)
         return None if best is None else Target(best.address, best.public_key)
+
+    def _retention(self, live: HealthLive, now_ns: int) -> Retention | None:
+        """The plan, made anew when something of it was begun or ended; no day goes by a clock that just stepped."""
+        memory = self._memory.now
+        work = frozenset((key, one.runs) for key, one in memory.attempts.items() if one.op != REPAIR)
+        stepped_ns = memory.clock.stepped_ns
+        may_drop = is_believed(memory.clock, now_ns)
+        if memory.clock.stepped_ns != stepped_ns:
+            self._memory.urgent()
+        return self._eyes.retention.look(live, now_ns, work, may_drop=may_drop)
 
     def _files(self) -> tuple[int, str] | None:
         try:

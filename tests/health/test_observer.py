@@ -30,7 +30,7 @@ NOW = 1_800_000_000_000_000_000
 class Nothing:
     """Looks at nothing and has seen nothing."""
 
-    def look(self, *_: Any) -> None:
+    def look(self, *_: Any, **__: Any) -> None:
         pass
 
     def seen(self, *_: Any) -> None:

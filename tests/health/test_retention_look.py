@@ -11,11 +11,13 @@ from services.common.days.holds import Book, Dropped, Going, make_hold, to_bytes
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
 from services.common.durable import Disk
+from services.health.memory import KnownClock
 from services.health.observation import Attempt, Intake, Observation, Retention
 from services.health.observation import Disk as SeenDisk
+from services.health.probes.clock import is_believed
 from services.health.probes.retention import RetentionLook, stored_days
 from services.health.reconciler import Desired, reconcile
-from services.health.retention import Drop, Repack
+from services.health.retention import Drop, Plan, Repack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +78,43 @@ def test_it_is_looked_again_when_the_limits_or_the_book_are_others(names: StateN
     look.look(HealthLive(check_every_s=300.0, keep_days=3), NOW + 302 * SECOND)
     look.look(HealthLive(check_every_s=300.0, keep_days=3), NOW + 200 * SECOND)
     assert len(looks) == 5
+
+
+def test_what_is_to_be_done_is_looked_at_again_when_something_was_done(
+    names: StateNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in each round: a year of days takes a while to look at, and shrinking them takes days."""
+    plans: list[int] = []
+
+    def plan(*_: object) -> Plan:
+        plans.append(1)
+        return Plan(drops=DROPS, repacks=(REPACK,))
+
+    monkeypatch.setattr("services.health.probes.retention.plan_retention", plan)
+    look, live = RetentionLook(names), HealthLive(retention_enabled=True)
+    for after_s, work in ((0, "nothing"), (10, "nothing"), (20, "a drop"), (30, "a drop"), (40, "nothing")):
+        found = look.look(live, NOW + after_s * SECOND, work)
+        assert found is not None
+        assert found.drops == DROPS
+    assert len(plans) == 3
+    doubted = look.look(live, NOW + 50 * SECOND, "nothing", may_drop=False)
+    assert doubted is not None
+    assert (doubted.drops, doubted.repacks) == ((), (REPACK,))
+
+
+def test_after_a_step_of_the_clock_no_day_goes_for_a_day() -> None:
+    """Steps of hours back and of minutes are none; a clock that is put right is believed at once."""
+    hour, known = 3600 * SECOND, KnownClock()
+    assert is_believed(known, NOW)
+    assert is_believed(known, NOW + hour)
+    ahead = NOW + 400 * 24 * hour
+    assert not is_believed(known, ahead)
+    assert not is_believed(known, ahead + hour)
+    assert is_believed(known, NOW + 3 * hour)
+    assert not is_believed(known, ahead)
+    for passed in range(1, 24):
+        assert not is_believed(known, ahead + passed * hour)
+    assert is_believed(known, ahead + 24 * hour)
 
 
 def test_where_days_go_for_room_by_design_nobody_is_warned(names: StateNames) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.common.days.holds import read_book
@@ -13,6 +14,7 @@ from services.health.observation import Retention
 from services.health.retention import Limits, Space, StoredDay, plan_retention
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from services.common.config.tree import HealthLive
@@ -32,20 +34,22 @@ class RetentionLook:
         self._of: tuple[object, ...] = ()  # what the last look was by
         self._found: Retention | None = None
 
-    def look(self, live: HealthLive, now_ns: int) -> Retention | None:
+    def look(
+        self, live: HealthLive, now_ns: int, work: Hashable = None, *, may_drop: bool = True
+    ) -> Retention | None:
         """What is to be done; None where it cannot be told, because the book or the folder of days cannot be read.
 
-        It is looked again where the last look is `check_every_s` old, the limits or the book are others, or something
-        was to be done: what was done shows at once then.
+        It is looked again where the last look is `check_every_s` old, or the limits, the book or `work` are others,
+        which is what was begun and has not ended: what was done shows at once then. No day goes without `may_drop`.
         """
         limits = limits_of(live)
         seen_s = None if self._looked_ns is None else (now_ns - self._looked_ns) / _NS
-        by = (limits, _stamp(self._state.retention))
+        by = (limits, _stamp(self._state.retention), work)
         is_fresh = seen_s is not None and 0 <= seen_s < live.check_every_s and by == self._of
-        if not is_fresh or (self._found is not None and (self._found.drops or self._found.repacks)):
+        if not is_fresh:
             self._found = self._plan(limits, day_of(now_ns))
             self._looked_ns, self._of = now_ns, by
-        return self._found
+        return self._found if may_drop or self._found is None else replace(self._found, drops=())
 
     def _plan(self, limits: Limits, today: str) -> Retention | None:
         try:
