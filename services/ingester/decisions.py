@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.common.days.identity import IdentitySet, identities, sort_identities
+from services.common.days.identity import identities, sort_identities
 from services.common.days.log import LogWriter
 from services.common.days.log_format import DECISIONS
 from services.common.decisions.decision import read_batch
@@ -15,6 +15,7 @@ from services.common.events.network_security_pb2 import Detection, DetectionBatc
 from services.common.events.parse import Refused
 from services.common.rest.storage_keys import NO_KEYS
 from services.ingester.intake import Verdict
+from services.ingester.recent import RecentIdentities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FILES = 8
 """A log file is closed at this share of what is kept, so that the oldest file that goes is a small part of it."""
 _AT_ONCE = 4096
+_LEAST_BYTES = 32  # that a decision takes in the log: so many more are known than it holds
 _OVERHEAD = 64  # bytes that a record takes beside its payload, and more
 
 
@@ -70,7 +72,8 @@ class DecisionDesk:
         self._log: LogWriter | None = None
         self._sync()
         tail = DecisionTail(state, tools.keys)
-        self._known = IdentitySet(list(_known(tail)), state.run)
+        most = self._keeping.most_bytes // _LEAST_BYTES
+        self._known = RecentIdentities(list(_known(tail)), most, state.run)
         self._next = tail.next
         self.faults = tail.faults
         self.accepted = 0
