@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 _SIDES = {"src_ip": "source", "dst_ip": "destination"}
-_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,9 @@ class Decisions:
 
     def select(self, view: SegmentView, wanted: tuple[str, ...]) -> NDArray[np.bool_]:
         """Which rows of a segment are blocked in one of the `wanted` ways (of `Blocked`), bool (rows,)."""
-        blocked, unsaid = self.rows.of(view, self.page) if len(self.page) else (_NO_ROWS, _NO_ROWS)
+        if not len(self.page):
+            return np.full(view.rows, Blocked.UNKNOWN in wanted)
+        blocked, unsaid = self.rows.of(view, self.page)
         passing = np.zeros(view.rows, bool)
         if {Blocked.NO, Blocked.UNKNOWN} & set(wanted):
             times = whole_us(np.asarray(view.columns["time_ns"][: view.rows], np.int64))
