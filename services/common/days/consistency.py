@@ -301,7 +301,8 @@ def _unserved(names: DayNames, chunk: Part) -> DayState:
     with suppress(AppiaError, OSError):
         newest = names.generation(max(names.generations(), default=0))
         chunk = replace(chunk, rows=read_manifest(newest.chunk).rows)
-    indices = tuple(Part(name).spoilt(MISSING, "its day is not served") for name in INDICES)
+    why = "its day is not served"
+    indices = tuple(Part(name).spoilt(MISSING, why) for name in INDICES if names.generations())
     return DayState(names.day, 0, chunk, indices, _open_parts(names, 0))
 
 
