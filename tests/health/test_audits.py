@@ -102,6 +102,18 @@ def test_what_cannot_be_measured_is_not_asked_for_all_the_time(world: World, aud
     assert len(world.asked) == 2
 
 
+def test_an_audit_that_failed_takes_nothing_back(world: World, audits: Audits) -> None:
+    """An index that finds too little is not well because a replica was started anew meanwhile."""
+    world.days = {"2026-11-19": day("2026-11-19", attack=1)}
+    for answer in (told(0.5), Answer(None, "it did not answer", alive=False)):
+        world.now += 1000 * S
+        world.answer = answer
+        audits.look([REPLICA], LIVE)
+        audits.look([REPLICA], LIVE)
+    audit = world.memory.now.audits["2026-11-19/attack"]
+    assert (audit.recall, audit.at_ns) == (0.5, world.now)
+
+
 def test_a_new_version_is_audited_at_once_and_days_that_went_are_forgotten(
     world: World, audits: Audits
 ) -> None:

@@ -180,6 +180,20 @@ def test_while_no_ingester_listens_no_sensor_is_silent() -> None:
     assert (deaf_s(20 * S, began), deaf_s(90 * S, began), deaf_s(0, "no time")) == (40, 0, 0)
 
 
+def test_a_sensor_that_died_while_the_clock_was_ahead_is_silent_when_it_is_right() -> None:
+    """The ingester tells of its newest event for ever, in a year that has not come."""
+    known: dict[str, KnownSensor] = {}
+    year_s = 366 * 86_400
+    take_sensors(known, told(year_s), NOW + year_s * S, 0)
+    for second in (0, 10, 1000):
+        take_sensors(known, told(year_s), NOW + second * S, 0)
+    assert known["one"].newest_ns == NOW
+    fresh: dict[str, KnownSensor] = {}
+    take_sensors(fresh, told(year_s), NOW, 0)
+    take_sensors(fresh, told(1000), NOW + 1000 * S - 1, 0)
+    assert fresh["one"].newest_ns == NOW + 1000 * S - 1
+
+
 def test_sensors_are_forgotten_and_bounded() -> None:
     """One that was silent for a month is; so are the longest silent where there are too many."""
     known = {f"s{n}": KnownSensor(NOW - n * S) for n in range(MOST + 3)}

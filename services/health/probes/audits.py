@@ -75,11 +75,15 @@ class Audits:
         self._running = _Running(pending, day, index, mark_of(state, index))
 
     def _take(self, running: _Running, answer: Answer) -> None:
-        """Keep what was measured. Where nothing could be, it is asked for again when it is due again."""
+        """Keep what was measured. Where nothing could be, what was stands, and it is asked for when it is due again."""
+        key = f"{running.day}/{running.index}"
+        before = self._memory.now.audits.get(key)
+        if answer.value is None and before is not None and before.mark == running.mark:
+            before.at_ns = self._clock()
+            return
         told = (answer.value or {}).get("indices")
         said = told[0] if isinstance(told, list) and told and isinstance(told[0], dict) else {}
         measured = {name: number(said.get(name)) for name in ("recall", "distance_cv")}
-        key = f"{running.day}/{running.index}"
         self._memory.now.audits[key] = Audit(self._clock(), running.mark, **measured)
 
     def _due(self, every_s: float) -> tuple[str, str] | None:

@@ -16,6 +16,8 @@ MOST = 1024
 GAP_DAYS = 7
 FORGET_NS = 30 * 86_400_000_000_000
 """A sensor that was silent for thirty days is forgotten: it was taken out, and its alert was seen."""
+_AHEAD_NS = 60_000_000_000
+"""The ingester tells a moment after health looked at the clock."""
 _DAY_NS = 86_400_000_000_000
 _NS = 1e9
 
@@ -51,7 +53,7 @@ def take_sensors(
         _not_after(sensor, now_ns)
     for name, seen in told.items():
         sensor = known.setdefault(str(name), KnownSensor())
-        newest_ns = min(int(count(seen["newest_ns"])), now_ns)
+        newest_ns = _heard_ns(int(count(seen["newest_ns"])), sensor.newest_ns, now_ns)
         if newest_ns > sensor.newest_ns:
             if sensor.newest_ns:
                 heard_s = (newest_ns - sensor.newest_ns) / _NS - sensor.deaf_s
@@ -86,6 +88,16 @@ def deaf_s(before_ns: int, started: str) -> float:
     except ValueError:
         return 0.0
     return max(started_ns - before_ns, 0.0) / _NS
+
+
+def _heard_ns(told_ns: int, known_ns: int, now_ns: int) -> int:
+    """When a sensor was heard last. What is told of the future was heard while the clock was ahead: nobody knows when.
+
+    It counts once, as heard now, and not again in each round: a sensor that died meanwhile is silent from here on.
+    """
+    if told_ns <= now_ns + _AHEAD_NS:
+        return min(told_ns, now_ns)
+    return known_ns or now_ns
 
 
 def _not_after(sensor: KnownSensor, now_ns: int) -> None:
