@@ -11,7 +11,7 @@ from services.common.registry.port import Entry
 from services.health.memory import Counted, KnownSensor, KnownService
 from services.health.probes.asking import Answer
 from services.health.probes.disks import SAMPLES, file_systems, growth, look_at_disk, with_sample
-from services.health.probes.intake import look_at_intake
+from services.health.probes.intake import MOST_COUNTED, MOST_NODES, look_at_intake
 from services.health.probes.lag import with_lag
 from services.health.probes.sensors import (
     FORGET_NS,
@@ -141,6 +141,28 @@ def test_what_came_while_health_was_away_is_news() -> None:
     assert len(ingester.counted.samples) == 2
 
 
+def test_names_that_senders_invent_are_bounded_and_forgotten() -> None:
+    """However many there are, and however often they are others; what each counted is told once."""
+    ingester = Ingester()
+    ingester.look(status())
+    for start in range(20):
+        invented = {f"{start}-{n}": {"nonces_reused": 2, "missing": 0} for n in range(2000)}
+        seen = ingester.look(status(started=str(start), v1_nodes=invented))
+        assert len(seen.nonces_repeated) == MOST_NODES
+    kept = {name for _, counts in ingester.counted.samples for name in counts}
+    assert len(kept) < 21 * MOST_COUNTED
+    for _ in range(32):
+        seen = ingester.look(status(started="20", v1_nodes={"a": {"nonces_reused": 1, "missing": 0}}))
+    assert dict(seen.nonces_repeated) == {"a": 0}
+    assert {name for _, counts in ingester.counted.samples for name in counts} == {"accepted", "nonces/a"}
+    assert ingester.look(
+        status(started="21", v1_nodes={"0-1": {"nonces_reused": 1, "missing": 0}})
+    ).nonces_repeated == {
+        "a": 0,
+        "0-1": 1,
+    }
+
+
 def test_nonces_and_gaps_are_told_by_sensor() -> None:
     """Only sensors with something to tell, and each what is new."""
     ingester = Ingester()
@@ -148,6 +170,14 @@ def test_nonces_and_gaps_are_told_by_sensor() -> None:
     ingester.look(status(v1_nodes={"a": node, "b": {"nonces_reused": 0, "missing": 0}}))
     seen = ingester.look(status(v1_nodes={"a": {"nonces_reused": 3, "missing": 5}}))
     assert (dict(seen.nonces_repeated), dict(seen.v1_missing)) == ({"a": 1}, {"a": 0})
+
+
+def test_a_frame_that_comes_late_is_not_missing() -> None:
+    """The network brought it after another one: it was missing for a moment."""
+    ingester = Ingester()
+    for missing in (5, 6, 5, 6, 5):
+        seen = ingester.look(status(v1_nodes={"a": {"nonces_reused": 0, "missing": missing}}))
+    assert dict(seen.v1_missing) == {"a": 0}
 
 
 def told(newest_s: float, events: int = 1) -> dict[str, dict[str, Any]]:

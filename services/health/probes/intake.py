@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 WINDOW_NS = 300_000_000_000
 MINUTE_NS = 55_000_000_000
 """Rates a minute are over the last sample that is at least so old; rounds are not exactly as long as they should be."""
+MOST_COUNTED = 500
+"""So many sensors at most are followed, those that came first; the ingester counts 10,000, too many to remember here."""
 MOST_NODES = 100
 """So many sensors at most are told of, those with the highest counts: the senders name them."""
 
@@ -34,11 +36,13 @@ def look_at_intake(status: Mapping[str, Any], counted: Counted, now_ns: int) -> 
         AttributeError, KeyError, TypeError, ValueError: it is no status of this release.
     """
     before = counted.samples[-1] if counted.samples else None
-    now = _add_up(counted, str(status["started"]), _counters(status))
+    raw = _counters(status, counted.raw)
+    now = _add_up(counted, str(status["started"]), raw)
     window = _since(counted, now, now_ns - WINDOW_NS)
     minute = _since(counted, now, now_ns - MINUTE_NS)
     minutes = _minutes(counted, now_ns)
     counted.samples = [*_kept(counted, now_ns), (now_ns, now)]
+    _forget_old(counted, raw)
     refused = _below(_REFUSED, minute)
     return Intake(
         started=str(status["started"]),
@@ -56,14 +60,23 @@ def look_at_intake(status: Mapping[str, Any], counted: Counted, now_ns: int) -> 
     )
 
 
-def _counters(status: Mapping[str, Any]) -> dict[str, float]:
+def _counters(status: Mapping[str, Any], known: Mapping[str, float]) -> dict[str, float]:
     """What is counted since the ingester began, by name. Of sensors only those that something was counted of."""
     found = {_ACCEPTED: count(status["accepted"])}
     found |= {f"{_REFUSED}{reason}": count(many) for reason, many in status["refused"].items()}
-    nodes = status["v1_nodes"].items()
-    found |= {_NONCES + node: count(seen["nonces_reused"]) for node, seen in nodes if seen["nonces_reused"]}
-    found |= {_MISSING + node: count(seen["missing"]) for node, seen in nodes if seen["missing"]}
+    for prefix, key in ((_NONCES, "nonces_reused"), (_MISSING, "missing")):
+        counts = {prefix + node: count(seen[key]) for node, seen in status["v1_nodes"].items() if seen[key]}
+        ordered = sorted(counts, key=lambda name: name not in known)  # those that are followed go on being so
+        found |= {name: counts[name] for name in ordered[:MOST_COUNTED]}
     return found
+
+
+def _forget_old(counted: Counted, raw: Mapping[str, float]) -> None:
+    """Keep no name that nobody counts any more and that has no news: whoever names sensors invents more without end."""
+    first, last = counted.samples[0][1], counted.samples[-1][1]
+    for name in [name for name, many in last.items() if name not in raw and first.get(name, 0.0) == many]:
+        for _, counts in counted.samples:
+            counts.pop(name, None)
 
 
 def _add_up(counted: Counted, started: str, raw: Mapping[str, float]) -> dict[str, float]:
@@ -77,9 +90,16 @@ def _add_up(counted: Counted, started: str, raw: Mapping[str, float]) -> dict[st
         base = raw
     elif started == counted.started:
         base = counted.raw
-    total = {name: last.get(name, 0.0) + max(many - base.get(name, 0.0), 0.0) for name, many in raw.items()}
+    total = {
+        name: last.get(name, 0.0) + _news(name, many - base.get(name, 0.0)) for name, many in raw.items()
+    }
     counted.started, counted.raw = started, dict(raw)
     return {**{name: many for name, many in last.items() if name not in total}, **total}
+
+
+def _news(name: str, change: float) -> float:
+    """What a change of a counter means: nothing where it is less, but that missing frames came late."""
+    return change if name.startswith(_MISSING) else max(change, 0.0)
 
 
 def _since(counted: Counted, now: Mapping[str, float], since_ns: int) -> dict[str, float]:
@@ -87,7 +107,7 @@ def _since(counted: Counted, now: Mapping[str, float], since_ns: int) -> dict[st
     older = [sample for sample in counted.samples if sample[0] <= since_ns]
     first = older[-1:] or counted.samples[:1]
     base = first[0][1] if first else now
-    return {name: many - base.get(name, 0.0) for name, many in now.items()}
+    return {name: max(many - base.get(name, 0.0), 0.0) for name, many in now.items()}
 
 
 def _minutes(counted: Counted, now_ns: int) -> float:
