@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import BenchError, Report, options, traffic_file
-from benchmarks.processes import MIB, cpu_seconds, own_seconds, status_bytes
+from benchmarks.processes import MIB, cpu_seconds, own_seconds, share_bytes, status_bytes
 from benchmarks.stack import Wanted, client_of, endpoints, open_days, running_stack
 from services.common.days.names import StateNames
 
@@ -55,17 +55,18 @@ def _watch(report: Report, pid: int, minutes: int) -> None:
         began = now
         shares.append({"own": round(own / 0.6, 2), "helpers": round(children / 0.6, 2)})
         report.note(f"minute {minute}: {own / 0.6:.2f} % of a core, its helpers {children / 0.6:.2f} %")
-    peak = status_bytes(pid, "VmHWM")
     memory = {
         "resident_mib": round(max(resident) / MIB, 1),
         "at_the_end_mib": round(resident[-1] / MIB, 1),
-        "peak_mib": round(peak / MIB, 1),
+        "peak_mib": round(status_bytes(pid, "VmHWM") / MIB, 1),
+        "own_share_mib": round(share_bytes(pid) / MIB, 1),
     }
     report.add("cpu_percent", shares, f"processor: {shares[-1]['own']:.2f} % of a core in the last minute")
     report.add(
         "memory",
         memory,
-        f"memory: resident at most {memory['resident_mib']} MiB, at the end {memory['at_the_end_mib']} MiB",
+        f"memory: resident at most {memory['resident_mib']} MiB; {memory['own_share_mib']} MiB "
+        "with its share of the libraries that other services have in memory too",
     )
 
 

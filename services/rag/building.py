@@ -42,7 +42,7 @@ from services.rag.patterns import Patterns
 from services.rag.protocol import OPERATIONS
 from services.rag.quality import QUALITY
 from services.rag.queries import Queries
-from services.rag.readiness import ReplicaReadiness
+from services.rag.readiness import ReplicaReadiness, newest_generation
 from services.rag.searcher import Searcher
 from services.rag.sentences import SentenceBook
 from services.rag.text_search import TextSearch
@@ -215,6 +215,5 @@ def _tools(settings: RagSettings, replica: Replica) -> Tools:
 def _facts(catalog: Catalog) -> Info:
     """What the registry tells clients; it changes with the days, not with each event."""
     with catalog.lease() as snapshot:
-        sealed = [segment.view for segment in snapshot.segments if segment.view.sealed]
-        newest = max((f"{view.day}/{view.generation}" for view in sealed), default="")
-        return {"rows": sum(view.rows for view in sealed), "newest_generation": newest, "pid": os.getpid()}
+        rows = sum(segment.view.rows for segment in snapshot.segments if segment.view.sealed)
+        return {"rows": rows, "newest_generation": newest_generation(snapshot), "pid": os.getpid()}

@@ -146,5 +146,10 @@ def _told(place: Place, there: int, shown: int) -> str:
 
 def served_by(snapshot: Snapshot) -> Served:
     """How many events a snapshot shows, and the newest generation among them."""
+    return Served(snapshot.rows, newest_generation(snapshot))
+
+
+def newest_generation(snapshot: Snapshot) -> str:
+    """`DAY/N` of the newest sealed day that a snapshot shows; empty where it shows none. A day is in it once."""
     sealed = [segment.view for segment in snapshot.segments if segment.view.sealed]
-    return Served(snapshot.rows, max((f"{view.day}/{view.generation}" for view in sealed), default=""))
+    return max((f"{view.day}/{view.generation}" for view in sealed), default="")
