@@ -175,7 +175,7 @@ def test_nonces_and_gaps_are_told_by_sensor() -> None:
 def test_a_frame_that_comes_late_is_not_missing() -> None:
     """The network brought it after another one: it was missing for a moment."""
     ingester = Ingester()
-    for missing in (5, 6, 5, 6, 5):
+    for missing in (0, 1, 0, 5, 6, 0):
         seen = ingester.look(status(v1_nodes={"a": {"nonces_reused": 0, "missing": missing}}))
     assert dict(seen.v1_missing) == {"a": 0}
 
@@ -301,13 +301,21 @@ def test_a_clock_is_compared_with_the_middle_of_the_round_trip() -> None:
 
 def test_who_does_not_answer_is_down_and_since_when_is_remembered() -> None:
     """An answer ends it; another process in between is a start anew."""
-    known = KnownService("tcp://x", pid=7)
+    known = KnownService("tcp://x")
+    service_seen("rag/rag-1", known, answer(pid=7), NOW - 10 * S, 1000)
     silent = Answer(None, "it did not answer", alive=False)
     assert service_seen("rag/rag-1", known, silent, NOW, 1000).down_s == 0
     late = service_seen("rag/rag-1", known, silent, NOW + 30 * S, 1000)
     assert (late.answers, late.down_s, late.why, late.restarts) == (False, 30, "it did not answer", 0)
     back = service_seen("rag/rag-1", known, answer(pid=8), NOW + 40 * S, 1000)
     assert (back.answers, back.down_s, back.restarts) == (True, 0, 1)
+
+
+def test_a_start_that_nobody_watched_is_no_restart() -> None:
+    """Who stops and starts the whole stack, to update it say, is not told that everything restarts."""
+    known = KnownService("tcp://x", pid=7, seen_ns=NOW - 60 * S)  # health itself has run for 5 s
+    assert service_seen("rag/rag-1", known, answer(pid=8), NOW, 5).restarts == 0
+    assert service_seen("rag/rag-1", known, answer(pid=9), NOW + 10 * S, 15).restarts == 1
 
 
 def test_who_was_never_seen_may_be_starting_and_who_cannot_be_asked_is_not_down() -> None:

@@ -16,7 +16,7 @@ WINDOW_NS = 300_000_000_000
 MINUTE_NS = 55_000_000_000
 """Rates a minute are over the last sample that is at least so old; rounds are not exactly as long as they should be."""
 MOST_COUNTED = 500
-"""So many sensors at most are followed, those that came first; the ingester counts 10,000, too many to remember here."""
+"""So many sensors at most are followed, those that came first; the ingester counts 10,000, too many to remember."""
 MOST_NODES = 100
 """So many sensors at most are told of, those with the highest counts: the senders name them."""
 
@@ -65,7 +65,8 @@ def _counters(status: Mapping[str, Any], known: Mapping[str, float]) -> dict[str
     found = {_ACCEPTED: count(status["accepted"])}
     found |= {f"{_REFUSED}{reason}": count(many) for reason, many in status["refused"].items()}
     for prefix, key in ((_NONCES, "nonces_reused"), (_MISSING, "missing")):
-        counts = {prefix + node: count(seen[key]) for node, seen in status["v1_nodes"].items() if seen[key]}
+        counts = {prefix + node: count(seen[key]) for node, seen in status["v1_nodes"].items()}
+        counts = {name: many for name, many in counts.items() if many or name in known}
         ordered = sorted(counts, key=lambda name: name not in known)  # those that are followed go on being so
         found |= {name: counts[name] for name in ordered[:MOST_COUNTED]}
     return found
