@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from services.health.observation import REPAIR, Attempt
+from services.health.observation import NO_HELP, REPAIR, Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ASKED = "?"
 """Stands for the name of a job that was asked for: a kill may have come before the answer."""
-NO_HELP = "it was done, and what was wrong is so still"
 TIMEOUT_S = 5.0
 _ERROR, _JOB = 300, 80
 
@@ -48,7 +47,7 @@ class Executor:
         for action in actions:
             key = f"{action.op} {action.subject}"
             before = self._memory.now.attempts.get(key)
-            tries = before.tries if before is not None and before.seen == action.seen else 0
+            tries = before.tries if before is not None and before.goes_on_at(action.seen) else 0
             attempt = Attempt(action.op, action.subject, action.seen, tries + 1, self._clock(), ASKED)
             self._put(key, attempt)
             self._log.info(action.op, subject=action.subject, why=action.why, attempt=attempt.tries)

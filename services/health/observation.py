@@ -203,6 +203,10 @@ class Day:
         return not self.fault and all(index.state == OK for index in self.indices)
 
 
+NO_HELP = "it was done, and what was wrong is so still"
+"""Why an attempt has failed that the ingester ended well."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What was tried, from the first time until it is seen to have helped.
@@ -238,6 +242,14 @@ class Attempt:
     def failures(self) -> int:
         """How often it is known not to have helped: what runs may still, and what ended well was not looked at yet."""
         return self.tries - (self.runs or not self.error)
+
+    def goes_on_at(self, seen: str) -> bool:
+        """Whether what is seen to be wrong now is what was tried at: the same, or what an attempt made of it.
+
+        A repair that ends well leaves another version, also where that is damaged at once: without this it would be
+        tried for ever on a disk that fails, or against somebody who damages it again.
+        """
+        return self.seen == seen or self.error == NO_HELP
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _may(desired: Desired, before: Attempt | None, action: Action, now_ns: int) 
     """Whether an action is due: never tried, or long enough ago and not too often."""
     if before is None:
         return True
-    is_same = before.seen == action.seen
+    is_same = before.goes_on_at(action.seen)
     if is_same and before.tries >= desired.tries:
         return False
     pause_s = desired.pause_s(before.tries if is_same else 1)

@@ -10,11 +10,12 @@ import structlog
 
 from services.common.durable import Disk
 from services.common.errors import AppiaError
-from services.health.executor import ASKED, NO_HELP, Executor
+from services.health.executor import ASKED, Executor
 from services.health.memory import NAME, Memory
-from services.health.observation import CORRUPT, OK, Day, Index, Observation
+from services.health.observation import CORRUPT, NO_HELP, OK, REPAIR, Day, Index, Intake, Observation
+from services.health.observation import Disk as DiskSeen
 from services.health.probes.asking import Answer, Target
-from services.health.reconciler import Repair
+from services.health.reconciler import Desired, Repair, reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +149,32 @@ def test_a_repair_that_ended_well_and_did_not_help_has_failed(world: World) -> N
     world.executor.follow(world.seen(CORRUPT, NOW + 1), INGESTER)
     attempt = world.memory.now.attempts[KEY]
     assert (attempt.failures, attempt.error) == (1, NO_HELP)
+
+
+def test_what_is_damaged_again_and_again_is_not_repaired_for_ever(world: World) -> None:
+    """Each repair leaves another version, which is damaged too: they count as one row, which comes to an end."""
+    world.service.answers = {"repair": {"job": "j"}, "seal_status": {"state": "done", "error": ""}}
+    wanted, asked = Desired(tries=3), 0
+    for version in range(1, 20):
+        broken = Index("attack", CORRUPT, "a bit is another", REPAIR, version=version)
+        day = Day("2026-11-19", True, 1, (broken,), generation=1, checked_ns=world.now)  # noqa: FBT003
+        seen = Observation(
+            world.now,
+            disks=(DiskSeen("/state", 1000, 500, 50.0, 1.0),),
+            intake=Intake("2026-11-20T10:00:00+00:00", 10),
+            days=(day,),
+            attempts=tuple(world.memory.now.attempts.values()),
+        )
+        actions = reconcile(wanted, seen)
+        world.executor.do(actions, INGESTER)
+        asked += len(actions)
+        world.executor.follow(seen, INGESTER)
+        world.now += 100_000 * S
+        world.executor.follow(
+            replace(seen, time_ns=world.now, days=(replace(day, checked_ns=world.now),)), INGESTER
+        )
+    assert asked == 3
+    assert world.memory.now.attempts[KEY].failures == 3
 
 
 def test_a_day_that_has_gone_needs_no_repair(world: World) -> None:

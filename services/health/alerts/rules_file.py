@@ -75,10 +75,16 @@ def parse_rules(data: bytes, path: Path, signals: Mapping[str, Signal]) -> Rules
     return _from_folder(rules, path.parent)
 
 
+def _laid(below: Mapping[str, Any], rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule over the one of its name. Another limit ends at that limit: where the one below it ended fits no more."""
+    moved = {"above", "below"} & set(rule)
+    return {**{key: value for key, value in below.items() if not (moved and key in _LIMITS)}, **rule}
+
+
 def _toml(data: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The file of rules {path} is not TOML: {error}.") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +23,10 @@ SHOWN = 20
 """Alerts of a kind that one message has in full; it says how many more there are."""
 _NS = 1_000_000_000
 _LONGEST = 300
-_STEERS = str.maketrans(dict.fromkeys("<>[]{}@`*_|\\&#~", "·"))
-"""What HTML, Markdown, Slack and others take for a tag, a link, a mention or a style."""
+_STEERS = str.maketrans(dict.fromkeys("<>[]{}@`*_|\\&#~\u3002\uff0e\uff61", "·"))
+"""What HTML, Markdown, Slack and others take for a tag, a link, a mention or a style; full stops of other scripts."""
+_DOT_OF_NAME = re.compile(r"\.(?=[^\W\d_])")
+"""The dot in evil.example, which mail and chat programs make a link of without being asked; not that of an address."""
 _UNITS = {"condition": "", "count": "", "ratio": "", "percent": " %", "s": " s", "1/min": " a minute"}
 _ENDS = {
     "well": "it is well again",
@@ -129,7 +132,7 @@ def tame(text: str) -> str:
     printable = "".join(
         " " if char.isspace() else char for char in text[:_LONGEST] if unicodedata.category(char)[0] != "C"
     )
-    return printable.translate(_STEERS).replace("://", ":/ /")
+    return _DOT_OF_NAME.sub("·", printable.translate(_STEERS).replace("://", ":/ /"))
 
 
 def counted(messages: int) -> str:

@@ -77,6 +77,9 @@ HOSTILE = [
     "a\u202eb\u2066",
     "https://evil.example/x",
     "*bold* _x_ `code` ~y~",
+    "log in at www.evil.example/x",
+    "evil.example",
+    "evil\u3002example",
 ]
 
 
@@ -84,12 +87,18 @@ HOSTILE = [
 def test_what_attackers_write_steers_no_mail_and_no_chat(name: str) -> None:
     """Names of sensors and reasons: no tag, mention, link, style, line or control character of theirs is left."""
     said = tame(name)
-    assert not re.search(r"[<>\[\]@*`_~\r\n\x00-\x1f\u202a-\u202e\u2066-\u2069]|://", said)
+    assert not re.search(r"[<>\[\]@*`_~\r\n\x00-\x1f\u202a-\u202e\u2066-\u2069]|://|[.\u3002][a-z]", said)
     reading = Reading("sensor_silent_s", name, 99.0, name)
     title, body = letters(Readings((reading,)))[0]
     assert name not in title
     assert name not in body
     assert "\n" not in title
+
+
+def test_addresses_and_sentences_stay_as_they_are() -> None:
+    """A dot is no more than a dot before a digit, a blank or the end."""
+    text = "10.0.0.7 is 93.5 % full. Nothing came."
+    assert tame(text) == text
 
 
 def test_a_text_is_short() -> None:
