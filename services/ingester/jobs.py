@@ -27,6 +27,10 @@ _JOBS_KEPT = 256
 _LOOK_EVERY_S = 1.0
 
 
+class BrokenOff(AppiaError):  # noqa: N818 - it names what happened to a job, not a fault
+    """A job gives way to one that does not yield; it is done again from its beginning."""
+
+
 @dataclass
 class Job:
     """One piece of work on a day, as a client may ask about it."""
@@ -60,11 +64,11 @@ class Kind:
     check: Callable[[str, Mapping[str, Any]], dict[str, Any]]
     """From a day and what was asked to the arguments of the job; raises `UsageError` or `AppiaError`."""
     work: Callable[[Job], None]
-    """Does it, and leaves step and report in the job; blocks; raises `AppiaError` or `OSError`."""
+    """Does it, and leaves step and report in the job; blocks; raises `AppiaError` (also `BrokenOff`) or `OSError`."""
     ended: Callable[[Job], None]
     """Tells the log how a job ended."""
     yields: bool = False
-    """Whether it is begun only while the intake is not behind."""
+    """Whether it is begun only while the intake is not behind, and gives way to what does not yield."""
     joins_running: bool = True
     """Whether who asks for what is being done already gets that job; one that waits is always joined. Where not, `work`
     itself sets the job running once it has taken what it works on."""
@@ -76,7 +80,8 @@ class Surroundings:
 
     due: Callable[[], Iterable[tuple[str, str]]]  # kind and day of what the schedule wants; blocks
     is_behind: Callable[[], bool]  # whether the intake needs the machine for itself
-    break_off: Callable[[], None]  # ends the process that works on a job
+    give_way: Callable[[], None]  # ends the process that works on a job, which raises `BrokenOff` then
+    break_off: Callable[[], None]  # the same for good: no other is started
     signing: Signing
     report: Callable[[str, dict[str, Any]], None]
 
@@ -92,6 +97,7 @@ class Jobs:
         self._waiting: list[Job] = []
         self._numbers = itertools.count(1)
         self._wake = threading.Condition()  # guards what stands above, and the jobs themselves
+        self._yielding: Job | None = None  # what is being done, where it yields; set by the thread alone
         self._stopped = False
         self._asked = False  # since the last look
         self._head: dict[str, str | int] = {}
@@ -163,7 +169,10 @@ class Jobs:
                 self._forget_old()
             self._asked = True
             self._wake.notify_all()
-            return job
+            is_held_up = self._yielding is not None and job in self._waiting and not self._kinds[kind].yields
+        if is_held_up:
+            self._around.give_way()
+        return job
 
     def _forget_old(self) -> None:
         """Keep the newest jobs, and of those before the ones that have not ended."""
@@ -188,14 +197,26 @@ class Jobs:
         kind = self._kinds[job.kind]
         if kind.joins_running:
             job.state = RUNNING
+        self._yielding = job if kind.yields else None
         try:
             kind.work(job)
+        except BrokenOff:
+            self._put_back(job)
+            return
         except (AppiaError, OSError) as error:
             job.error = str(error)
+        finally:
+            self._yielding = None
         job.state = FAILED if job.error else DONE
         self.outcomes[job.kind, job.state] += 1
         kind.ended(job)
         self._tell_head()
+
+    def _put_back(self, job: Job) -> None:
+        with self._wake:
+            job.state, job.step, job.done, job.total = QUEUED, "", 0, 0
+            self._waiting.insert(0, job)
+        self._around.report("job_put_off", {"job": job.job, "day": job.day, **job.args})
 
     def _tell_head(self) -> None:
         """Log the head of the chain when it is another: noted elsewhere, it shows when the end is cut off."""

@@ -44,5 +44,5 @@ def make_jobs(
         Repairing(state, tools, worker).kind(),
         *VersionJobs(state, tools, worker).kinds(),
     )
-    around = Surroundings(due, tools.is_behind, worker.stop, tools.signing, tools.report)
+    around = Surroundings(due, tools.is_behind, worker.give_way, worker.stop, tools.signing, tools.report)
     return Jobs(kinds, around)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from services.common.days.policies import tell_policies
 from services.common.errors import AppiaError
+from services.ingester.jobs import BrokenOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,12 @@ class Worker(Protocol):
         """Do `what` of the sealer's options to the day of `job`; blocks, and leaves step and report in the job.
 
         Raises:
-            AppiaError: it could not be done, or was broken off.
+            BrokenOff: `give_way` was called meanwhile.
+            AppiaError: it could not be done, or `stop` was called.
         """
+
+    def give_way(self) -> None:
+        """Break off what is being done; nothing of it is published. For any thread."""
 
     def stop(self) -> None:
         """Break off what is being done, and whatever is asked for from now on. For any thread."""
@@ -47,6 +52,7 @@ class SealerProcess:
         self._lock = threading.Lock()  # guards what follows
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
+        self._gives_way = False  # what is being done now
 
     @property
     def stopped(self) -> bool:
@@ -63,9 +69,19 @@ class SealerProcess:
         if error:
             raise AppiaError(error)
         if job.report is None and process.returncode != 0:
+            if self._gives_way and not self._stopped:
+                raise BrokenOff(f"{job.job} gives way.")
             raise AppiaError(
                 f"The sealer of {job.day} ended with status {process.returncode} without a word."
             )
+
+    def give_way(self) -> None:
+        """End the process that runs."""
+        with self._lock:
+            self._gives_way = True
+            process = self._process
+        if process is not None:
+            process.terminate()
 
     def stop(self) -> None:
         """End the process that runs; one that is to be started later is refused."""
@@ -80,6 +96,7 @@ class SealerProcess:
         with self._lock:
             if self._stopped:
                 raise AppiaError("The ingester is being stopped.")
+            self._gives_way = False
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             return self._process
 

@@ -50,6 +50,9 @@ class InProcess:
         repacker = Repacker(self._disk, lambda *_: None, links=self._signing.links())
         job.report = asdict(repacker.build(self._state.day(job.day), "attack", "balanced"))
 
+    def give_way(self) -> None:
+        """Nothing runs."""
+
     def stop(self) -> None:
         """Nothing runs."""
 
