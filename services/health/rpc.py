@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,10 @@ class Answering:
         return document
 
     def _check_now(self) -> dict[str, Any]:
-        return {"round": self._rounds.hurry()}
+        """A day was looked at since when its `checked_ns` in `fleet` is not before `asked_ns`."""
+        asked_ns = time.time_ns()
+        self._rounds.hurry()
+        return {"asked_ns": asked_ns}
 
     def _forget(self, args: Mapping[str, Any]) -> str:
         """Forget a sensor; raises `UsageError` where there is none of that name."""

@@ -63,7 +63,6 @@ class Rounds:
         self._log = log
         self._wake = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._round = 0
         self._fault = ""
         self.seen: Observation | None = None
         """The last observation; None before the first."""
@@ -93,7 +92,6 @@ class Rounds:
         readings = read_off(seen, silence_of(live))
         parts.alerts.step(readings, seen.time_ns)
         self.seen, self.readings = seen, readings
-        self._round += 1
 
     def _act(self, seen: Observation, wanted: Desired) -> None:
         """Remember what was seen, and do what is to be done. Raises OSError where it cannot be remembered."""
@@ -118,11 +116,10 @@ class Rounds:
         else:
             self._fault = ""
 
-    def hurry(self) -> int:
-        """Look at everything now, all days too; gives the number of the round that shows it. Does not block."""
+    def hurry(self) -> None:
+        """Look at everything now, and let all days be looked at. Does not block."""
         self._orders.put(self._parts.days.check_all)
         self._wake.set()
-        return self._round + 2
 
     def forget(self, sensor: str) -> None:
         """Watch a sensor no more, until it sends again. Does not block.

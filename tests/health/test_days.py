@@ -92,10 +92,21 @@ def test_a_look_that_broke_off_tells_what_it_saw_and_forgets_nothing(world: Worl
     world.end("check", WHOLE, well=False)
     assert seen(days) == []
     days.check_all()
-    world.end("check", WHOLE, replace(WHOLE, day=OTHER))
+    world.end("check/now", WHOLE, replace(WHOLE, day=OTHER))
     days.check_all()
-    world.end("check", GONE, well=False)
+    world.end("check/now", GONE, well=False)
     assert [(day.day, day.consistent) for day in seen(days)] == [(OTHER, True), (NAME, False)]
+
+
+def test_a_look_that_is_asked_for_begins_after_that(world: World, days: Days) -> None:
+    """Also where another one is under way."""
+    look(days)
+    world.now += 5 * S
+    days.check_all()
+    world.end("check", WHOLE)
+    assert seen(days)[0].checked_ns < world.now
+    world.end("check/now", WHOLE)
+    assert seen(days)[0].checked_ns == world.now
 
 
 def begin_reading(world: World, days: Days, state: DayState = WHOLE) -> None:
@@ -127,9 +138,9 @@ def test_what_was_read_is_remembered_until_the_files_are_others(world: World, da
         assert (states_of(days), day.fault, day.repairable) == ([CORRUPT, "ok"], torn.faults[0], False)
         assert world.memory.now.scrubs[NAME].faults["open/2"].remedy == BACKUP
         days.check_all()
-        world.end("check", replace(WHOLE, open=(open_part,)))
+        world.end("check/now", replace(WHOLE, open=(open_part,)))
     days.check_all()
-    world.end("check", replace(WHOLE, generation=2))
+    world.end("check/now", replace(WHOLE, generation=2))
     assert [day.consistent for day in seen(days)] == [True]
 
 
@@ -144,7 +155,7 @@ def test_a_reading_that_says_nothing_is_not_begun_anew_at_once(
     assert world.tasks == {}
     world.now += 86_401 * S
     days.check_all()
-    world.end("check", WHOLE)
+    world.end("check/now", WHOLE)
     look(days)
     assert list(world.tasks) == [f"read/{NAME}"]
 

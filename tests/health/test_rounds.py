@@ -12,6 +12,7 @@ import structlog
 
 from services.common.config.tree import HealthLive
 from services.common.durable import Disk
+from services.common.errors import UsageError
 from services.common.observing.beats import Beats
 from services.health.executor import Executor
 from services.health.memory import Memory
@@ -69,6 +70,10 @@ class World:
     def stop(self) -> None:
         """Children have nothing to end."""
 
+    def check_all(self) -> None:
+        """Note that all days are looked at."""
+        self.asked.append("look")
+
     def check_again(self, _day: str) -> None:
         """No look is needed."""
 
@@ -110,6 +115,16 @@ def test_on_a_full_disk_alerts_go_on_and_nothing_is_done(
     assert world.asked == ["repair"]
     (attempt,) = world.memory.now.attempts.values()
     assert (attempt.tries, attempt.job) == (1, "repair-1")
+
+
+def test_who_is_asked_to_look_looks_in_its_own_thread(rounds: Rounds, world: World) -> None:
+    """The order is obeyed by the next round, which begins at once; a sensor that nobody knows is refused."""
+    rounds.hurry()
+    assert world.asked == []
+    rounds.round()
+    assert world.asked == ["look", "repair"]
+    with pytest.raises(UsageError, match="There is no sensor 'ghost'"):
+        rounds.forget("ghost")
 
 
 def test_a_service_that_ends_on_a_full_disk_ends_in_order(

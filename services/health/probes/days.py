@@ -66,8 +66,8 @@ class Days:
         self._children.ask(self._quick((day,)))
 
     def check_all(self) -> None:
-        """Let a child look at all days as soon as it can."""
-        self._children.ask(self._quick(()))
+        """Let a child look at all days as soon as it can, also where one is just doing so."""
+        self._children.ask(self._quick((), "now"))
 
     def seen(self, standing: Standing, audits: Mapping[str, Audit]) -> tuple[Day, ...] | None:
         """Every day as it was found last, oldest first; None before the first look has ended.
@@ -91,7 +91,7 @@ class Days:
         due = [one for one in read if not 0 <= now_ns - one[0] < every_s * _NS]
         return min(due)[1] if due else None
 
-    def _quick(self, days: tuple[str, ...]) -> Task:
+    def _quick(self, days: tuple[str, ...], *more: str) -> Task:
         """A look at some days, at all without any. What it finds counts from when it was asked for, and as a whole."""
         asked_ns = self._clock()
         found: dict[str, DayState] = {}
@@ -106,7 +106,7 @@ class Days:
                 self._round_ns = self._clock()  # also where it failed, so that it is not tried all the time
             self._take(found, asked_ns, is_all=well and not days)
 
-        return Task("/".join((QUICK, *days)), MODULE, (str(self._state), *days), line, ended)
+        return Task("/".join((QUICK, *days, *more)), MODULE, (str(self._state), *days), line, ended)
 
     def _take(self, found: dict[str, DayState], asked_ns: int, *, is_all: bool) -> None:
         if is_all:
