@@ -181,11 +181,16 @@ def check_day(names: DayNames, models: Models, sleep: Callable[[float], None] = 
     """
     found = look_at_day(names, models)
     for _ in range(_LOOKS - 1):
-        if found.is_consistent:
+        if not _may_pass(found):
             break
         sleep(_PAUSE_S)
         found = look_at_day(names, models)
     return found
+
+
+def _may_pass(found: DayState) -> bool:
+    """Whether something is wrong that another look may find in order: an older model stays one."""
+    return any(part.remedy != REINDEX for part in found.wrong) or any(one.faults for one in found.open)
 
 
 def look_at_day(names: DayNames, models: Models, digest: Digest | None = None) -> DayState:

@@ -214,8 +214,9 @@ def test_a_pointer_of_a_day_that_is_gone_or_torn(sealed: DayNames) -> None:
 def test_an_index_of_an_older_model_wants_a_look(sealed: DayNames) -> None:
     """It serves on, so it is no damage that is repaired; a model of another name is not compared."""
     models = {**MODELS, "attack": "attack@111111111111"}
-    found = check_day(sealed, models, sleep=lambda _s: None)
-    assert wrong(found) == {"attack": (STALE, REINDEX)}
+    pauses: list[float] = []
+    found = check_day(sealed, models, pauses.append)
+    assert (wrong(found), pauses) == ({"attack": (STALE, REINDEX)}, []), "a model is not newer a moment later"
     assert "attack@000000000000" in found.wrong[0].why
     del models["attack"]
     assert look_at_day(sealed, models).wrong == ()
