@@ -27,6 +27,7 @@ from services.common.wire.refusals import INSIDE, FrameRefused, Reason
 from services.common.wire.sessions import AuthenticFrameRefused, Opened, V2Receiver
 from services.common.wire.v1_seen import Sighting
 from services.ingester.alarms import Alarms
+from services.ingester.calls import Calls
 from services.ingester.draining import SOCKET_OPTIONS, drain, drain_with_peers, subscribe
 from services.ingester.key_use import KeyUse
 from services.ingester.private_links import check_private
@@ -47,7 +48,6 @@ GROUP_EVENTS = 1024
 """A group is committed at once when it has so many events, or 256 frames a socket, so that memory stays bounded."""
 _POLL_MS = 50
 _PAUSE_MS = 500
-_CALL_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,8 @@ class Receiver:
         self.v1_endpoint = self._v1[0].getsockopt_string(zmq.LAST_ENDPOINT) if endpoints.v1_pull else ""
         self.firewall_endpoint = tools.firewalls.endpoint
         self._batches: queue.Queue[Batch] = queue.Queue(4)
-        self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._calls = Calls()
         self._stop = threading.Event()
-        self._ended = threading.Event()
         self.frames: Counter[str] = Counter()
         self._keys_used = KeyUse()
         self._finished: list[Batch] = []
@@ -146,35 +145,9 @@ class Receiver:
         """Run `work` in the receiver's thread between two groups, and give what it returns. Blocks until then.
 
         Raises:
-            AppiaError: `work` raised it, or the receiver has ended.
+            AppiaError: `work` raised it, the disk is full, or the receiver has ended.
         """
-        done = threading.Event()
-        result: list[Any] = []
-        failure: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                result.append(work())
-            except AppiaError as error:
-                failure.append(error)
-            except OSError as error:
-                if not is_full(error):
-                    raise
-                failure.append(
-                    AppiaError(f"The disk is full ({error.strerror}): free some space, then ask again.")
-                )
-            finally:
-                done.set()
-
-        self._calls.put(run)
-        while not done.wait(_CALL_LOOK_S):
-            if self._ended.is_set():
-                raise AppiaError("The intake has ended.")
-        if failure:
-            raise failure[0]
-        if not result:
-            raise AppiaError("The intake has ended.")
-        return result[0]
+        return self._calls.call(work)
 
     def counts(self) -> dict[str, Any]:
         """What came in since the start, as plain values. For any thread; not all from the same moment."""
@@ -204,7 +177,7 @@ class Receiver:
         try:
             while not self._stop.is_set():
                 self._tools.beat()
-                self._run_calls()
+                self._calls.do_all()
                 self._tools.follow_keys()
                 if self.gauge.is_shut():
                     self._stop.wait(_PAUSE_MS / 1000)
@@ -212,8 +185,7 @@ class Receiver:
                 poller.poll(_POLL_MS if self._batches.empty() else 0)
                 self._group()
         finally:
-            self._ended.set()
-            self._run_calls()
+            self._calls.end()
             with suppress(OSError):
                 self._take_held()
             self._close_sockets(linger_ms=1000)
@@ -224,13 +196,6 @@ class Receiver:
     def _close_sockets(self, linger_ms: int) -> None:
         for socket in (self._v2, *self._v1):
             socket.close(linger=linger_ms)
-
-    def _run_calls(self) -> None:
-        while True:
-            try:
-                self._calls.get_nowait()()
-            except queue.Empty:
-                return
 
     def _group(self) -> None:
         """Take what is there, make it durable, answer."""
