@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import BenchError, Report, options, traffic_file
-from benchmarks.processes import MIB, cpu_seconds, own_seconds, share_bytes, status_bytes
+from benchmarks.processes import MIB, cpu_seconds, own_seconds, shares, status_bytes
 from benchmarks.stack import Wanted, client_of, endpoints, open_days, running_stack
 from services.common.days.names import StateNames
 
@@ -44,7 +44,7 @@ def _watch(report: Report, pid: int, minutes: int) -> None:
     """Processor time of each minute, and the most memory of all."""
     resident: list[int] = []
     began = (own_seconds(pid), cpu_seconds(pid))
-    shares: list[dict[str, float]] = []
+    minutes_cpu: list[dict[str, float]] = []
     for minute in range(1, minutes + 1):
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -53,15 +53,17 @@ def _watch(report: Report, pid: int, minutes: int) -> None:
         now = (own_seconds(pid), cpu_seconds(pid))
         own, children = now[0] - began[0], now[1] - began[1] - (now[0] - began[0])
         began = now
-        shares.append({"own": round(own / 0.6, 2), "helpers": round(children / 0.6, 2)})
+        minutes_cpu.append({"own": round(own / 0.6, 2), "helpers": round(children / 0.6, 2)})
         report.note(f"minute {minute}: {own / 0.6:.2f} % of a core, its helpers {children / 0.6:.2f} %")
     memory = {
         "resident_mib": round(max(resident) / MIB, 1),
         "at_the_end_mib": round(resident[-1] / MIB, 1),
         "peak_mib": round(status_bytes(pid, "VmHWM") / MIB, 1),
-        "own_share_mib": round(share_bytes(pid) / MIB, 1),
+        "own_share_mib": shares(pid)["pss"],
     }
-    report.add("cpu_percent", shares, f"processor: {shares[-1]['own']:.2f} % of a core in the last minute")
+    report.add(
+        "cpu_percent", minutes_cpu, f"processor: {minutes_cpu[-1]['own']:.2f} % of a core in the last minute"
+    )
     report.add(
         "memory",
         memory,

@@ -59,15 +59,6 @@ def status_bytes(pid: int, key: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), 0)
 
 
-def share_bytes(pid: int) -> int:
-    """Proportional set size: memory of its own, and its share of what several processes have mapped; 0 when gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except _GONE:
-        return 0
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
     found: list[int] = []

@@ -53,7 +53,13 @@ def test_a_replica_serves_registers_and_ends(
     until(lambda: len(_registered(world)) == 1)
     (entry,) = _registered(world)
     assert entry.address == ready["endpoint"]
-    assert dict(entry.info) == {"rows": 30, "newest_generation": f"{DAY}/1", "pid": replica.process.pid}
+    facts = {name: entry.info[name] for name in ("rows", "newest_generation", "pid", "config_fault")}
+    assert facts == {
+        "rows": 30,
+        "newest_generation": f"{DAY}/1",
+        "pid": replica.process.pid,
+        "config_fault": "",
+    }
     with Client(FixedReplicas([ready["endpoint"]]), context) as client:
         assert len(client.similar(events[0].event_id, k=5, flat=True)["hits"]) == 5
         assert client.get(events[0].event_id)["day"] == DAY
