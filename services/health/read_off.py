@@ -46,11 +46,17 @@ _STATES = {"index_missing": MISSING, "index_corrupt": CORRUPT, "index_stale": ST
 class Silence:
     """When a sensor counts as silent.
 
-    `least_s` has to pass in any case, and `times` as long as it is usual for this sensor.
+    `least_s` has to pass in any case, and `times` as long as it is usual for this sensor; but no more than `most_s`.
+    Who makes a sensor silent for somewhat longer each day would teach us that a week is usual.
     """
 
     least_s: float = 900.0
     times: float = 3.0
+    most_s: float = 172_800.0
+
+    def limit_s(self, usual_gap_s: float) -> float:
+        """The longest silence that is none."""
+        return max(self.least_s, min(self.times * usual_gap_s, self.most_s))
 
 
 def read_off(seen: Observation, silence: Silence) -> Readings:
@@ -185,7 +191,7 @@ def _named(sensor: str) -> str:
 
 def _of_sensor(sensor: Sensor, seen: Observation, silence: Silence) -> Iterator[Reading]:
     silent_s = max((seen.time_ns - sensor.newest_ns) / 1e9 - sensor.deaf_s, 0.0)
-    usual = silent_s <= max(silence.least_s, silence.times * sensor.usual_gap_s)
+    usual = silent_s <= silence.limit_s(sensor.usual_gap_s)
     name = _named(sensor.name)
     text = f"nothing came from the sensor {name} for {silent_s:,.0f} s"
     yield Reading.of("sensor_silent_s", name, 0.0 if usual else silent_s, text)

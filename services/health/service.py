@@ -182,4 +182,4 @@ def desired_of(live: HealthLive) -> Desired:
 
 def silence_of(live: HealthLive) -> Silence:
     """When a sensor counts as silent."""
-    return Silence(live.sensor_silent_s, live.sensor_silent_times)
+    return Silence(live.sensor_silent_s, live.sensor_silent_times, live.sensor_silent_most_s)

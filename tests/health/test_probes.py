@@ -24,6 +24,7 @@ from services.health.probes.sensors import (
 )
 from services.health.probes.services import FORGET_NS as UNSEEN_NS
 from services.health.probes.services import STARTING_S, Listed, known_services, service_seen
+from services.health.read_off import Silence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +197,15 @@ def test_what_is_usual_for_a_sensor_is_learned_from_several_days() -> None:
     assert usual_gap_s(known["one"]) == pytest.approx(day - 540)
 
 
+def test_no_silence_is_usual_that_somebody_taught_step_by_step() -> None:
+    """Each time a little less than what is told, on two days in a row: the limit grows no further than two days."""
+    silence, gap_s = Silence(), 0.0
+    for _ in range(20):
+        gap_s = silence.limit_s(gap_s) - 1
+    assert silence.limit_s(gap_s) == 172_800
+    assert silence.limit_s(1) == 900
+
+
 def test_while_no_ingester_listens_no_sensor_is_silent() -> None:
     """The time without one is neither silence nor a gap that is usual."""
     known: dict[str, KnownSensor] = {}
@@ -245,6 +255,15 @@ def test_a_clock_that_was_ahead_hides_no_silence() -> None:
     (sensor,) = sensors_seen(known)
     assert sensor.newest_ns == NOW + 10 * S
     assert sensor.usual_gap_s == 0
+
+
+def test_invented_names_crowd_out_no_sensor_that_is_known_for_days() -> None:
+    """Its silence is told on, however many others send; names of one day go first."""
+    known: dict[str, KnownSensor] = {"ours": KnownSensor(NOW - 9 * HOUR * S, gaps=[(1, 60.0), (2, 60.0)])}
+    invented = {f"!{n:05}": {"events": 1, "newest_ns": NOW, "clock_s": 0} for n in range(MOST + 500)}
+    take_sensors(known, invented, NOW, 0)
+    assert len(known) == MOST
+    assert sensors_seen(known)[0].name == "ours"
 
 
 def test_a_sensor_that_was_forgotten_stays_so_until_it_sends() -> None:

@@ -201,6 +201,12 @@ class HealthLive(Live):
     sensor_silent_times: float = at_once(
         3.0, "and so many times as long as is usual for that sensor, 1 to 100", ge=1, le=100
     )
+    sensor_silent_most_s: float = at_once(
+        172_800.0,
+        "seconds after which a sensor is silent whatever is usual for it, 60 to 2592000",
+        ge=60,
+        le=86_400 * 30,
+    )
     retention_enabled: bool = at_once(
         default=False,
         description="true makes old days smaller and drops the oldest, by the keys that follow; false only warns",

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 from services.health.alerts.course import begin, end, follow, lose, not_after
 from services.health.alerts.state import FIRING, Alert, Ended
 from services.health.alerts.telling import tell
+from services.health.readings import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from services.health.alerts.rules import Rules
+    from services.health.alerts.rules import Rule, Rules
     from services.health.alerts.telling import Notice
-    from services.health.readings import Reading, Readings, Signal
+    from services.health.readings import Readings, Signal
 
 MOST_OF_A_RULE = 100
 """Subjects of one rule that are told apart: whoever invents names of sensors drowns no other rule."""
+OTHERS = "(others)"
+"""The subject of the alert about those beyond: that there are some is told, however many there are before them."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +68,53 @@ def _follow_all(
     for reading in readings.items:
         if not isnan(reading.value):
             by_signal[reading.signal][reading.subject] = reading
-    followed = (_follow_one(rules, alert, by_signal, readings, now_ns) for alert in known)
+    followed = (
+        _follow_one(rules, alert, by_signal, readings, now_ns)
+        for alert in known
+        if not _is_of_others(rules, alert)
+    )
     alerts = [alert for alert in followed if alert is not None]
+    others = {alert.rule: alert for alert in known if alert.subject == OTHERS}
     untracked: dict[str, int] = {}
     for rule in rules.rule:
+        if not rule.enabled:
+            continue
         subjects = {alert.subject for alert in alerts if alert.rule == rule.name}
-        fresh = (
-            []
-            if not rule.enabled
-            else [
-                reading
-                for subject, reading in by_signal[rule.signal].items()
-                if subject not in subjects
-                and rule.watches(rule.signal, subject)
-                and rule.is_over(reading.value)
-            ]
-        )
+        fresh = _fresh(rule, by_signal[rule.signal], subjects)
         room = max(0, MOST_OF_A_RULE - len(subjects))
         alerts += [begin(rule, reading, now_ns) for reading in fresh[:room]]
         if fresh[room:]:
             untracked[rule.name] = len(fresh) - room
+        before = others.get(rule.name)
+        is_unknown = readings.is_unknown(rule.signal, OTHERS)
+        told = before if is_unknown else _of_others(rule, before, fresh[room:], now_ns)
+        alerts += [] if told is None else [told]
     return alerts, untracked
+
+
+def _fresh(rule: Rule, readings: Mapping[str, Reading], known: Collection[str]) -> list[Reading]:
+    """The readings over the limit of subjects that no alert is about."""
+    return [
+        reading
+        for subject, reading in readings.items()
+        if subject not in known
+        and subject != OTHERS  # of somebody who calls himself so
+        and rule.watches(rule.signal, subject)
+        and rule.is_over(reading.value)
+    ]
+
+
+def _is_of_others(rules: Rules, alert: Alert) -> bool:
+    return alert.subject == OTHERS and rules.named(alert.rule) is not None
+
+
+def _of_others(rule: Rule, before: Alert | None, beyond: Sequence[Reading], now_ns: int) -> Alert | None:
+    """The alert about subjects that there is no room for, where there are some or were."""
+    if not beyond:
+        return None if before is None else lose(rule, before, now_ns)
+    text = f"{len(beyond):,} more are over the limit and not told apart, one of them: {beyond[0].text}"
+    reading = Reading(rule.signal, OTHERS, beyond[0].value, text)
+    return begin(rule, reading, now_ns) if before is None else follow(rule, before, reading, now_ns)
 
 
 def _follow_one(

@@ -63,15 +63,15 @@ def take_sensors(
     for name in [name for name, sensor in known.items() if now_ns - sensor.newest_ns > FORGET_NS]:
         del known[name]
     over = len(known) - MOST
-    for name in sorted(known, key=lambda name: known[name].newest_ns)[: max(over, 0)]:
+    for name in sorted(known, key=lambda name: _worth(known[name]))[: max(over, 0)]:
         del known[name]
 
 
 def sensors_seen(known: Mapping[str, KnownSensor]) -> tuple[Sensor, ...]:
-    """All that are known, by name."""
+    """All that are known, those first that are known from the most days, then by name."""
     return tuple(
         Sensor(name, sensor.events, sensor.newest_ns, usual_gap_s(sensor), sensor.deaf_s, sensor.clock_s)
-        for name, sensor in sorted(known.items())
+        for name, sensor in sorted(known.items(), key=lambda item: (-len(item[1].gaps), item[0]))
     )
 
 
@@ -111,6 +111,11 @@ def _clock_s(value: Any) -> float:
     if found is None:
         raise ValueError(f"{value!r:.80} is no number of seconds")
     return found
+
+
+def _worth(sensor: KnownSensor) -> tuple[int, int]:
+    """Which sensor goes last where there are too many: names that somebody invents crowd out none known for days."""
+    return len(sensor.gaps), sensor.newest_ns
 
 
 def _note_gap(sensor: KnownSensor, seconds: float, day: int) -> None:

@@ -9,7 +9,7 @@ from health.alerts.making import DISK, HOOK, MINE, NOON_NS, NS, disk, forged, ru
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.health.alerts.engine import MOST_OF_A_RULE, Outcome, step
+from services.health.alerts.engine import MOST_OF_A_RULE, OTHERS, Outcome, step
 from services.health.readings import EVERY, SIGNALS, Reading, Readings
 
 if TYPE_CHECKING:
@@ -230,12 +230,38 @@ def test_who_invents_subjects_drowns_no_other_rule() -> None:
     """Those beyond the bound are counted, and other rules fire as before."""
     many = Readings(tuple(item for n in range(150) for item in disk(90, f"/{n}").items) + forged(1).items)
     told = Told(DISK + SOON).see(many)
-    assert len([a for a in told.alerts if a.rule == "disk"]) == MOST_OF_A_RULE
+    assert len([a for a in told.alerts if a.rule == "disk" and a.subject != OTHERS]) == MOST_OF_A_RULE
     assert told.last.untracked == {"disk": 50}
     assert {alert.signal for _, notice in told.notices for alert in notice.new} == {
         "disk_used_percent",
         "forged_frames",
     }
+
+
+def crowd(count: int) -> tuple[Reading, ...]:
+    return tuple(item for n in range(count) for item in disk(90, f"/{n}").items)
+
+
+def test_one_more_than_can_be_told_apart_is_told_all_the_same() -> None:
+    """Who fills the hundred places first hides nothing after them: that there are others is an alert of its own."""
+    told = Told(DISK + SOON).see(Readings(crowd(MOST_OF_A_RULE)))
+    before = len(told.story)
+    told.see(Readings((*crowd(MOST_OF_A_RULE), *disk(99, "/data").items)), 3)
+    assert [line[1:] for line in told.story[before:]] == [("new", OTHERS)]
+    (others,) = [alert for alert in told.alerts if alert.subject == OTHERS]
+    assert "/data is 99 % full" in others.text
+    told.see(UNKNOWN, 3)
+    assert len(told.story) == before + 1
+    told.see(Readings(crowd(MOST_OF_A_RULE)), 2)
+    assert [line[1:] for line in told.story[before + 1 :]] == [("over", OTHERS)]
+
+
+def test_who_calls_himself_like_the_others_is_no_alert_without_end() -> None:
+    """A name that somebody chose changes nothing about them."""
+    told = Told(DISK + SOON).see(Readings((*disk(99, OTHERS).items, *disk(90).items)), 5)
+    assert [line[1:] for line in told.story] == [("new", "/data")]
+    told.see(Readings((*disk(99, OTHERS).items, *crowd(MOST_OF_A_RULE + 1))), 5)
+    assert [line[2] for line in told.story].count(OTHERS) == 1
 
 
 READING = st.one_of(st.none(), st.just(float("nan")), st.sampled_from([50.0, 83.0, 86.0, 99.0]))

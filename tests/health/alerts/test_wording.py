@@ -61,8 +61,8 @@ def test_a_message_about_many_is_short() -> None:
     """It has the first ones and says how many more there are."""
     many = Readings(tuple(item for number in range(150) for item in disk(93, f"/{number}").items))
     title, body = letters(many)[0]
-    assert title == "appia CRITICAL: disk-full: 100 alerts on box"
-    assert f"... and {100 - SHOWN} more" in body
+    assert title == "appia CRITICAL: disk-full: 101 alerts on box"
+    assert f"... and {101 - SHOWN} more" in body
     assert "50 more subjects of disk-full are over the limit and not told apart" in body
     assert len(body) < 6000
 
