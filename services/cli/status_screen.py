@@ -228,7 +228,7 @@ def _state(service: Service) -> Styled:
         return Styled("unknown", Style.DOUBTFUL)
     if service.ready is False:
         return Styled("not ready", Style.DOUBTFUL)
-    again = f", {service.restarts} restarts" if service.restarts else ""
+    again = f", {counted(service.restarts, 'restart')}" if service.restarts else ""
     return Styled(f"ready{again}", Style.DOUBTFUL if again else Style.GOOD)
 
 

@@ -56,7 +56,7 @@ class Service:
         answers: whether it answered just now; None where nobody could ask it.
         why: the reason where it did not answer, or is not ready.
         down_s: since when it does not answer, seconds; 0 while it does.
-        restarts: how often another process took its place within the last day.
+        restarts: how often another process took its place within the last day, while health ran.
         ready: what it says of itself; None where it does not answer or does not say.
         clock_offset_s: its clock less this one's, seconds, right to half of the round trip; None where unknown.
         rows, newest_generation: what it serves, as it says; None where it does not say.

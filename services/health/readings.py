@@ -87,7 +87,11 @@ SIGNALS: Mapping[str, Signal] = _table(
         "condition",
         "a service answers and says that it is not ready (subject: kind/name)",
     ),
-    Signal("service_restarts", "count", "new processes of a service within a day (subject: kind/name)"),
+    Signal(
+        "service_restarts",
+        "count",
+        "new processes of a service within a day, while health ran (subject: kind/name)",
+    ),
     Signal(
         "replica_rows_behind", "rows", "events on disk that a replica does not serve (subject: kind/name)"
     ),
@@ -147,6 +151,7 @@ SIGNALS: Mapping[str, Signal] = _table(
         "count",
         "revisions of the configuration that a service did not take (subject: kind/name)",
     ),
+    Signal("channel_failing", "condition", "a channel of alerts delivers nothing (subject: channel)"),
     Signal("retention_days_left", "days", "until the oldest day has to be dropped (subject: days)"),
     Signal(
         "dead_letter_events",

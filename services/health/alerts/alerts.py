@@ -14,7 +14,7 @@ from services.health.alerts.describing import describe
 from services.health.alerts.engine import step
 from services.health.alerts.ledger import Ledger
 from services.health.alerts.rules_in_use import DefaultRules, FollowedRules
-from services.health.alerts.state import MOST_PAST
+from services.health.alerts.state import MOST_PAST, Line
 from services.health.alerts.wording import Wording, trial_letter
 from services.health.readings import SIGNALS, Reading, Readings
 
@@ -133,7 +133,10 @@ class Alerts:
             return readings
         fault = self._rules.fault
         own = Reading.of("config_refused", RULES_SUBJECT, bool(fault), fault or "the file of rules is in use")
-        return Readings((*readings.items, own), readings.unknown)
+        channels = (
+            _of_channel(name, self._ledger.kept.lines.get(name, Line())) for name in self._rules.rules.channel
+        )
+        return Readings((*readings.items, own, *channels), readings.unknown)
 
     def _log(self, outcome: Outcome) -> None:
         for alert in outcome.began:
@@ -161,6 +164,11 @@ def channels_asked(known: tuple[str, ...], wanted: str | None) -> tuple[str, ...
     if wanted not in known:
         raise UsageError(f"There is no channel {wanted[:60]!r}; there are: {', '.join(sorted(known))}.")
     return (wanted,)
+
+
+def _of_channel(name: str, line: Line) -> Reading:
+    text = f"the channel {name} delivers nothing: {line.why}" if line.why else f"the channel {name} delivers"
+    return Reading.of("channel_failing", name, bool(line.failing_since_ns), text)
 
 
 def _facts(alert: Alert) -> dict[str, Any]:

@@ -23,6 +23,7 @@ DEFAULTS = Path(__file__).with_name("default_rules.toml")
 MOST_BYTES = 1 << 20
 _MAY_CHANGE = frozenset({"name", "to", "repeat", "do"})
 """What a file may change of a rule about attacks."""
+_LIMITS = frozenset({"above", "below", "resolve"})
 
 
 def read_rules_file(path: Path) -> bytes:
@@ -67,7 +68,7 @@ def parse_rules(data: bytes, path: Path, signals: Mapping[str, Signal]) -> Rules
     wanted = (
         known if table.get("defaults", True) else {n: r for n, r in known.items() if _is_security(r, signals)}
     )
-    laid = [{**wanted.pop(str(rule.get("name")), {}), **rule} for rule in own]
+    laid = [_laid(wanted.pop(str(rule.get("name")), {}), rule) for rule in own]
     table["rule"] = [_with_severity(rule, signals) for rule in (*wanted.values(), *laid)]
     table["quiet"] = _tables(table, "quiet", path)
     rules = _checked(table, path)

@@ -104,7 +104,7 @@ class Wording:
         for rule_name, signal_name in rules[:SHOWN]:
             signal, rule = self.signals.get(signal_name), self.rules.named(rule_name)
             if signal is not None:
-                yield f"What it means: {signal.name}: {signal.description}."
+                yield f"What it means: {signal.name}: {signal.description.partition(' (subject')[0]}."
             if rule is not None and rule.do:
                 yield f"What to do: {rule.do}"
             yield f"More: {self.rules.runbook}#{signal_name}"

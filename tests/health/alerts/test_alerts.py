@@ -20,7 +20,7 @@ from services.common.errors import UsageError
 from services.health.alerts.alerts import Alerts, Files
 from services.health.alerts.child import ChildSender
 from services.health.alerts.courier import Outside
-from services.health.readings import Readings
+from services.health.readings import Reading, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,3 +243,31 @@ def test_kill_9_in_between_tells_nothing_twice_and_loses_nothing(tmp_path: Path,
     assert len(numbers) == 2
     in_order = list(dict.fromkeys(got["title"].split(":")[0] for got in hook.got))
     assert in_order == ["appia WARNING", "appia RESOLVED"]
+
+
+def test_a_channel_that_delivers_nothing_is_an_alert_for_the_others(tmp_path: Path) -> None:
+    """Whoever reads two channels learns from the one that the other is broken, and when it is well again."""
+    world = World(tmp_path, HOOK + SOON + '[channel.other]\nurl = "json://other/"\n')
+    world.post.down = {"hook": "it does not answer"}
+    world.see(Readings())
+    world.alerts.test()
+    for _ in range(100):
+        world.see(Readings())
+    told = [title for channel, _, title in world.post.arrived if channel == "other"]
+    assert [title for title in told if "channel-failing: hook" in title]
+    assert [one["rule"] for one in world.alerts.describe()["firing"]] == ["channel-failing"]
+    world.post.down = {}
+    for _ in range(40):
+        world.see(Readings())
+    assert not world.alerts.describe()["firing"]
+    assert world.titles[-1].startswith("appia RESOLVED: channel-failing: hook")
+
+
+@pytest.mark.parametrize("signal", ["index_corrupt", "day_inconsistent", "intake_paused"])
+def test_what_mends_itself_at_once_is_told_all_the_same(tmp_path: Path, signal: str) -> None:
+    """A bit that flipped is repaired within a round, before its group is told; the disk behind it is still bad."""
+    world = World(tmp_path, HOOK)
+    world.see(Readings((Reading.of(signal, "2026-11-20/attack", value=True, text="it is bad"),)))
+    for _ in range(70):
+        world.see(Readings((Reading.of(signal, "2026-11-20/attack", value=False, text="it is well"),)))
+    assert [title.split(":")[0] for title in world.titles] == ["appia CRITICAL", "appia RESOLVED"]

@@ -52,7 +52,10 @@ def changing(rule: str, line: str) -> str:
             '[quiet]\nfrom = "22:00"\nto = "07:00"\ntimezone = "Mars/Base"',
             "timezone: should be a time zone such as 'Europe/Madrid'",
         ),
-        (changing("disk-full", "above = 80"), "resolve of 90 at which it would still be an alert"),
+        (
+            changing("disk-full", "above = 80\nresolve = 85"),
+            "resolve of 85 at which it would still be an alert",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(text: str, sentence: str) -> None:
@@ -134,11 +137,24 @@ def test_a_rule_about_attacks_may_go_to_one_channel() -> None:
 
 def test_a_rule_of_the_same_name_changes_the_keys_that_it_gives() -> None:
     """The other keys stay as they come."""
-    rules = rules_of(changing("disk-full", "above = 95"))
+    rules = rules_of(changing("disk-full", "repeat = '1d'"))
     rule, before = rules.named("disk-full"), default_rules(SIGNALS).named("disk-full")
     assert rule is not None
     assert before is not None
-    assert rule == before.model_copy(update={"above": 95.0})
+    assert rule == before.model_copy(update={"repeat_s": 86_400})
+
+
+@pytest.mark.parametrize("limit", ["above = 80", "above = 99", "below = 5"])
+def test_another_limit_is_where_it_ends_too(limit: str) -> None:
+    """Who changes only the limit of a rule that ends elsewhere need not know where that was."""
+    rule = rules_of(changing("disk-full", limit)).named("disk-full")
+    assert rule is not None
+    assert rule.condition == limit.replace(" =", "")
+    assert rule.resolve is None
+    assert rule.is_well(rule.limit)
+    kept = rules_of(changing("disk-full", "severity = 'warning'")).named("disk-full")
+    assert kept is not None
+    assert (kept.limit, kept.resolve) == (92, 90)
 
 
 def test_a_rule_that_is_switched_off_is_not_used() -> None:

@@ -42,7 +42,7 @@ def test_a_message_has_all_that_is_needed_at_night() -> None:
         "  disk_used_percent is 93 %; an alert is above 85\n"
         "  since 2026-11-20 12:00:00 UTC\n"
         "\n"
-        "What it means: disk_used_percent: how full the file system is (subject: folder).\n"
+        "What it means: disk_used_percent: how full the file system is.\n"
         "What to do: Free space or add a disk; `appia retention plan` shows which days would go first.\n"
         "More: docs/runbooks/alerts.md#disk_used_percent\n"
         "\n"
