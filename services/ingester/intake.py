@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from services.ingester.dead_letter import DeadLetter
     from services.ingester.recovery import OpenSegment
 
+    _ByDay = dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]]
+    """Serialized events and the same parsed, by the number of their day."""
+
 LATE_S = 7 * 86_400
 EARLY_S = 300
 _DAY_S = 86_400
@@ -72,6 +75,16 @@ class Verdict:
     accepted: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """When and from where some events come; see `Intake.add`."""
+
+    now_ns: int
+    origin: str
+    backfill: bool
+    is_kept: bool
 
 
 @dataclass
@@ -132,11 +145,29 @@ class Intake:
             OSError: they could not be written. Where the disk is full (`is_full`), the call may come again later: what
                 it took is known then; after anything else the process has to end.
         """
-        verdict = Verdict()
-        days: dict[int, tuple[list[bytes], list[NetworkSecurityEvent]]] = {}
-        now_ns = self._tools.clock()
-        now_s = now_ns // 1_000_000_000
-        oldest_s = -(1 << 62) if backfill else now_s - LATE_S
+        verdict, coming = Verdict(), _Coming(self._tools.clock(), origin, backfill=backfill, is_kept=is_kept)
+        for number, (its_payloads, its_events) in self._by_day(payloads, coming, verdict).items():
+            try:
+                known = self._day(number)
+            except AppiaError as error:
+                for payload in its_payloads:
+                    self._refuse(Refused("day_unreadable", str(error)), payload, coming, verdict)
+                continue
+            new = self._append(known, number, its_payloads, its_events)
+            verdict.accepted += new
+            verdict.duplicates += len(its_payloads) - new
+            if not is_kept:
+                its_sensors = ((e.originating_node_id, e.event_timestamp.seconds) for e in its_events)
+                self.sensors.note(its_sensors, coming.now_ns, backfill=backfill)
+        self.accepted += verdict.accepted
+        self.duplicates += verdict.duplicates
+        return verdict
+
+    def _by_day(self, payloads: Sequence[bytes], coming: _Coming, verdict: Verdict) -> _ByDay:
+        """The events that may be taken, by day; the others are refused."""
+        days: _ByDay = {}
+        now_s = coming.now_ns // 1_000_000_000
+        oldest_s = -(1 << 62) if coming.backfill else now_s - LATE_S
         for payload in payloads:
             try:
                 _check_size(payload)
@@ -144,32 +175,19 @@ class Intake:
                 day = _day_number(event.event_timestamp.seconds, oldest_s, now_s + EARLY_S)
                 self._refuse_dropped(day)
             except Refused as refused:
-                verdict.refused[refused.reason] += 1
-                if not is_kept:
-                    self._tools.dead_letter.keep(refused.reason, refused.detail, origin, payload)
+                self._refuse(refused, payload, coming, verdict)
                 continue
             group = days.get(day)
             if group is None:
                 group = days[day] = ([], [])
             group[0].append(payload)
             group[1].append(event)
-        for number, (its_payloads, its_events) in days.items():
-            try:
-                known = self._day(number)
-            except AppiaError as error:
-                verdict.refused["day_unreadable"] += len(its_payloads)
-                for payload in () if is_kept else its_payloads:
-                    self._tools.dead_letter.keep("day_unreadable", str(error), origin, payload)
-                continue
-            new = self._append(known, number, its_payloads, its_events)
-            verdict.accepted += new
-            verdict.duplicates += len(its_payloads) - new
-            if not is_kept:
-                its_sensors = ((e.originating_node_id, e.event_timestamp.seconds) for e in its_events)
-                self.sensors.note(its_sensors, now_ns, backfill=backfill)
-        self.accepted += verdict.accepted
-        self.duplicates += verdict.duplicates
-        return verdict
+        return days
+
+    def _refuse(self, refused: Refused, payload: bytes, coming: _Coming, verdict: Verdict) -> None:
+        verdict.refused[refused.reason] += 1
+        if not coming.is_kept:
+            self._tools.dead_letter.keep(refused.reason, refused.detail, coming.origin, payload)
 
     def _append(
         self, day: _Day, number: int, payloads: list[bytes], events: list[NetworkSecurityEvent]
