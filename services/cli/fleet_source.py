@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from services.common.access.entrance import PUBLIC_KEY
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
 from services.common.registry.connect import open_registry, registry_keys_in
-from services.common.rpc import is_loopback
 from services.health.memory import Counted, KnownService
 from services.health.observation import Day, Observation, Sensor
 from services.health.probes.asking import Asker, Target
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
 
     from services.cli.running import Running
     from services.common.registry.port import Entry, Registry
-    from services.health.observation import Intake, Service
-    from services.health.probes.asking import Answer
+    from services.health.observation import Intake
     from services.health.probes.services import Listed
 
 ANSWER_S = 5.0
@@ -42,7 +39,6 @@ INGESTER = "ingester/ingester"
 SEVERITIES = ("critical", "warning", "info")
 NOT_RUNNING = "not running: nothing is watched, and nobody is alerted; services are asked directly"
 NS = 1e9
-KIB = 1024
 
 
 class FleetSource:
@@ -154,7 +150,11 @@ class _Asking:
             self._known[f"{health.kind}/{health.name}"].public_key = _target(health).public_key
         answers = ask_services(self._asker, self._known)
         now_ns = time.time_ns()
-        services = tuple(self._seen(subject, answers.get(subject), now_ns) for subject in sorted(self._known))
+        asked_s = (now_ns - self._began_ns) / NS
+        services = tuple(
+            service_seen(subject, self._known[subject], answers.get(subject), now_ns, asked_s)
+            for subject in sorted(self._known)
+        )
         return Observation(
             now_ns,
             disks=(look_at_disk(self._state, (), now_ns),),
@@ -165,13 +165,8 @@ class _Asking:
             sensors=self._sensors or None,
             days=_days(StateNames(self._state)),
             config_revision=max((one.config_revision or 0 for one in services if one.answers), default=None),
-            running_s=(now_ns - self._began_ns) / NS,
+            running_s=asked_s,
         )
-
-    def _seen(self, subject: str, answer: Answer | None, now_ns: int) -> Service:
-        seen = service_seen(subject, self._known[subject], answer, now_ns, (now_ns - self._began_ns) / NS)
-        pid = seen.pid if is_loopback(seen.address) else None
-        return replace(seen, rss_bytes=resident_bytes(pid))
 
     def _intake(self, running: Running, now_ns: int) -> Intake | None:
         keys = [
@@ -181,8 +176,12 @@ class _Asking:
         status = self._asker.ask(target, "status", {}, ANSWER_S).value
         if status is None:
             return None
-        self._sensors = _sensors(status.get("sensors", {}))
-        return look_at_intake(status, self._counted, now_ns)
+        try:
+            intake = look_at_intake(status, self._counted, now_ns)
+            self._sensors = _sensors(status["sensors"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None  # of another release
+        return intake
 
 
 def _sensors(told: Mapping[str, Mapping[str, Any]]) -> tuple[Sensor, ...]:
@@ -213,15 +212,3 @@ def _places(running: Running, listed: Listed) -> dict[str, str]:
 
 def _registry_of(running: Running, state: Path) -> Registry:
     return open_registry(running.registry, state, registry_keys_in(Path(running.keys)))
-
-
-def resident_bytes(pid: int | None) -> int | None:
-    """Resident memory of a process of this machine (proc_pid_status(5)); None where it cannot be seen."""
-    if pid is None:
-        return None
-    try:
-        status = Path(f"/proc/{pid}/status").read_text("utf-8")
-    except OSError:
-        return None
-    lines = [line.split() for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(lines[0][1]) * KIB if lines else None

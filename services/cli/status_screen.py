@@ -261,7 +261,7 @@ def _sensor_row(sensor: Sensor, seen: Observation) -> list[object]:
         lasting(sensor.usual_gap_s) if sensor.usual_gap_s else UNKNOWN,
         f"{sensor.events:,}",
         Styled(f"{missing:,.0f}", Style.DOUBTFUL) if missing else "",
-        Styled(f"{sensor.clock_s:+.1f} s", Style.DOUBTFUL) if sensor.clock_s > CLOCK_S else "",
+        Styled(f"{sensor.clock_s:+.1f} s", Style.DOUBTFUL) if abs(sensor.clock_s) > CLOCK_S else "",
     ]
 
 

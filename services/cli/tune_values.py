@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from services.cli.config_place import below
 from services.cli.config_taken import KINDS, services_say
-from services.cli.fleet_source import resident_bytes
 from services.cli.tune_plan import Use
 from services.common.config.tree import SECTIONS
 from services.common.days.names import INDICES
 from services.common.errors import AppiaError
+from services.health.probes.processes import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

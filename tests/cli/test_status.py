@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.cli.fleet_source import FleetSource, alerts_of, resident_bytes
+from services.cli.fleet_source import FleetSource, _Asking, alerts_of
 from services.cli.look import Look
 from services.cli.main import run
 from services.cli.status_watch import watch
+from services.health.probes.asking import Answer
+from services.health.probes.processes import resident_bytes
 
 if TYPE_CHECKING:
     import subprocess
@@ -135,6 +138,16 @@ def test_memory_of_a_process_that_is_gone_is_unknown() -> None:
     """Not nothing."""
     assert resident_bytes(None) is None
     assert resident_bytes(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("status", [{}, {"started": "now", "accepted": "many"}, {"sensors": 7}])
+def test_an_ingester_of_another_release_is_no_end_of_the_screen(
+    status: dict[str, Any], tmp_path: Path
+) -> None:
+    """What it counts is unknown."""
+    asker: Any = SimpleNamespace(ask=lambda *_: Answer(status))
+    running: Any = SimpleNamespace(ingester=SimpleNamespace(control="tcp://127.0.0.1:9"))
+    assert _Asking(tmp_path, asker)._intake(running, time.time_ns()) is None
 
 
 def test_a_screen_in_a_pipe_has_no_colours_and_ends_when_there_is_no_next(

@@ -198,6 +198,13 @@ def test_large_fleets_are_cut_the_worst_first() -> None:
     assert len(lines) < 40
 
 
+@pytest.mark.parametrize(("clock_s", "text"), [(-90.0, "-90.0 s"), (90.0, "+90.0 s"), (-1.0, ""), (0.5, "")])
+def test_a_clock_of_a_sensor_that_is_off_is_shown_either_way(clock_s: float, text: str) -> None:
+    """Behind as well as ahead; a second is what the events' own time is told in."""
+    lines = shown(replace(WELL, sensors=(Sensor("a", 7, NOW - NS, clock_s=clock_s),))).splitlines()
+    assert lines[-1].endswith(text or "7")
+
+
 def test_names_of_sensors_cannot_steer_the_terminal_or_fill_it() -> None:
     """They are written by who sends events."""
     hostile = Sensor("\x1b[2J" + "A" * 120, 1, NOW, 1.0)
