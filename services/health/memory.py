@@ -30,13 +30,14 @@ WRITE_EVERY_S = 60.0
 class KnownService:
     """A service that was there once.
 
-    `starts` are the moments at which another process took its place, `down_ns` since when it does not answer (0: it
-    does), in nanoseconds since 1970.
+    `heard_ns` is when the process `pid` answered last, `starts` are the moments at which another process took its place,
+    `down_ns` since when it does not answer (0: it does), in nanoseconds since 1970.
     """
 
     address: str = ""
     public_key: str = ""
     pid: int = 0
+    heard_ns: int = 0
     seen_ns: int = 0
     down_ns: int = 0
     starts: list[int] = field(default_factory=list)

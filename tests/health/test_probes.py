@@ -332,9 +332,12 @@ def test_who_does_not_answer_is_down_and_since_when_is_remembered() -> None:
 
 def test_a_start_that_nobody_watched_is_no_restart() -> None:
     """Who stops and starts the whole stack, to update it say, is not told that everything restarts."""
-    known = KnownService("tcp://x", pid=7, seen_ns=NOW - 60 * S)  # health itself has run for 5 s
-    assert service_seen("rag/rag-1", known, answer(pid=8), NOW, 5).restarts == 0
-    assert service_seen("rag/rag-1", known, answer(pid=9), NOW + 10 * S, 15).restarts == 1
+    known = {
+        "rag/rag-1": KnownService("tcp://x", pid=7, heard_ns=NOW - 60 * S)
+    }  # health itself has run for 5 s
+    known_services(known, [], Listed((entry("rag-1"),)), NOW - S)  # it registers before it answers
+    assert service_seen("rag/rag-1", known["rag/rag-1"], answer(pid=8), NOW, 5).restarts == 0
+    assert service_seen("rag/rag-1", known["rag/rag-1"], answer(pid=9), NOW + 10 * S, 15).restarts == 1
 
 
 def test_who_was_never_seen_may_be_starting_and_who_cannot_be_asked_is_not_down() -> None:

@@ -113,12 +113,11 @@ def service_seen(
 ) -> Service:
     """What is to be said of one service; `known` takes in who answered, and since when nobody does.
 
-    `looked_s` is for how long it could have been found, seconds. A process that took the place of another one before it
-    was seen within that time counts as no restart: nobody watched, and all may have been stopped on purpose.
+    `looked_s` is for how long it could have been found, seconds. A process that took the place of another one which
+    did not answer within that time counts as no restart: nobody watched, and all may have been stopped on purpose.
     """
     kind, _, name = subject.partition("/")
     alive = _alive(answer, looked_s)
-    watched = known.seen_ns >= now_ns - looked_s * 1e9
     if alive is False:
         known.down_ns = known.down_ns or now_ns
     elif alive:
@@ -126,7 +125,7 @@ def service_seen(
         known.seen_ns = now_ns
     said = answer.value if answer is not None else None
     if said is not None:
-        _note_process(known, whole(said.get("pid")) or 0, now_ns if watched else None)
+        _note_process(known, whole(said.get("pid")) or 0, now_ns, looked_s)
     why = "it was never seen" if answer is None else answer.why
     return Service(
         kind=kind,
@@ -168,8 +167,9 @@ def _told(said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, An
     }
 
 
-def _note_process(known: KnownService, pid: int, now_ns: int | None) -> None:
-    """Take in which process answers; another one than before started anew at `now_ns`, None for on somebody's watch."""
-    if known.pid and pid and pid != known.pid and now_ns is not None:
+def _note_process(known: KnownService, pid: int, now_ns: int, looked_s: float) -> None:
+    watched = known.heard_ns >= now_ns - looked_s * 1e9
+    if known.pid and pid and pid != known.pid and watched:
         known.starts = [*known.starts, now_ns][-_MAX_STARTS:]
     known.pid = pid or known.pid
+    known.heard_ns = now_ns
