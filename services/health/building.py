@@ -212,10 +212,7 @@ def _parts(ground: Ground, alerts: Alerts, config: Watcher[HealthLive], held: Ex
 def _condition(ground: Ground, rounds: Rounds, beats: Beats, config: Watcher[HealthLive]) -> Condition:
     process = Process(KIND, ground.settings.name, version("appia"))
 
-    def readiness() -> Readiness:
-        return Readiness.of("" if rounds.seen is not None else "Nothing was looked at yet.")
-
-    return Condition(process, readiness, beats.stuck, config.configured)
+    return Condition(process, lambda: Readiness.of(rounds.late()), beats.stuck, config.configured)
 
 
 def _beat(ground: Ground, server: RpcServer, config: Watcher[HealthLive]) -> Heartbeat:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 LOOP = "the rounds"
 """The loop that has to move (`Beats`)."""
+_SLACK_S = 30.0
+"""How long a round may take before what was seen in the last one counts as old."""
+LEAST_S = 1.0
+"""From the begin of one round to that of the next, however often anybody asks for a look."""
 _TICK_S = 0.25
 """How often children are heard between two rounds."""
 
@@ -51,19 +55,27 @@ class Parts:
 
 
 class Rounds:
-    """`run` is for one thread; `seen`, `hurry` and `forget` are for any."""
+    """`run` is for one thread; `seen`, `late`, `hurry` and `forget` are for any."""
 
     def __init__(
-        self, parts: Parts, live: Callable[[], HealthLive], beats: Beats, log: FilteringBoundLogger
+        self,
+        parts: Parts,
+        live: Callable[[], HealthLive],
+        beats: Beats,
+        log: FilteringBoundLogger,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """See nothing yet; `live` gives the values in use."""
+        """See nothing yet; `live` gives the values in use, `monotonic` seconds that never go back."""
         self._parts = parts
         self._live = live
         self._beats = beats
         self._log = log
+        self._monotonic = monotonic
         self._wake = threading.Event()
+        self._hurried = threading.Event()
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._fault = ""
+        self._looked_s = 0.0
         self.seen: Observation | None = None
         """The last observation; None before the first."""
         self.readings = Readings()
@@ -75,7 +87,7 @@ class Rounds:
             while not stop.is_set():
                 began_s = time.monotonic()
                 self.round()
-                self._rest(began_s + self._live().interval_s, stop)
+                self._rest(began_s, began_s + self._live().interval_s, stop)
         finally:
             self._beats.ended(LOOP)
             self._parts.children.stop()
@@ -91,6 +103,7 @@ class Rounds:
         self._written(lambda: self._act(seen, desired_of(live)))
         readings = read_off(seen, silence_of(live))
         parts.alerts.step(readings, seen.time_ns)
+        self._looked_s = self._monotonic()
         self.seen, self.readings = seen, readings
 
     def _act(self, seen: Observation, wanted: Desired) -> None:
@@ -116,9 +129,17 @@ class Rounds:
         else:
             self._fault = ""
 
+    def late(self) -> str:
+        """Why what was seen is not of now; empty where it is. For any thread."""
+        if self.seen is None:
+            return "Nothing was looked at yet."
+        ago_s = self._monotonic() - self._looked_s
+        is_old = ago_s > self._live().interval_s + _SLACK_S
+        return f"The last look at everything ended {ago_s:.0f} s ago." if is_old else ""
+
     def hurry(self) -> None:
         """Look at everything now, and let all days be looked at. Does not block."""
-        self._orders.put(self._parts.days.check_all)
+        self._hurried.set()
         self._wake.set()
 
     def forget(self, sensor: str) -> None:
@@ -145,23 +166,30 @@ class Rounds:
 
     def _obey(self) -> None:
         """Do in this thread what others asked for."""
+        if self._hurried.is_set():
+            self._hurried.clear()
+            self._parts.days.check_all()
         while True:
             try:
                 self._orders.get_nowait()()
             except queue.Empty:
                 return
 
-    def _rest(self, until_s: float, stop: threading.Event) -> None:
+    def _rest(self, began_s: float, until_s: float, stop: threading.Event) -> None:
         """Wait for the next round, and hear the children meanwhile."""
+        has_news = False  # somebody has something to say that was waited for, or asked for a look
         while not stop.is_set() and (left_s := until_s - time.monotonic()) > 0:
             self._beats.beat(LOOP)
             before = self._parts.children.names
             self._parts.children.step()
-            if before - self._parts.children.names:
-                return  # somebody has something to say that was waited for
-            if self._wake.wait(min(_TICK_S, left_s)):
-                self._wake.clear()
+            has_news |= bool(before - self._parts.children.names)
+            if has_news and time.monotonic() - began_s >= LEAST_S:
                 return
+            if has_news:
+                stop.wait(min(_TICK_S, left_s))
+            elif self._wake.wait(min(_TICK_S, left_s)):
+                self._wake.clear()
+                has_news = True
 
 
 def desired_of(live: HealthLive) -> Desired:

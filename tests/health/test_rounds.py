@@ -50,6 +50,7 @@ class World:
     told: list[Readings] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     names: frozenset[str] = frozenset()
+    seconds: float = 0.0
 
     def observe(self, _live: HealthLive) -> Observation:
         attempts = tuple(self.memory.now.attempts.values())
@@ -97,7 +98,7 @@ def rounds(world: World) -> Rounds:
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[note])
     executor = Executor(world, world, world.memory, log, lambda: NOW)  # type: ignore[arg-type]
     parts = Parts(world, executor, world, world, world, world.memory)  # type: ignore[arg-type]
-    return Rounds(parts, HealthLive, Beats(), log)
+    return Rounds(parts, HealthLive, Beats(), log, lambda: world.seconds)
 
 
 def test_on_a_full_disk_alerts_go_on_and_nothing_is_done(
@@ -127,6 +128,18 @@ def test_who_is_asked_to_look_looks_in_its_own_thread(rounds: Rounds, world: Wor
         rounds.forget("ghost")
 
 
+def test_what_was_seen_counts_as_late_when_no_look_follows(rounds: Rounds, world: World) -> None:
+    """`/readyz` says it: whoever shows what health saw shows what was."""
+    assert rounds.late() == "Nothing was looked at yet."
+    rounds.round()
+    world.seconds += HealthLive().interval_s + 30
+    assert rounds.late() == ""
+    world.seconds += 1
+    assert rounds.late() == "The last look at everything ended 41 s ago."
+    rounds.round()
+    assert rounds.late() == ""
+
+
 def test_a_service_that_ends_on_a_full_disk_ends_in_order(
     rounds: Rounds, world: World, disk: FullDisk
 ) -> None:
@@ -136,3 +149,20 @@ def test_a_service_that_ends_on_a_full_disk_ends_in_order(
     stop.set()
     rounds.run(stop)
     assert world.logged == ["memory_not_kept"]
+
+
+def test_who_asks_for_looks_without_end_has_one_a_second(rounds: Rounds, world: World) -> None:
+    """Asking is cheap for who asks; the rounds keep their pace, and nothing piles up."""
+    stop = threading.Event()
+    threading.Timer(2.5, stop.set).start()
+
+    def ask() -> None:
+        while not stop.is_set():
+            rounds.hurry()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    rounds.run(stop)
+    asking.join()
+    assert 2 <= len(world.told) <= 4
+    assert world.asked.count("look") <= len(world.told)
