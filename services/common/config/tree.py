@@ -141,7 +141,7 @@ class RagLive(Live):
     )
     slow_workers: int = at_start(
         1,
-        "requests that take many seconds (`novel`, `campaigns`) answered beside them, 1 to 64",
+        "requests that take many seconds (`novel`, `campaigns`, `quality`) answered beside them, 1 to 64",
         ge=1,
         le=64,
     )

@@ -126,16 +126,15 @@ def read_book(path: Path) -> Book:
     """The book in a file; an empty one where there is none.
 
     Raises:
-        AppiaError: it is damaged, or of a newer release.
+        AppiaError: it cannot be read, is damaged, or of a newer release.
     """
     try:
-        data = path.read_bytes()
+        return _book(_checked(read_canonical(path.read_bytes().removesuffix(b"\n"))))
     except FileNotFoundError:
         return Book()
-    try:
-        return _book(_checked(read_canonical(data.removesuffix(b"\n"))))
-    except (AppiaError, TypeError, KeyError, ValueError, AttributeError) as error:
-        why = error if isinstance(error, AppiaError) else "it is no book of this release"
+    except (AppiaError, OSError, TypeError, KeyError, ValueError, AttributeError) as error:
+        said = error if isinstance(error, AppiaError) else "it is no book of this release"
+        why = error.strerror if isinstance(error, OSError) else said
         raise AppiaError(
             f"{path} cannot be used ({why}), so no day is dropped, held or released: restore it from a backup, or move "
             "it aside to begin without holds."
