@@ -11,12 +11,23 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from services.common.days.columns import pack_address
+from services.common.days.names import NS_PER_DAY, day_start_ns
 from services.common.decisions.book import Page
 from services.common.decisions.decision import KINDS, Effect
 from services.common.decisions.follower import DecisionFollower
 from services.common.rest.storage_keys import NO_KEYS
 from services.rag.arguments import parse_time
-from services.rag.blocked import AROUND_NS, Blocked, covered_rows, deciding, ends_of, traits_of, whole_us
+from services.rag.blocked import (
+    AROUND_NS,
+    BEFORE_NS,
+    US,
+    Blocked,
+    covered_rows,
+    deciding,
+    ends_of,
+    traits_of,
+    whole_us,
+)
 from services.rag.scope import iso_time
 from services.rag.shown import change_events
 
@@ -36,17 +47,20 @@ _SIDES = {"src_ip": "source", "dst_ip": "destination"}
 
 @dataclass(frozen=True)
 class _Known:
-    """Which of the first `rows` rows of a segment the decisions from `first` to `end` stand for."""
+    """Which of the first `rows` rows of a segment the decisions about its day, from `first` to `last`, stand for."""
 
     rows: int
     first: int
-    end: int
+    last: int
     blocked: Rows
     unsaid: Rows
 
 
 class DecidedRows:
-    """Which rows of each segment decisions stand for. Safe for several threads; kept as long as the segment's files."""
+    """Which rows of each segment decisions stand for. Safe for several threads; kept as long as the segment's files.
+
+    A decision about today says nothing about the days before, whose rows are not looked at again then.
+    """
 
     def __init__(self) -> None:
         """Know of none."""
@@ -55,11 +69,13 @@ class DecidedRows:
 
     def of(self, view: SegmentView, page: Page) -> tuple[Rows, Rows]:
         """The rows that a block stands for, and those that a decision without an action does, int64."""
+        begin = day_start_ns(view.day)
+        first, last = page.numbers_about(begin - US, begin + NS_PER_DAY + BEFORE_NS + US)
         with self._lock:
             known = self._known.get(view.events)
-        if known is None or (known.rows, known.first, known.end) != (view.rows, page.first, page.end):
+        if known is None or (known.rows, known.first, known.last) != (view.rows, first, last):
             blocked, unsaid = covered_rows(page, view, (Effect.BLOCKS, Effect.UNSAID))
-            known = _Known(view.rows, page.first, page.end, blocked, unsaid)
+            known = _Known(view.rows, first, last, blocked, unsaid)
             with self._lock:
                 self._known[view.events] = known
         return known.blocked, known.unsaid

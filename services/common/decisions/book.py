@@ -143,6 +143,22 @@ class Page:
         order = np.argsort(firsts, kind="stable")
         return _merged(firsts[order], np.concatenate([one.lasts for one in spans])[order])
 
+    def numbers_about(self, since_ns: int, until_ns: int) -> tuple[int, int]:
+        """The least and the greatest number of the decisions that may say anything about this span; (0, -1) for none.
+
+        Every release before its end is one of them: it may end a block. As numbers ascend and only the oldest go, the
+        same two numbers stand for the same decisions.
+        """
+        found = [
+            rows["number"][
+                (rows["time_ns"] <= until_ns)
+                & ((rows["until_ns"] >= since_ns) | (rows["effect"] == Effect.RELEASES))
+            ]
+            for rows in (run.rows for run in self.runs)
+        ]
+        numbers = np.concatenate([np.zeros(0, np.int64), *found])
+        return (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, -1)
+
     def between(self, first: int, end: int) -> Page:
         """What was known when there were only the decisions numbered from `first` up to `end`."""
         if (first, end) == (self.first, self.end):
