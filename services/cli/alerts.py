@@ -248,7 +248,11 @@ def _address_faults(rules: Rules) -> dict[str, str]:
 
 def _print_alerts(told: Mapping[str, Any]) -> None:
     rows = [
-        [_ago(told, one["since_ns"]), state, one["severity"], one["rule"], one["subject"], one["text"]]
+        [
+            _ago(told, one["since_ns"]),
+            _state(told, one, state),
+            *(one[key] for key in ("severity", "rule", "subject", "text")),
+        ]
         for state in ("firing", "ending", "pending")
         for one in told[state]
     ]
@@ -258,6 +262,12 @@ def _print_alerts(told: Mapping[str, Any]) -> None:
         print_lines("No alerts.")
     for rule, number in sorted(told["untracked"].items()):
         print_lines(f"... and {counted(number, 'subject')} more of {rule}, which are not told apart")
+
+
+def _state(told: Mapping[str, Any], one: Mapping[str, Any], phase: str) -> str:
+    """An alert that fires goes on doing so until it was well for as long as its rule says."""
+    well_ns = one.get("well_since_ns")
+    return f"well for {_ago(told, well_ns)}" if phase == "firing" and well_ns else phase
 
 
 def _print_channels(channels: Mapping[str, Mapping[str, Any]]) -> None:

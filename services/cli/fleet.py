@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import AppiaError
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Part = TypeVar("Part")
+_TYPES = {"str": str, "int": int, "bool": bool}
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert that fires: its rule, how bad, for how long (seconds, None where unknown), and the sentence."""
+    """One alert that fires: its rule, how bad, for how long (seconds, None where unknown), and the sentence.
+
+    `well_s` is for how long it has been well again, seconds: it is over when that lasts. None while it is not.
+    """
 
     name: str
     severity: str
     for_s: float | None
     text: str
+    well_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +108,31 @@ def _one(part: type[Part], document: Mapping[str, Any] | None) -> Part | None:
 
 
 def _known(part: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a document that a part has; lists as tuples."""
-    return {
+    """The keys of a document that a part has; lists as tuples. Raises `TypeError` for values of another type."""
+    known = {
         field.name: tuple(value) if isinstance(value, list) else value
         for field in dataclasses.fields(part)
         for value in (document.get(field.name, dataclasses.MISSING),)
         if value is not dataclasses.MISSING
     }
+    types = {field.name: str(field.type) for field in dataclasses.fields(part)}
+    for name, value in known.items():
+        if not _is_of(types[name], value):
+            raise TypeError(f"{name} is {value!r:.80}")
+    return known
+
+
+def _is_of(kind: str, value: Any) -> bool:
+    """Whether a value is of a type as an annotation spells it; parts are looked at by themselves."""
+    plain_kind, _, other = kind.partition(" | ")
+    if other == "None" and value is None:
+        return True
+    if plain_kind == "float":
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if plain_kind in _TYPES:
+        return type(value) is _TYPES[plain_kind]
+    if plain_kind == "tuple[str, ...]":
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if plain_kind == "Mapping[str, float]":
+        return isinstance(value, dict) and all(_is_of("float", one) for one in value.values())
+    return True

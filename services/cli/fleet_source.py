@@ -99,7 +99,10 @@ class FleetSource:
 
     def _alerts(self, health: Target) -> tuple[Alert, ...] | None:
         told = self._asker.ask(health, "alerts", {}, ANSWER_S).value
-        return None if told is None else alerts_of(told, time.time_ns())
+        try:
+            return None if told is None else alerts_of(told, time.time_ns())
+        except (AttributeError, TypeError):
+            return None  # of another release
 
 
 def _target(entry: Entry) -> Target:
@@ -113,12 +116,13 @@ def alerts_of(told: Mapping[str, Any], now_ns: int) -> tuple[Alert, ...]:
 
 
 def _alert(told: Mapping[str, Any], now_ns: int) -> Alert:
-    since = told.get("since_ns")
+    since, well = told.get("since_ns"), told.get("well_since_ns")
     return Alert(
         name=str(told.get("rule", "")),
         severity=str(told.get("severity", "")),
         for_s=(now_ns - since) / NS if isinstance(since, int) else None,
         text=str(told.get("text", "")),
+        well_s=(now_ns - well) / NS if isinstance(well, int) and well else None,
     )
 
 

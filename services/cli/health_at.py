@@ -54,16 +54,19 @@ def health_of(state: Path) -> Iterator[RpcClient]:
 
 
 def health_entry(registry: Registry, running: Running) -> Entry | None:
-    """Where health answers; None where there is none. While the registry is away the stack itself says it.
+    """Where health answers; None where there is none. The stack itself says it while the registry does not.
+
+    The registry may be away; and health cannot renew its entry on a disk without a byte left, of which it has to tell.
 
     Raises:
         AppiaError: the registry does not answer, and the stack has no health.
     """
     from services.common.registry.port import Entry  # noqa: PLC0415 - `appia --help` starts quicker without it
 
+    own = Entry(HEALTH, HEALTH, running.health) if running.health else None
     try:
-        return next(iter(registry.entries(HEALTH)), None)
+        return next(iter(registry.entries(HEALTH)), own)
     except AppiaError:
-        if not running.health:
+        if own is None:
             raise
-        return Entry(HEALTH, HEALTH, running.health)
+        return own

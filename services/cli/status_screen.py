@@ -182,8 +182,10 @@ def _alerts_line(fleet: Fleet) -> Styled:
 
 def _alert_line(alert: Alert) -> Styled:
     lasted = "" if alert.for_s is None else f" for {lasting(alert.for_s)}"
+    well = "" if alert.well_s is None else f"; well for {lasting(alert.well_s)}, and over when that lasts"
     return Styled(
-        f"          {alert.severity}{lasted}: {alert.name}: {alert.text}", SEVERITIES.get(alert.severity)
+        f"          {alert.severity}{lasted}: {alert.name}: {alert.text}{well}",
+        SEVERITIES.get(alert.severity),
     )
 
 

@@ -30,7 +30,7 @@ WRITE_EVERY_S = 60.0
 class KnownService:
     """A service that was there once.
 
-    `heard_ns` is when the process `pid` answered last, `starts` are the moments at which another process took its place,
+    `heard_ns` is when the process `pid` answered last, `starts` are the moments at which another one took its place,
     `down_ns` since when it does not answer (0: it does), in nanoseconds since 1970.
     """
 

@@ -17,7 +17,7 @@ from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.health.alerts.alerts import Alerts, Files
 from services.health.alerts.courier import Outside
-from services.health.readings import Readings
+from services.health.readings import Reading, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +107,19 @@ def test_list_shows_what_fires_and_how_channels_do(said: Said, found: Running) -
     assert "critical  forged-frames" in out
     assert "connection refused" in out
     assert "\x1b" not in out
+
+
+def test_list_says_which_alerts_are_well_again(said: Said, found: Running) -> None:
+    """One that waits whether that lasts fires still, and is not shown as if nothing had changed."""
+    corrupt = [
+        Readings((Reading.of("index_corrupt", "2026-11-20/attack", bad, "rows.bin was changed"),))
+        for bad in (1, 0)
+    ]
+    found.see(corrupt[0])
+    found.see(corrupt[1])
+    found.see(corrupt[1])
+    status, out, _ = said("list")
+    assert (status, "well for 1 min" in out, "firing" in out) == (1, True, False)
 
 
 def test_list_as_json_is_what_health_says(said: Said, found: Running) -> None:

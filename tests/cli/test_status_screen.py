@@ -186,6 +186,12 @@ def test_alerts_are_shown_with_how_bad_and_how_long() -> None:
     assert "... and 2 alerts more: --json has all" in text
 
 
+def test_an_alert_that_is_well_again_says_so() -> None:
+    """What its rule waits for before it is over is not told as if it went on."""
+    text = shown(WELL, Look(), (Alert("intake-paused", "critical", 60.0, "nothing is taken in", well_s=8.0),))
+    assert "nothing is taken in; well for 8.0 s, and over when that lasts" in text
+
+
 def test_large_fleets_are_cut_the_worst_first() -> None:
     """Sixty replicas, a hundred sensors: what is wrong is among what is shown."""
     services = tuple(service("rag", f"rag-{n:02}", answers=n != 59) for n in range(60))

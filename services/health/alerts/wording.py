@@ -97,8 +97,11 @@ class Wording:
             why = _ENDS[alert.why_over or "well"]
             yield f"  over since {moment(alert.over_ns)}: {why}; it began {moment(alert.since_ns)}"
             return
-        yield f"  {alert.signal} is {shown(alert.value, signal)}; an alert is {alert.limit}"
+        if signal is None or signal.unit != "condition":
+            yield f"  {alert.signal} is {shown(alert.value, signal)}; an alert is {alert.limit}"
         yield f"  since {moment(alert.since_ns)}"
+        if alert.well_since_ns:
+            yield f"  well again since {moment(alert.well_since_ns)}; it is over when that lasts"
 
     def _meaning(self, rules: Sequence[tuple[str, str]]) -> Iterator[str]:
         for rule_name, signal_name in rules[:SHOWN]:

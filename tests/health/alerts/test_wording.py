@@ -20,9 +20,9 @@ DOCS = Path(__file__).parents[3] / "docs"
 NOW = HOOK + '[group]\nwait = "0s"\n'
 
 
-def letters(*rounds: Readings) -> list[tuple[str, str]]:
+def letters(*rounds: Readings, text: str = NOW) -> list[tuple[str, str]]:
     """Title and body of each message."""
-    rules, alerts, made = rules_of(NOW), (), []
+    rules, alerts, made = rules_of(text), (), []
     for number, readings in enumerate(rounds):
         now_ns = NOON_NS + 60 * number * NS
         outcome = step(rules, SIGNALS, alerts, readings, now_ns)
@@ -55,6 +55,15 @@ def test_the_end_of_an_alert_says_since_when_it_is_over() -> None:
     title, body = letters(disk(93), disk(50))[1]
     assert title == "appia RESOLVED: disk-full: /data on box"
     assert "over since 2026-11-20 12:01:00 UTC: it is well again; it began 2026-11-20 12:00:00 UTC" in body
+
+
+def test_a_message_about_what_is_well_again_says_so() -> None:
+    """It was repaired before the message was made, and is not over until that lasted."""
+    bad, well = (Readings((Reading.of("index_corrupt", "2026-11-20/attack", x, "changed"),)) for x in (1, 0))
+    title, body = letters(bad, well, text=HOOK)[0]  # whose first message waits for half a minute
+    assert title == "appia CRITICAL: index-corrupt: 2026-11-20/attack on box"
+    assert "  well again since 2026-11-20 12:01:00 UTC; it is over when that lasts\n" in body
+    assert "above 0" not in body  # of yes and no the sentence says it
 
 
 def test_a_message_about_many_is_short() -> None:
