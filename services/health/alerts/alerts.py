@@ -15,7 +15,7 @@ from services.health.alerts.engine import step
 from services.health.alerts.ledger import Ledger
 from services.health.alerts.rules_in_use import DefaultRules, FollowedRules
 from services.health.alerts.state import MOST_PAST, Line
-from services.health.alerts.wording import Wording, trial_letter
+from services.health.alerts.wording import TRIAL, Wording, trial_letter
 from services.health.readings import SIGNALS, Reading, Readings
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from services.health.alerts.engine import Outcome
     from services.health.alerts.state import Alert, Kept
 
+MOST_TRIALS = 10
+"""Messages that somebody asked for and that wait: whoever asks for very many holds up no alert."""
 LEDGER, GOOD_RULES = "alerts.json", "alerts-good.toml"
 RULES_SUBJECT = "health/alerts"
 """Under this subject of `config_refused`, a file of rules that cannot be used is an alert itself."""
@@ -104,12 +106,17 @@ class Alerts:
         """Send a message to a channel, or to each; gives `{"messages": [{"id", "channel"}]}`. `describe` tells more.
 
         Raises:
-            UsageError: there is no such channel, or none at all.
+            UsageError: there is no such channel, or none at all; or so many messages of this kind wait already that
+                what matters would come late.
         """
         names = channels_asked(tuple(self._rules.rules.channel), channel)
         made: list[dict[str, str]] = []
 
         def change(kept: Kept) -> Kept:
+            if sum(one.group == TRIAL and one.channel in names for one in kept.letters) >= MOST_TRIALS:
+                raise UsageError(
+                    f"{MOST_TRIALS} messages of that kind wait already: wait until they are through."
+                )
             ids = [f"{kept.origin}-{kept.number + 1 + index}" for index in range(len(names))]
             made[:] = [{"id": one, "channel": name} for one, name in zip(ids, names, strict=True)]
             now_ns = self._outside.clock()

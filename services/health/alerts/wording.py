@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from services.health.alerts.telling import Notice
     from services.health.readings import Signal
 
+TRIAL = "test"
+"""The group of messages that only show that a channel works."""
 SHOWN = 20
 """Alerts of a kind that one message has in full; it says how many more there are."""
 _NS = 1_000_000_000
@@ -148,7 +150,7 @@ def trial_letter(letter_id: str, channel: str, host: str, now_ns: int) -> Letter
     return Letter(
         id=letter_id,
         channel=channel,
-        group="test",
+        group=TRIAL,
         severity="info",
         title=f"appia TEST: this channel works: {channel} on {host}",
         body=f"Somebody asked for this message with `appia alerts test`. Nothing is wrong.\n\nMessage {letter_id}.",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from services.common.durable import Disk
 from services.common.errors import UsageError
-from services.health.alerts.alerts import Alerts, Files
+from services.health.alerts.alerts import MOST_TRIALS, Alerts, Files
 from services.health.alerts.child import ChildSender
 from services.health.alerts.courier import Outside
 from services.health.readings import Reading, Readings
@@ -271,3 +271,16 @@ def test_what_mends_itself_at_once_is_told_all_the_same(tmp_path: Path, signal: 
     for _ in range(70):
         world.see(Readings((Reading.of(signal, "2026-11-20/attack", value=False, text="it is well"),)))
     assert [title.split(":")[0] for title in world.titles] == ["appia CRITICAL", "appia RESOLVED"]
+
+
+def test_who_asks_for_messages_without_end_holds_up_no_alert(world: World) -> None:
+    """Few of them wait at a time; once they are through there may be others."""
+    world.post.down["hook"] = "it is away"
+    for _ in range(MOST_TRIALS):
+        world.alerts.test()
+    with pytest.raises(UsageError, match="wait already"):
+        world.alerts.test("hook")
+    world.post.down.clear()
+    world.see(forged(1))
+    assert any("forged-frames" in title for title in world.titles)
+    world.alerts.test()
