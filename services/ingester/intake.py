@@ -154,10 +154,10 @@ class Intake:
                     self._refuse(Refused("day_unreadable", str(error)), payload, coming, verdict)
                 continue
             new = self._append(known, number, its_payloads, its_events)
-            verdict.accepted += new
-            verdict.duplicates += len(its_payloads) - new
-            if not is_kept:
-                its_sensors = ((e.originating_node_id, e.event_timestamp.seconds) for e in its_events)
+            verdict.accepted += len(new)
+            verdict.duplicates += len(its_payloads) - len(new)
+            if not is_kept:  # what came before shows no sensor that lives: anybody may send a recording again
+                its_sensors = ((e.originating_node_id, e.event_timestamp.seconds) for e in new)
                 self.sensors.note(its_sensors, coming.now_ns, backfill=backfill)
         self.accepted += verdict.accepted
         self.duplicates += verdict.duplicates
@@ -191,13 +191,14 @@ class Intake:
 
     def _append(
         self, day: _Day, number: int, payloads: list[bytes], events: list[NetworkSecurityEvent]
-    ) -> int:
+    ) -> list[NetworkSecurityEvent]:
+        """Append what the day has not yet; gives these events."""
         new = day.known.add_new(payloads)
         if not new.all():
             kept = np.flatnonzero(new).tolist()
             payloads, events = [payloads[i] for i in kept], [events[i] for i in kept]
         if not payloads:
-            return 0
+            return []
         try:
             log = self._log(day)
             first_row = log.rows
@@ -211,7 +212,7 @@ class Intake:
         self._pending.append(
             Logged(SegmentKey(day.names.day, day.segment), first_row, payloads, events, positions)
         )
-        return len(payloads)
+        return events
 
     def commit(self) -> list[Logged]:
         """Block until everything added is on disk; gives what the indices have to take.

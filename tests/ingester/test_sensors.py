@@ -44,9 +44,22 @@ def test_names_are_bounded_in_length_and_number() -> None:
 def test_events_that_are_taken_in_are_told_by_sensor(
     start: Callable[[], Any], make_event: Callable[..., bytes], clock: Any
 ) -> None:
-    """The intake counts what it takes and what it knows already, and nothing that it refuses."""
+    """The intake counts what it takes, and nothing that it refuses."""
     opened = start()
     payload = make_event("e-1", int(clock.seconds))
     opened.add([payload, payload, b"\xff"])
     told = opened.intake.sensors.as_dict()
-    assert told == {"node-a": {"events": 2, "newest_ns": clock.ns(), "clock_s": 0}}
+    assert told == {"node-a": {"events": 1, "newest_ns": clock.ns(), "clock_s": 0}}
+
+
+def test_a_recording_that_is_sent_again_brings_no_sensor_to_life(
+    start: Callable[[], Any], make_event: Callable[..., bytes], clock: Any
+) -> None:
+    """Frames of version 1 are known for a day only: who recorded them could hide that their sensor is silent."""
+    opened = start()
+    payload = make_event("e-1", int(clock.seconds))
+    opened.add([payload])
+    before = opened.intake.sensors.as_dict()
+    clock.seconds += 3600
+    opened.add([payload])
+    assert opened.intake.sensors.as_dict() == before
