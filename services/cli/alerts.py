@@ -13,7 +13,7 @@ from services.cli.output import counted, print_json, print_lines, print_table, s
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from services.health.alerts.rules import Rule, Rules
 
@@ -152,6 +152,8 @@ def _told(state: Path) -> dict[str, Any]:
                 return call(health, "alerts", {})
         except NoHealth as error:
             say(str(error))
+        except AppiaError as error:  # it hangs, or was killed this moment
+            say(f"{error} This is what health wrote down last.")
     else:
         say(f"nothing runs on {state}: this is what was known when it ran last")
     return _kept(state)
@@ -178,9 +180,7 @@ def _test_by_health(state: Path, channel: str | None) -> dict[str, str]:
     from services.cli.jobs import call  # noqa: PLC0415 - as above
 
     with health_of(state) as health:
-        made = {
-            one["id"]: one["channel"] for one in call(health, "test_alert", {"channel": channel})["messages"]
-        }
+        made = call(health, "test_alert", {"channel": channel})["messages"]
         since = time.monotonic()
         while True:
             told = call(health, "alerts", {})
@@ -192,16 +192,16 @@ def _test_by_health(state: Path, channel: str | None) -> dict[str, str]:
             time.sleep(LOOK_S)
 
 
-def _outcomes(told: Mapping[str, Any], made: Mapping[str, str]) -> dict[str, str | None]:
-    """What became of messages, by channel: "" arrived, None not known yet."""
+def _outcomes(told: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """What became of messages, by channel: "" arrived, None not known yet. Failures of before say nothing."""
     sent = {one["id"]: one for one in told["messages"]}
     outcomes: dict[str, str | None] = {}
-    for letter, name in made.items():
-        line = told["channels"].get(name, {})
-        if letter in sent:
-            outcomes[name] = sent[letter]["why"]
-        elif line.get("failing_since_ns"):
-            outcomes[name] = f"{line['why']}; health goes on trying"
+    for letter in made:
+        name, line = letter["channel"], told["channels"].get(letter["channel"], {})
+        if letter["id"] in sent:
+            outcomes[name] = sent[letter["id"]]["why"]
+        elif line.get("failed_ns", 0) >= letter["made_ns"]:
+            outcomes[name] = f"{line['why'].rstrip('.')}; health goes on trying"
         else:
             outcomes[name] = None
     return outcomes

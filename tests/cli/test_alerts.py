@@ -176,6 +176,15 @@ def test_a_test_waits_for_what_becomes_of_the_message(said: Said, found: Running
     assert "1 channel of 1 did not take the message" in err
 
 
+def test_a_channel_that_was_mended_is_tried_at_once(said: Said, found: Running) -> None:
+    """Nobody waits for the pause after a failure, nor is told the failure of before."""
+    found.post.down["hook"] = "the file has the wrong mode."
+    assert said("test")[1] == "hook: the file has the wrong mode; health goes on trying\n"
+    found.post.down.clear()
+    found.clock.pass_s(1)
+    assert said("test")[:2] == (0, "hook: taken by the service\n")
+
+
 def test_a_test_by_a_file_needs_nothing_that_runs(said: Said, hook: Hook, tmp_path: Path) -> None:
     """The message goes out from the command."""
     file = tmp_path / "rules.toml"

@@ -103,14 +103,17 @@ class Alerts:
         return describe(self._ledger.kept, self._rules.rules, faults, self._outside.clock())
 
     def test(self, channel: str | None = None) -> dict[str, Any]:
-        """Send a message to a channel, or to each; gives `{"messages": [{"id", "channel"}]}`. `describe` tells more.
+        """Send a message to a channel, or to each; gives `{"messages": [{"id", "channel", "made_ns"}]}`.
+
+        It is tried at once, also where the channel failed just now: whoever asks may have mended it. `describe` tells
+        what became of it.
 
         Raises:
             UsageError: there is no such channel, or none at all; or so many messages of this kind wait already that
                 what matters would come late.
         """
         names = channels_asked(tuple(self._rules.rules.channel), channel)
-        made: list[dict[str, str]] = []
+        made: list[dict[str, Any]] = []
 
         def change(kept: Kept) -> Kept:
             if sum(one.group == TRIAL and one.channel in names for one in kept.letters) >= MOST_TRIALS:
@@ -118,9 +121,12 @@ class Alerts:
                     f"{MOST_TRIALS} messages of that kind wait already: wait until they are through."
                 )
             ids = [f"{kept.origin}-{kept.number + 1 + index}" for index in range(len(names))]
-            made[:] = [{"id": one, "channel": name} for one, name in zip(ids, names, strict=True)]
             now_ns = self._outside.clock()
+            made[:] = [
+                {"id": one, "channel": name, "made_ns": now_ns} for one, name in zip(ids, names, strict=True)
+            ]
             letters = [trial_letter(one["id"], one["channel"], self._outside.host, now_ns) for one in made]
+            kept = outbox.without_pause(kept, names)
             return outbox.post(kept.model_copy(update={"number": kept.number + len(names)}), letters)
 
         self._ledger.change(change)

@@ -62,7 +62,7 @@ def _channels(kept: Kept, rules: Rules | None) -> dict[str, Any]:
             "known": rules is None or name in rules.channel,
             "waiting": waiting.count(name),
             **kept.lines.get(name, Line()).model_dump(
-                include={"failing_since_ns", "why", "delivered_ns", "lost"}
+                include={"failing_since_ns", "failed_ns", "why", "delivered_ns", "lost"}
             ),
         }
         for name in names

@@ -106,6 +106,7 @@ def failed(kept: Kept, letter: Letter, why: str, now_ns: int) -> Kept:
     after = line.model_copy(
         update={
             "failing_since_ns": line.failing_since_ns or now_ns,
+            "failed_ns": now_ns,
             "next_ns": now_ns + int(pause_s * _NS),
             "pause_s": pause_s,
             "why": why,
@@ -113,6 +114,16 @@ def failed(kept: Kept, letter: Letter, why: str, now_ns: int) -> Kept:
     )
     letters = (x.model_copy(update={"tries": x.tries + 1}) if x.id == letter.id else x for x in kept.letters)
     return kept.model_copy(update={"letters": tuple(letters), "lines": {**kept.lines, letter.channel: after}})
+
+
+def without_pause(kept: Kept, channels: Iterable[str]) -> Kept:
+    """Channels that failed are tried again at once."""
+    lines = {
+        name: kept.lines[name].model_copy(update={"next_ns": 0, "pause_s": 0})
+        for name in channels
+        if name in kept.lines
+    }
+    return kept.model_copy(update={"lines": {**kept.lines, **lines}})
 
 
 def give_up(kept: Kept, now_ns: int) -> tuple[Kept, Mapping[str, int]]:

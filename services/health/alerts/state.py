@@ -90,11 +90,13 @@ class Line(Record):
 
     Attributes:
         failing_since_ns: the first failure since it worked last.
+        failed_ns: the last one.
         next_ns: no try before.
         lost: messages given up since the last that arrived.
     """
 
     failing_since_ns: int = 0
+    failed_ns: int = 0
     next_ns: int = 0
     pause_s: float = 0.0
     why: str = ""
