@@ -232,6 +232,7 @@ def _print_ready(running: Running) -> None:
         ("ingester", "feed, wire version 2", ingester.v2, ingester.pid),
         ("", "sensors, wire version 1 (PUSH)", ingester.v1_pull or "off", ""),
         *((replica.name, "questions", replica.endpoint, replica.pid) for replica in running.replicas),
+        *([("health", "appia status, appia alerts", running.health, "")] if running.health else []),
     ]
     print_table(["service", "~for", "at", ">process"], rows)
     print_lines(
