@@ -200,7 +200,7 @@ def _outcomes(told: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> dic
         name, line = letter["channel"], told["channels"].get(letter["channel"], {})
         if letter["id"] in sent:
             outcomes[name] = sent[letter["id"]]["why"]
-        elif line.get("failed_ns", 0) >= letter["made_ns"]:
+        elif line.get("failing_since_ns") and line.get("failed_ns", 0) >= letter.get("made_ns", 0):
             outcomes[name] = f"{line['why'].rstrip('.')}; health goes on trying"
         else:
             outcomes[name] = None

@@ -11,6 +11,7 @@ from health.alerts.making import HOOK, Clock, Log, Post, disk, forged
 from health.alerts.receivers import Hook
 
 from services.cli import health_at, running
+from services.cli.alerts import _outcomes
 from services.cli.main import run
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
@@ -183,6 +184,17 @@ def test_a_channel_that_was_mended_is_tried_at_once(said: Said, found: Running) 
     found.post.down.clear()
     found.clock.pass_s(1)
     assert said("test")[:2] == (0, "hook: taken by the service\n")
+
+
+def test_a_health_service_of_before_is_understood(found: Running) -> None:
+    """While an update is on its way: it does not say when it made a message."""
+    told = {
+        **found.alerts.describe(),
+        "messages": [{"id": "a-1", "why": ""}],
+        "channels": {"other": {"why": ""}},
+    }
+    made = [{"id": "a-1", "channel": "hook"}, {"id": "a-2", "channel": "other"}]
+    assert _outcomes(told, made) == {"hook": "", "other": None}
 
 
 def test_a_test_by_a_file_needs_nothing_that_runs(said: Said, hook: Hook, tmp_path: Path) -> None:
