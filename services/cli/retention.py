@@ -262,11 +262,11 @@ def _plain(found: Plan) -> dict[str, Any]:
 
 def _print_plan(seen: _Seen, found: Plan) -> None:
     limits = seen.limits
-    keeps = [f"{limits.keep_days} days"] if limits.keep_days else []
+    keeps = [counted(limits.keep_days, "day")] if limits.keep_days else []
     keeps += [f"{limits.keep_percent:g} % of the disk"] if limits.keep_percent else []
     keeps += [f"{_mb(limits.keep_bytes)} MB"] if limits.keep_bytes else []
     print_lines(
-        f"limits: {', '.join(keeps) or 'none'}; at least {limits.keep_least_days} days; retention is "
+        f"limits: {', '.join(keeps) or 'none'}; at least {counted(limits.keep_least_days, 'day')}; retention is "
         f"{'on' if limits.retention_enabled else 'off: nothing is done by itself'}",
         f"there: {counted(len(seen.days), 'day')}, {_mb(found.days_bytes)} MB"
         + ("" if found.budget_bytes is None else f" of {_mb(found.budget_bytes)} MB that they may take")
@@ -294,7 +294,7 @@ def _forecast(found: Plan) -> str:
     fits = f"forecast: {counted(found.days_that_fit, 'day')} like the newest ones fit"
     if found.days_left is None:
         return f"{fits}; no day has to go for room within two years"
-    return f"{fits}; in {found.days_left:.0f} days the oldest day has to go for room"
+    return f"{fits}; in {counted(round(found.days_left), 'day')} the oldest day has to go for room"
 
 
 def _mb(size: int) -> str:
