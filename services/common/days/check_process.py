@@ -3,8 +3,9 @@
 `python -m services.common.days.check_process STATE [DAY...] [--full] [--bytes-per-s N]`, all days without any named.
 
 Prints one JSON object a line: {"progress": BYTES} while a day is read, and {"state": {...}} for each day, as
-`DayState.as_plain` spells it, newest first; {"error": "..."} and exit status 1 where nothing could be looked at.
-Changes nothing, and takes what processors and disks have left over (`idle.py`).
+`DayState.as_plain` spells it, newest first, and without --full those with faults after the others; {"error": "..."} and
+exit status 1 where nothing could be looked at. Changes nothing, and takes what processors and disks have left over
+(`idle.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.common.days.active_models import active_models
-from services.common.days.consistency import check_day
+from services.common.days.consistency import check_days
 from services.common.days.layout import check_layout
 from services.common.days.names import StateNames, parse_day
 from services.common.errors import AppiaError
 from services.common.idle import become_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from services.common.days.consistency import DayState
+    from services.common.days.consistency import DayState, Models
     from services.common.days.names import DayNames
 
 _PROGRESS_EVERY_S = 1.0
@@ -62,22 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_layout(state)
         days = [parse_day(day) for day in options.days] or list(reversed(state.days()))
-        check = _checking(state, options, lines)
-        for day in days:
-            lines.write({"state": check(state.day(day)).as_plain()})
+        for found in _checked([state.day(day) for day in days], active_models(state), options, lines):
+            lines.write({"state": found.as_plain()})
     except (AppiaError, OSError) as error:
         lines.write({"error": str(error)})
         return 1
     return 0
 
 
-def _checking(state: StateNames, options: argparse.Namespace, lines: Lines) -> Callable[[DayNames], DayState]:
-    models = active_models(state)
+def _checked(
+    days: Sequence[DayNames], models: Models, options: argparse.Namespace, lines: Lines
+) -> Iterator[DayState]:
     if not options.full:
-        return lambda names: check_day(names, models)
+        return check_days(days, models)
     from services.common.days.scrub import Pace, Scrubber  # noqa: PLC0415 - it loads numpy, which a quick look needs not
 
-    return Scrubber(models, Pace(options.bytes_per_s, lines.progress)).check_day
+    return map(Scrubber(models, Pace(options.bytes_per_s, lines.progress)).check_day, days)
 
 
 def _parser() -> argparse.ArgumentParser:

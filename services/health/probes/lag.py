@@ -27,7 +27,6 @@ class Files:
     def __init__(self, state: StateNames) -> None:
         """Look at nothing yet."""
         self._state = state
-        self._rows: dict[tuple[str, int], int] = {}
 
     def look(self, states: Mapping[str, DayState]) -> tuple[int, str] | None:
         """Rows and newest generation (`DAY/N`, empty for none); None where that cannot be told now. Blocks."""

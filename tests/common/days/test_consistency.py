@@ -20,12 +20,13 @@ from services.common.days.consistency import (
     REPAIR,
     STALE,
     check_day,
+    check_days,
     day_state_from,
     look_at_day,
     percent_of,
 )
 from services.common.days.manifest import MANIFEST, read_manifest
-from services.common.days.names import INDICES
+from services.common.days.names import INDICES, DayNames
 from services.common.days.scrub import Pace, Scrubber
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.days.consistency import DayState
-    from services.common.days.names import DayNames, GenerationNames, StateNames
+    from services.common.days.names import GenerationNames, StateNames
     from services.common.days.sealing import Sealer
 
 DAY = "2026-01-22"
@@ -245,6 +246,18 @@ def test_what_is_wrong_for_a_moment_is_looked_at_again(sealed: DayNames) -> None
     assert len(pauses) == 2
 
 
+def test_days_with_faults_wait_together(sealed: DayNames) -> None:
+    """However many there are, the pauses are those of one; what is well is told before."""
+    whole = sealed.folder.with_name("2030-01-01")
+    shutil.copytree(sealed.folder, whole)
+    sealed.current.unlink()
+    pauses: list[float] = []
+    found = list(check_days([sealed, DayNames(whole), sealed], MODELS, pauses.append))
+    assert [one.day for one in found] == [whole.name, DAY, DAY]
+    assert [one.is_consistent for one in found] == [True, False, False]
+    assert len(pauses) == 2
+
+
 def test_reading_keeps_to_a_rate(tmp_path: Path) -> None:
     """Three mebibytes at one a second take three seconds of the clock, and each piece is told."""
     path = tmp_path / "file"
@@ -289,7 +302,8 @@ def test_a_day_that_cannot_be_read_hides_no_other(state: StateNames) -> None:
         command = [sys.executable, "-m", "services.common.days.check_process", str(state.root), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         said = [json.loads(line) for line in done.stdout.splitlines()]
-        unread, whole = [day_state_from(line["state"]) for line in said if "state" in line]
+        found = [day_state_from(line["state"]) for line in said if "state" in line]
+        whole, unread = sorted(found, key=lambda one: one.day)
         assert (done.returncode, unread.day, whole.day, whole.is_consistent) == (0, "2030-01-01", DAY, True)
         assert wrong(unread) == {"chunk": (CORRUPT, BACKUP)}
         assert unread.chunk is not None
