@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from services.common.access.rights import EVERYTHING, Days, Principal
 from services.common.observing.condition import FACTS, Readiness
 from services.common.rpc import Deadline
+from services.rag import readiness
 from services.rag.operations import Operations, Replica
 from services.rag.readiness import Lag, ReplicaReadiness
 
@@ -161,15 +162,19 @@ def test_it_looks_once_a_second(judged: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert 2 <= len(looks) <= 4
 
 
-def test_what_is_damaged_or_gone_does_not_stop_it(world: Any, judged: Any) -> None:
+def test_what_is_damaged_or_gone_does_not_stop_it(
+    world: Any, judged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pointer that cannot be read is no generation to compare with; a state directory that cannot be read is told."""
     world.fill(SEALED, 5, sealed=True)
     one = judged()
     world.state.day(SEALED).current.write_text("nonsense")
     assert one.after(2).ready
-    days = Path(world.state.day(SEALED).current).parents[1]
-    days.rename(days.with_name("elsewhere"))
-    days.write_text("no folder")
+
+    def broken(_names: object) -> dict[int, int]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(readiness, "published", broken)
     found = one.after(2)
     assert not found.ready
     assert found.why.startswith("The state directory cannot be read")
