@@ -51,12 +51,14 @@ class Fleet:
         seen: everything that was seen.
         health: why health was not asked; empty where it told all this.
         alerts: those that fire, the worst first; None where nobody knows.
+        undelivered: names of channels of alerts that deliver nothing at present.
     """
 
     state: str
     seen: Observation
     health: str = ""
     alerts: tuple[Alert, ...] | None = None
+    undelivered: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data: what `appia status --json` prints."""
@@ -64,6 +66,7 @@ class Fleet:
             "state": self.state,
             "health": {"answers": not self.health, "why": self.health},
             "alerts": None if self.alerts is None else [dataclasses.asdict(one) for one in self.alerts],
+            "undelivered": list(self.undelivered),
             **plain(self.seen),
         }
 

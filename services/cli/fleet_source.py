@@ -69,7 +69,8 @@ class FleetSource:
         if health is not None:
             told, why = self._told(health, asked)
             if told is not None:
-                return Fleet(running.state, merged(told, asked), alerts=self._alerts(_target(health)))
+                alerts, undelivered = self._alerts(_target(health))
+                return Fleet(running.state, merged(told, asked), alerts=alerts, undelivered=undelivered)
         return Fleet(running.state, asked, health=why)
 
     def close(self) -> None:
@@ -97,12 +98,13 @@ class FleetSource:
             (None, f"tells nothing: {told.why}") if told.value is None else (observation_of(told.value), "")
         )
 
-    def _alerts(self, health: Target) -> tuple[Alert, ...] | None:
+    def _alerts(self, health: Target) -> tuple[tuple[Alert, ...] | None, tuple[str, ...]]:
+        """Those that fire, None where nobody knows; and the channels that deliver nothing."""
         told = self._asker.ask(health, "alerts", {}, ANSWER_S).value
         try:
-            return None if told is None else alerts_of(told, time.time_ns())
+            return (None, ()) if told is None else (alerts_of(told, time.time_ns()), undelivered_of(told))
         except (AttributeError, TypeError):
-            return None  # of another release
+            return None, ()  # of another release
 
 
 def _target(entry: Entry) -> Target:
@@ -113,6 +115,12 @@ def alerts_of(told: Mapping[str, Any], now_ns: int) -> tuple[Alert, ...]:
     """The alerts that fire, the worst first, from what health says of them."""
     alerts = [_alert(one, now_ns) for one in told.get("firing", ())]
     return tuple(sorted(alerts, key=lambda one: (_rank(one.severity), one.name, one.text)))
+
+
+def undelivered_of(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """The channels that deliver nothing at present, from what health says of its alerts."""
+    channels = told.get("channels", {})
+    return tuple(sorted(str(name) for name, line in channels.items() if line.get("failing_since_ns")))
 
 
 def _alert(told: Mapping[str, Any], now_ns: int) -> Alert:

@@ -174,10 +174,12 @@ def _config_line(seen: Observation) -> Styled:
 def _alerts_line(fleet: Fleet) -> Styled:
     if fleet.alerts is None:
         return _labelled(None, "alerts", "unknown: health tells them")
+    names = ", ".join(fleet.undelivered[:MOST_DAYS])
+    failing = f"messages to {names} do not arrive: appia alerts list" if names else ""
     if not fleet.alerts:
-        return _labelled(Style.GOOD, "alerts", "none")
+        return _labelled(Style.DOUBTFUL if failing else Style.GOOD, "alerts", "none", failing)
     worst = fleet.alerts[0].severity
-    return _labelled(SEVERITIES.get(worst), "alerts", f"{len(fleet.alerts)} firing")
+    return _labelled(SEVERITIES.get(worst), "alerts", f"{len(fleet.alerts)} firing", failing)
 
 
 def _alert_line(alert: Alert) -> Styled:

@@ -10,6 +10,7 @@ import pytest
 from services.cli.durations import lasting, sized
 from services.cli.fleet import Alert, Fleet, observation_of
 from services.cli.fleet_merge import merged
+from services.cli.fleet_source import undelivered_of
 from services.cli.look import Look
 from services.cli.status_screen import screen_lines
 from services.cli.tables import cells_of
@@ -190,6 +191,16 @@ def test_an_alert_that_is_well_again_says_so() -> None:
     """What its rule waits for before it is over is not told as if it went on."""
     text = shown(WELL, Look(), (Alert("intake-paused", "critical", 60.0, "nothing is taken in", well_s=8.0),))
     assert "nothing is taken in; well for 8.0 s, and over when that lasts" in text
+
+
+def test_messages_that_do_not_arrive_are_said() -> None:
+    """Whoever relies on mail sees that nobody is told; the reasons are in another place."""
+    told = {"channels": {"slack": {"failing_since_ns": 0}, "mail": {"failing_since_ns": 5}, "old": {}}}
+    fleet = Fleet("/s", WELL, alerts=(), undelivered=undelivered_of(told))
+    assert "alerts    none; messages to mail do not arrive: appia alerts list" in screen_lines(
+        fleet, TERMINAL
+    )
+    assert fleet.as_dict()["undelivered"] == ["mail"]
 
 
 def test_large_fleets_are_cut_the_worst_first() -> None:
