@@ -85,6 +85,12 @@ class Children:
         working = [child.task.name for child in (self._child, self._patient) if child is not None]
         return {*working, *(task.name for task in self._waiting)}
 
+    @property
+    def awaited(self) -> set[str]:
+        """Those of them that somebody waits for: the others are patient."""
+        patient = {task.name for task in self._waiting if task.patient}
+        return self.names - patient - ({self._patient.task.name} if self._patient is not None else set())
+
     def step(self) -> None:
         """Hear what was said, and let the next one begin where it is its turn."""
         self._child = self._heard(self._child)
