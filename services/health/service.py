@@ -180,9 +180,9 @@ class Rounds:
         has_news = False  # somebody has something to say that was waited for, or asked for a look
         while not stop.is_set() and (left_s := until_s - time.monotonic()) > 0:
             self._beats.beat(LOOP)
-            before = self._parts.children.names
+            before = self._parts.children.awaited
             self._parts.children.step()
-            has_news |= bool(before - self._parts.children.names)
+            has_news |= bool(before - self._parts.children.awaited)
             if has_news and time.monotonic() - began_s >= LEAST_S:
                 return
             if has_news:

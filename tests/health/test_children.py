@@ -86,8 +86,10 @@ def test_a_patient_child_stands_still_while_another_has_its_turn(
         )
 
     children.ask(task("slow", beats))
+    assert (children.names, children.awaited) == ({"slow"}, set())
     step_until(children, lambda: "slow" in said)
     children.ask(task("quick", rests))
+    assert (children.names, children.awaited) == ({"slow", "quick"}, {"quick"})
     for _ in range(2):  # what it printed before it was stopped is heard yet
         children.step()
         time.sleep(0.05)

@@ -49,7 +49,7 @@ class World:
     asked: list[str] = field(default_factory=list)
     told: list[Readings] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
-    names: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
     seconds: float = 0.0
 
     def observe(self, _live: HealthLive) -> Observation:
