@@ -76,6 +76,8 @@ class _Trial:
     began_s: float
     blamed: bool
     """Whether the service was ready before: otherwise the values are not to blame."""
+    at_start: bool
+    """Whether the service began with them, so that nobody knows yet how it is without them."""
     unready_since_s: float | None = None
 
 
@@ -103,6 +105,7 @@ class Watcher(Generic[L]):
         self._refused = ""
         self._remembered = Remembered()
         self._trial: _Trial | None = None
+        self._doubted_since_s: float | None = None  # whether what was refused at the start was to blame
         self._repeater = Repeater(f"config-{base.section}", self.step)
 
     @property
@@ -175,6 +178,8 @@ class Watcher(Generic[L]):
             self._follower.look()
         if self._trial is not None and self._hooks is not None:
             self._judge(self._trial, self._hooks)
+        elif self._doubted_since_s is not None and self._hooks is not None:
+            self._reconsider(self._doubted_since_s, self._hooks)
         return self._poll_s if self._trial is None else min(self._poll_s, TRIAL_POLL_S)
 
     def _take(self, held: Held[Document]) -> None:
@@ -195,6 +200,7 @@ class Watcher(Generic[L]):
         with self._lock:
             self._used = wanted
             self._refused = ""
+        self._doubted_since_s = None
         known = self._remembered
         if self._trial is None and (
             known.refused or known.trying or not _equal(known.good.values, wanted.values)
@@ -202,6 +208,7 @@ class Watcher(Generic[L]):
             self._remember(Remembered(good=wanted))
 
     def _try(self, wanted: Taken) -> None:
+        self._doubted_since_s = None
         tries = self._tries(wanted)
         if tries > MOST_TRIES:
             self._refuse(wanted, f"the service ended {tries - 1} times before it was ready with it")
@@ -232,7 +239,7 @@ class Watcher(Generic[L]):
         blamed = (
             self._trial.blamed if self._trial is not None else self._hooks is None or not self._hooks.ready()
         )
-        return _Trial(self._tools.monotonic(), blamed)
+        return _Trial(self._tools.monotonic(), blamed, at_start=self._hooks is None)
 
     def _apply(self, live: L) -> str | None:
         """Make values those in use; None, or why that failed."""
@@ -262,6 +269,17 @@ class Watcher(Generic[L]):
             self._go_back(
                 self._used, f"the service was not ready for {self._tools.within_s:g} s with it: {why}"
             )
+            self._doubted_since_s = now if trial.at_start else None
+
+    def _reconsider(self, since_s: float, hooks: Hooks[L]) -> None:
+        """Whether the service is not ready without what was refused at its start either: then that was not to blame."""
+        refused = self._remembered.refused
+        if refused is None or not hooks.ready():
+            self._doubted_since_s = None
+        elif self._tools.monotonic() - since_s >= self._tools.within_s:
+            wanted = Taken(revision=refused.revision, values=refused.values)
+            self._tell("config_not_to_blame", wanted)
+            self._try(wanted)
 
     def _accept(self) -> None:
         self._remember(Remembered(good=self._used))

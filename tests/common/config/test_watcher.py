@@ -237,6 +237,29 @@ def test_a_long_start_blames_no_values(config: Config, serve: Serve) -> None:
     assert (service.weight, "too heavy" in service.watcher.configured().fault) == (1.0, True)
 
 
+def test_a_service_that_is_not_ready_at_its_start_whatever_the_values_are_keeps_them(
+    config: Config, serve: Serve
+) -> None:
+    """A replica with a damaged day goes back once, sees that it is not ready then either, and takes the values anew."""
+    config.set(weight_attack=2.0)
+    service = serve(unready=lambda _: "It does not serve what is there.")
+    service.passes(33)
+    assert service.weight == 1.0
+    service.passes(33)
+    assert (service.weight, service.watcher.configured().fault) == (2.0, "")
+    assert service.events() == ["config_refused", "config_not_to_blame", "config_taken", "config_good"]
+
+
+def test_what_was_to_blame_at_the_start_stays_refused(config: Config, serve: Serve) -> None:
+    """Where the service is ready without it, it is not tried again, also where the service is not ready later."""
+    config.set(weight_attack=6.0)
+    service = serve(unready=heavy)
+    service.passes(40)
+    service.unready = lambda _: "It does not serve what is there."
+    service.passes(100)
+    assert (service.weight, "too heavy" in service.watcher.configured().fault) == (1.0, True)
+
+
 def test_another_section_ends_no_trial(config: Config, serve: Serve) -> None:
     """Changes that are not about the service neither prolong its trial nor are they applied."""
     service = serve(unready=heavy)
