@@ -289,6 +289,7 @@ class Observation:
         intake: None while the ingester does not answer.
         sensors: None while nothing is known of any; sorted by name.
         days: None before the first check; oldest first.
+        days_overdue_s: how long a look at all days has been due, seconds; None where that is not told.
         attempts: what was tried; sorted by operation and subject.
         chain: None before the first check, and where nothing is signed.
         config_revision: the newest revision of the live configuration that health read; None where there is none.
@@ -305,6 +306,7 @@ class Observation:
     intake: Intake | None = None
     sensors: tuple[Sensor, ...] | None = None
     days: tuple[Day, ...] | None = None
+    days_overdue_s: float | None = None
     attempts: tuple[Attempt, ...] = ()
     chain: Chain | None = None
     config_revision: int | None = None

@@ -113,6 +113,7 @@ class Observer:
             intake=intake,
             sensors=sensors_seen(memory.sensors) if memory.sensors or intake is not None else None,
             days=self._eyes.days.seen(self._standing(), memory.audits),
+            days_overdue_s=self._eyes.days.overdue_s(live.check_every_s),
             attempts=tuple(memory.attempts[key] for key in sorted(memory.attempts)),
             chain=self._eyes.chain.seen(),
             config_revision=int(config.get("config_read", 0)) or None,

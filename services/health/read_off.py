@@ -234,6 +234,14 @@ def _of_the_rest(seen: Observation) -> Iterator[Reading]:
         faults = seen.chain.faults
         text = f"the chain is broken: {'; '.join(faults)}" if faults else f"{seen.chain.links} links hold"
         yield Reading.of("chain_broken", "chain", bool(faults), text)
+    if seen.days_overdue_s is not None:
+        late = f"no look at all days has ended for {seen.days_overdue_s:.0f} s after it was due"
+        yield Reading.of(
+            "days_unchecked_s",
+            "days",
+            seen.days_overdue_s,
+            late if seen.days_overdue_s else "days are looked at",
+        )
     if seen.retention is not None:
         left = seen.retention.days_left
         text = "no day has to go" if left is None else f"in {left:.0f} days the oldest day has to go"
@@ -246,4 +254,6 @@ def _unknown_rest(seen: Observation) -> set[tuple[str, str]]:
         found |= _every(("chain_broken",))
     if seen.retention is None:
         found |= _every(("retention_days_left",))
+    if seen.days_overdue_s is None:
+        found |= _every(("days_unchecked_s",))
     return found

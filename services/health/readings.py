@@ -138,6 +138,7 @@ SIGNALS: Mapping[str, Signal] = _table(
         "index_stale", "condition", "an index is of other events or of an older model (subject: day/index)"
     ),
     Signal("day_inconsistent", "condition", "events or metadata of a day are damaged (subject: day)"),
+    Signal("days_unchecked_s", "s", "since a look at all days was due; 0 before that (subject: days)"),
     Signal("repair_failed", "count", "failed repairs in a row (subject: day/index)"),
     Signal(
         "distance_cv", "ratio", "spread of the distances of neighbours, low: all alike (subject: day/index)"

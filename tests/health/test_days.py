@@ -98,6 +98,19 @@ def test_a_look_that_broke_off_tells_what_it_saw_and_forgets_nothing(world: Worl
     assert [(day.day, day.consistent) for day in seen(days)] == [(OTHER, True), (NAME, False)]
 
 
+def test_looks_that_never_end_well_are_overdue(world: World, days: Days) -> None:
+    """From when the first was due, until one ends well; one that breaks off changes nothing about that."""
+    world.now += 200 * S
+    assert days.overdue_s(EVERY_S) == 0
+    world.now += 200 * S
+    look(days)
+    world.end("check", WHOLE, well=False)
+    assert days.overdue_s(EVERY_S) == 400 - EVERY_S
+    days.check_all()
+    world.end("check/now", WHOLE)
+    assert days.overdue_s(EVERY_S) == 0
+
+
 def test_a_look_that_is_asked_for_begins_after_that(world: World, days: Days) -> None:
     """Also where another one is under way."""
     look(days)

@@ -39,6 +39,9 @@ class Nothing:
     def states(self) -> dict[str, Any]:
         return {}
 
+    def overdue_s(self, _every_s: float) -> float:
+        return 0.0
+
 
 class Registry:
     """Lists what it is told to, or is away."""

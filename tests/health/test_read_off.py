@@ -80,6 +80,7 @@ WHOLE = Observation(
     chain=Chain(7, ("link 5 was altered",)),
     config_revision=6,
     config_fault="interval_s is too small",
+    days_overdue_s=90.0,
     retention=Retention(20.0),
 )
 
@@ -120,6 +121,7 @@ def values(seen: Observation) -> dict[tuple[str, str], float]:
         ("index_stale", "2026-11-19/temporal", 1),
         ("index_stale", "2026-11-19/entity", 0),
         ("day_inconsistent", "2026-11-19", 1),
+        ("days_unchecked_s", "days", 90),
         ("repair_failed", "2026-11-19/attack", 3),
         ("distance_cv", "2026-11-19/attack", 0.2),
         ("recall", "2026-11-19/attack", 0.91),

@@ -49,6 +49,9 @@ class Days:
         self._found: dict[str, DayState] | None = None
         self._checked_ns: dict[str, int] = {}
         self._round_ns = 0
+        self._well_ns = (
+            clock()
+        )  # when the last look at all days that ended well was asked for; the begin before it
 
     def look(self, every_s: float, read_every_s: float, bytes_per_s: int) -> None:
         """Let a child look at what is due: all days every `every_s`, one day at a time whole every `read_every_s`.
@@ -60,6 +63,10 @@ class Days:
             self._children.ask(self._quick(()))
         elif read_every_s and (day := self._due(read_every_s, now_ns)) is not None:
             self._children.ask(self._whole(day, bytes_per_s))
+
+    def overdue_s(self, every_s: float) -> float:
+        """How long a look at all days that ends well has been due, seconds; 0 before that."""
+        return max((self._clock() - self._well_ns) / _NS - every_s, 0.0)
 
     def check_again(self, day: str) -> None:
         """Let a child look at one day as soon as it can."""
@@ -110,7 +117,7 @@ class Days:
 
     def _take(self, found: dict[str, DayState], asked_ns: int, *, is_all: bool) -> None:
         if is_all:
-            self._found = found
+            self._found, self._well_ns = found, asked_ns
         elif self._found is not None:
             self._found.update(found)
         self._checked_ns.update(dict.fromkeys(found, asked_ns))
