@@ -40,18 +40,22 @@ def _written(options: StackOptions) -> dict[str, Any]:
     """The storage key in the settings of each service, as `appia up` writes them."""
     ports = PortBook(options.names.run / "ports.json", random.Random(1), print)
     services = make_services(options, ports, Disk())
-    return {one.name: tomllib.loads(one.settings.read_text()).get("storage_key") for one in services}
+    settings = {one.name: tomllib.loads(one.settings.read_text()) for one in services}
+    assert "storage_key" not in settings.pop("health"), "it reads no events"
+    return {name: its.get("storage_key") for name, its in settings.items()}
 
 
 def test_a_stack_takes_the_key_of_its_state_directory(names: StateNames) -> None:
     """All its services do, from the next start on; what --settings says wins."""
-    options = StackOptions(names, 2, "file", "127.0.0.1", None, None, {"ingester": {}, "rag": {}})
+    options = StackOptions(
+        names, 2, "file", "127.0.0.1", None, None, {"ingester": {}, "rag": {}, "health": {}}
+    )
     assert _written(options) == {"ingester": None, "rag-1": None, "rag-2": None}
     own = storage_keys_file(names.keys)
     new_storage_keys(Disk(), own)
     assert _written(options) == {"ingester": str(own), "rag-1": str(own), "rag-2": str(own)}
     other = {"storage_key": "/media/key"}
-    ruled = _written(replace(options, overrides={"ingester": other, "rag": other}))
+    ruled = _written(replace(options, overrides={"ingester": other, "rag": other, "health": {}}))
     assert set(ruled.values()) == {"/media/key"}
 
 

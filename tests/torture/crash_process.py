@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FATES = ("moment", "call", "sealer", "start", "call", "stop", "moment", "call")
 MOMENT_S = 1.5
 CALL_WITHIN_S = 5.0
-SEALER_S = 1.5  # about what a sealer takes to start and work
+SEALER_S = 0.9  # somewhat less than a sealer takes to start and work
 PATIENCE_S = 60.0
 PAGE = 1000
 _CHANCE = ("registry/", "run/")  # files whose names are drawn, or that are written by the clock

@@ -127,8 +127,8 @@ MUTANTS = (
     Mutant(
         "open segments go before the pointer names the generation that holds them",
         "services/common/days/sealing.py",
-        "        self.disk.publish(names.staging, names.generation(generation).folder)\n",
-        "        self.disk.publish(names.staging, names.generation(generation).folder)\n"
+        "        self.disk.publish(names.staging, names.generation(plan.generation).folder)\n",
+        "        self.disk.publish(names.staging, names.generation(plan.generation).folder)\n"
         "        for number in names.segments():\n"
         "            self.disk.remove(names.segment(number).folder)\n",
         "crash 520",

@@ -187,6 +187,9 @@ class Here:
         """As the process of a sealer does."""
         job.report = asdict(self._life.seal_through(job.day, int(what[-1])))
 
+    def give_way(self) -> None:
+        """Nothing else is asked for while a day is sealed here."""
+
     def stop(self) -> None:
         """Nothing runs beside the tests."""
 
