@@ -250,6 +250,9 @@ def test_a_port_in_use_is_said(settings_file: Path) -> None:
             assert done.returncode == 1
 
 
+ENDS_WITHIN_S = 20.0
+
+
 @pytest.mark.usefixtures("models")
 def test_a_disk_that_fails_ends_the_process(
     launch: Callable[..., Any],
@@ -266,7 +269,9 @@ def test_a_disk_that_fails_ends_the_process(
     settings = ReliableSettings(ingester.ready["endpoints"]["v2"], new_origin("events"), backfill=True)
     with zmq.Context() as context, ReliableSender(context, settings, read_key_ring(state.keys)) as sender:
         sender.send(make_event("other", 1_600_000_000))
+        until = time.monotonic() + ENDS_WITHIN_S
         while ingester.process.poll() is None:
+            assert time.monotonic() < until, f"it goes on: {sender.counts}"
             sender.poll()
             time.sleep(0.05)
         assert sender.counts.acknowledged == 0

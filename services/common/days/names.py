@@ -366,7 +366,9 @@ def read_pointer(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno not in NO_FILE:
+        # Where a folder of the day is a file, the day is damaged; where the folder of all days is, the disk has gone.
+        all_gone = error.errno == errno.ENOTDIR and not any(folder.is_file() for folder in path.parents[:2])
+        if error.errno not in NO_FILE or all_gone:
             raise
         raise AppiaError(f"{path} is no file ({error.strerror}): `appia repair` mends it") from None
     number = parse_number(text)
