@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from services.common.errors import UsageError
 from services.common.events.network_security_pb2 import DetectionBatch
 from services.common.wire.body import MAX_BODY_BYTES
 from services.feed.readers.port import (
@@ -18,10 +16,11 @@ from services.feed.readers.port import (
     Skipped,
     SourceBrokenError,
 )
-from services.feed.readers.sources import files_below, read_limited
+from services.feed.readers.sources import files_below, read_limited, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class DetectionsPbReader:
@@ -35,11 +34,7 @@ class DetectionsPbReader:
         Raises:
             UsageError: the source is no file or folder, or was to be followed.
         """
-        path = Path(source)
-        if source == "-" or options.follow:
-            raise UsageError("These are files of one batch each: name a file or a folder, without following.")
-        if not path.exists():
-            raise UsageError(f"{source} does not exist; name a file or a folder.")
+        path = whole_files(source, options, "batch")
         return self._items(path)
 
     def _items(self, path: Path) -> Iterator[Item]:

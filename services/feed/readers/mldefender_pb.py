@@ -5,10 +5,8 @@ A file that ends in .enc is a version 1 frame of the channel ml-defender:rag-art
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.common.errors import UsageError
 from services.common.wire.body import MAX_BODY_BYTES, MAX_FRAME_BYTES
 from services.common.wire.keys import RAG_ARTIFACTS
 from services.common.wire.refusals import FrameRefused
@@ -22,10 +20,11 @@ from services.feed.readers.port import (
     Skipped,
     SourceBrokenError,
 )
-from services.feed.readers.sources import files_below, read_limited
+from services.feed.readers.sources import files_below, read_limited, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ENCRYPTED = ".enc"
 OTHER_FILE = Skipped("other_file")
@@ -42,11 +41,7 @@ class MlDefenderPbReader:
         Raises:
             UsageError: the source is no file or folder, or was to be followed.
         """
-        path = Path(source)
-        if source == "-" or options.follow:
-            raise UsageError("These are files of one event each: name a file or a folder, without following.")
-        if not path.exists():
-            raise UsageError(f"{source} does not exist; name a file or a folder.")
+        path = whole_files(source, options, "event")
         opener = V1Opener(options.seeds, RAG_ARTIFACTS) if options.seeds else None
         return self._items(path, opener, options)
 

@@ -77,6 +77,20 @@ def parts(source: str, options: ReadOptions) -> Iterator[Part]:
         yield FilePart(file, name)
 
 
+def whole_files(source: str, options: ReadOptions, what: str) -> Path:
+    """The file or folder of a format that has one `what` (a word) a file.
+
+    Raises:
+        UsageError: it is no file or folder, or was to be followed.
+    """
+    if source == "-" or options.follow:
+        raise UsageError(f"These are files of one {what} each: name a file or a folder, without following.")
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"{source} does not exist; name a file or a folder.")
+    return path
+
+
 def files_below(path: Path) -> Iterator[tuple[Path, str]]:
     """Yield (file, name relative to `path`) for a file itself or all files of a folder, sorted by name."""
     if not path.is_dir():
