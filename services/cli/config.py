@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from services.common.config.store import Place
 
 WAIT_S = 60.0
+WhoOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Who; kept in the history.", show_default="your login name"),
+]
+WaitOption = Annotated[
+    float,
+    typer.Option(metavar="S", min=0, max=3600, help="Wait so long for running services; 0 for not at all."),
+]
 
 
 @dataclass(frozen=True)
@@ -57,16 +65,8 @@ class Changing:
     note: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Why; kept in the history.", show_default="none")
     ] = None
-    who: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; kept in the history.", show_default="your login name"),
-    ] = None
-    wait: Annotated[
-        float,
-        typer.Option(
-            metavar="S", min=0, max=3600, help="Wait so long for running services; 0 for not at all."
-        ),
-    ] = WAIT_S
+    who: WhoOption = None
+    wait: WaitOption = WAIT_S
     anew: Annotated[
         bool, typer.Option("--anew", help="Begin anew where the configuration was removed. Default: off.")
     ] = False

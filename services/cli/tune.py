@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.config import WAIT_S, Where
+from services.cli.config import WAIT_S, WaitOption, Where, WhoOption
 from services.cli.look import Style, Styled
 from services.cli.options import JsonOption, grouped, required_state
 from services.cli.output import counted, print_json, print_lines, print_table
@@ -33,16 +33,8 @@ class Applying:
         str | None,
         typer.Option(metavar="TEXT", help="Why; kept in the history.", show_default="the command"),
     ] = None
-    who: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Who; kept in the history.", show_default="your login name"),
-    ] = None
-    wait: Annotated[
-        float,
-        typer.Option(
-            metavar="S", min=0, max=3600, help="Wait so long for running services; 0 for not at all."
-        ),
-    ] = WAIT_S
+    who: WhoOption = None
+    wait: WaitOption = WAIT_S
     yes: Annotated[bool, typer.Option("--yes", help="Apply without asking. Default: asks.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, and change nothing. Default: off.")
