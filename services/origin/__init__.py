@@ -1,0 +1,1 @@
+"""Gives the days of a state directory to mirrors on other machines."""
