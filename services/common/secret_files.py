@@ -76,6 +76,17 @@ def make_secret_folder(disk: Disk, path: Path) -> None:
         ) from error
 
 
+def secret_in(folder: Path, name: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The path of the file `name` in a folder of secrets; looks whether the folder is there.
+
+    systemd has no folders among its credentials: of a folder that LoadCredential=ID:FOLDER names, the file `a/b` becomes
+    `$CREDENTIALS_DIRECTORY/ID_a_b` (systemd.exec(5)). So `$CREDENTIALS_DIRECTORY/ID_a` stands for the folder `a` here.
+    """
+    if _is_credential(folder, environ) and not folder.is_dir():
+        return folder.with_name(f"{folder.name}_{name}")
+    return folder / name
+
+
 def _check(path: Path, status: os.stat_result, environ: Mapping[str, str]) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise AppiaError(f"The secret file {path} is not a plain file: give the path of a plain file.")
@@ -93,6 +104,9 @@ def _check(path: Path, status: os.stat_result, environ: Mapping[str, str]) -> No
 
 
 def _allowed_modes(path: Path, environ: Mapping[str, str]) -> frozenset[int]:
+    return CREDENTIAL_MODES if _is_credential(path, environ) else frozenset({SECRET_MODE})
+
+
+def _is_credential(path: Path, environ: Mapping[str, str]) -> bool:
     credentials = environ.get(CREDENTIALS_VARIABLE, "")
-    below = bool(credentials) and path.resolve().is_relative_to(Path(credentials).resolve())
-    return CREDENTIAL_MODES if below else frozenset({SECRET_MODE})
+    return bool(credentials) and path.resolve().is_relative_to(Path(credentials).resolve())

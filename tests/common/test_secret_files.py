@@ -11,7 +11,7 @@ import pytest
 
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
-from services.common.secret_files import create_secret_file, read_secret_file
+from services.common.secret_files import create_secret_file, read_secret_file, secret_in
 
 SECRET = b"the password of nobody"
 
@@ -122,3 +122,14 @@ def test_a_secret_that_cannot_be_written_says_where(tmp_path: Path) -> None:
         create_secret_file(FullDisk(), tmp_path / "a", SECRET)
     assert str(tmp_path / "a") in str(error.value)
     assert SECRET.decode() not in str(error.value)
+
+
+def test_a_folder_among_credentials_is_the_beginning_of_names(tmp_path: Path) -> None:
+    """systemd hands a folder over as files side by side; elsewhere, and where it is a folder, it is one."""
+    run = tmp_path / "run"
+    run.mkdir()
+    environ = {"CREDENTIALS_DIRECTORY": str(run)}
+    assert secret_in(run / "secrets_registry", "login", environ) == run / "secrets_registry_login"
+    assert secret_in(run, "login", environ) == run / "login"
+    assert secret_in(tmp_path / "keys", "login", environ) == tmp_path / "keys" / "login"
+    assert secret_in(run / "secrets_registry", "login", {}) == run / "secrets_registry" / "login"

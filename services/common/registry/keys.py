@@ -5,7 +5,7 @@
     login                        USER:PASSWORD, one line
     seal                         keys that entries and values are sealed with, one a line (`parse_seals`)
 
-All are optional; the last three are secrets, of mode 0400.
+All are optional; the last three are secrets, of mode 0400. The folder may be one of credentials (`secret_in`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError, UsageError
 from services.common.sealed import Seals, parse_seals
-from services.common.secret_files import read_secret_file
+from services.common.secret_files import read_secret_file, secret_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CA, CERTIFICATE, CERTIFICATE_KEY, LOGIN, SEAL = "ca.pem", "client.pem", "client-key.pem", "login", "seal"
+_FILES = (CA, CERTIFICATE, CERTIFICATE_KEY, LOGIN, SEAL)
 MOST_PEM_BYTES = 64 * 1024
 MOST_LOGIN_BYTES = 1024
 MOST_SEAL_BYTES = 4096
@@ -60,16 +61,16 @@ def read_registry_keys(folder: Path | None) -> RegistryKeys:
     """
     if folder is None:
         return RegistryKeys()
-    if not folder.is_dir():
+    if not folder.is_dir() and not any(secret_in(folder, name).exists() for name in _FILES):
         raise UsageError(
             f"There is no folder {folder} with keys of the registry: make it with `appia keys registry`."
         )
-    ca = folder / CA
+    ca = secret_in(folder, CA)
     return RegistryKeys(
         ca=ca if ca.exists() else None,
         certificate=_certificate(folder),
-        login=_login(folder / LOGIN),
-        seals=read_seals(folder / SEAL),
+        login=_login(secret_in(folder, LOGIN)),
+        seals=read_seals(secret_in(folder, SEAL)),
     )
 
 
@@ -90,7 +91,7 @@ def read_seals(path: Path) -> Seals | None:
 
 
 def _certificate(folder: Path) -> tuple[Path, Path] | None:
-    certificate, key = folder / CERTIFICATE, folder / CERTIFICATE_KEY
+    certificate, key = secret_in(folder, CERTIFICATE), secret_in(folder, CERTIFICATE_KEY)
     if certificate.exists() != key.exists():
         raise UsageError(
             f"{folder} has one of {CERTIFICATE} and {CERTIFICATE_KEY}; both are needed, or neither."
