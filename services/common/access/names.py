@@ -54,6 +54,10 @@ CHANGES = tuple(
     )
 )
 
+ORIGIN = "origin."
+"""Before the name of every operation of an origin, which serves the files of days."""
+MIRRORING = tuple(f"{ORIGIN}{name}" for name in ("list", "stat", "read"))
+
 PING = "ping"
 """Every key that is known may ask this, of every service."""
 FACTS = "facts"
@@ -62,7 +66,17 @@ FACTS = "facts"
 QUALITY = "quality"
 """How well a replica's indices find what is near: about its files, not about events."""
 
-OPERATIONS = (*QUESTIONS, REMARK, FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES)
+OPERATIONS = (
+    *QUESTIONS,
+    REMARK,
+    FACTS,
+    QUALITY,
+    *LOOKS,
+    *CHANGES,
+    *HEALTH_LOOKS,
+    *HEALTH_CHANGES,
+    *MIRRORING,
+)
 
 ALL = "all"
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -70,6 +84,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "remarks": (REMARK,),
     "look": (FACTS, QUALITY, *LOOKS, *HEALTH_LOOKS),
     "control": (FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES),
+    "mirror": MIRRORING,
     ALL: OPERATIONS,
 }
 """Names that stand for several operations."""

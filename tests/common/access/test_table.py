@@ -17,6 +17,7 @@ from services.common.access.names import (
     HEALTH_LOOKS,
     INDICES,
     LOOKS,
+    MIRRORING,
     OPERATIONS,
     QUALITY,
     QUESTIONS,
@@ -67,7 +68,7 @@ def test_a_key_has_what_the_file_says() -> None:
 def test_the_operations_are_those_of_the_replicas() -> None:
     """What a replica answers is a right, each one of its own; `ping` is everybody's."""
     assert set(QUESTIONS) == set(ASKED) - {PING}
-    others = {REMARK, FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES}
+    others = {REMARK, FACTS, QUALITY, *LOOKS, *CHANGES, *HEALTH_LOOKS, *HEALTH_CHANGES, *MIRRORING}
     assert set(OPERATIONS) == {*QUESTIONS, *others}
     assert AUDIT.name == QUALITY
     assert _parse(table("a", KEY, operations=[])).of_name("a").rights.allow_operation(PING)
