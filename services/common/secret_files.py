@@ -79,7 +79,7 @@ def make_secret_folder(disk: Disk, path: Path) -> None:
 def secret_in(folder: Path, name: str, environ: Mapping[str, str] = os.environ) -> Path:
     """The path of the file `name` in a folder of secrets; looks whether the folder is there.
 
-    systemd has no folders among its credentials: of a folder that LoadCredential=ID:FOLDER names, the file `a/b` becomes
+    systemd has no folders among its credentials: with LoadCredential=ID:FOLDER the file `a/b` of FOLDER becomes
     `$CREDENTIALS_DIRECTORY/ID_a_b` (systemd.exec(5)). So `$CREDENTIALS_DIRECTORY/ID_a` stands for the folder `a` here.
     """
     if _is_credential(folder, environ) and not folder.is_dir():
