@@ -1,0 +1,38 @@
+"""Which pages are guides, and which chapters of them the fleet's machines run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docs.blocks import blocks_of
+
+if TYPE_CHECKING:
+    from docs.blocks import Block
+
+_DOCS = Path(__file__).parents[2] / "docs"
+
+GUIDES = tuple(_DOCS / f"{name}.md" for name in ("user-guide",))
+"""In the order in which they are run in the stack of the tests: those that change days come after those that ask."""
+
+CHAPTERS: dict[str, str] = {
+    "install": "from a bundle to an answered query on three nodes",
+    "upgrade": "one node at a time, and back",
+    "security": "what the checklist looks at",
+    "disaster-etcd": "a member of etcd is lost, then all of them",
+    "disaster-rag": "a replica's node is lost",
+    "disaster-ingester": "the ingester's node is lost and comes back from a backup",
+    "uninstall": "what goes and what stays",
+}
+"""What `make fleet` types on its machines: each chapter from the state that the one before leaves behind."""
+
+
+def chapter_blocks(chapter: str) -> list[Block]:
+    """The blocks of a chapter in the order of the guides, each with the place where it is typed."""
+    blocks = (block for guide in GUIDES for block in blocks_of(guide))
+    return [block for block in blocks if block.mark is not None and block.mark.chapter == chapter]
+
+
+def stack_blocks(guide: Path) -> list[Block]:
+    """The blocks of a guide that are typed in the stack of the tests, in order."""
+    return [block for block in blocks_of(guide) if block.mark is not None and block.mark.stack]
