@@ -25,7 +25,6 @@ from services.common.errors import AppiaError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-SUBNET = "10.77.0.0/24"
 _PROJECT = Path(__file__).parents[2]
 
 
@@ -40,11 +39,12 @@ class Machines:
     """A context: within it machines can be added; after it nothing of them is left, whatever happened.
 
     `folder` gets their disks, the key and the known hosts. `prefix` is in every name that the system gets (bridge,
-    namespaces, control groups), so that several fleets can be there at once; each needs a `subnet` of its own too.
+    namespaces, control groups), so that several fleets can be there at once; each has a `subnet` of its own, too,
+    by default the first that nobody uses here.
     """
 
     def __init__(
-        self, folder: Path, prefix: str = "fleet", subnet: str = SUBNET, image: Path | None = None
+        self, folder: Path, prefix: str = "fleet", subnet: str | None = None, image: Path | None = None
     ) -> None:
         """Raises UsageError where this computer cannot have machines."""
         if reason := why_not():
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--prefix", default="fleet", help="what the names of bridge and namespaces begin with"
     )
-    parser.add_argument("--subnet", default=SUBNET, help="addresses; each fleet needs its own")
+    parser.add_argument("--subnet", help="addresses, as 10.77.0.0/24; by default ones that are free")
     parser.add_argument("--folder", type=Path, help="for disks and keys; by default a new temporary one")
     parser.add_argument(
         "--project", action="store_true", help="let them see this project, its Python and models"

@@ -5,11 +5,14 @@ No way leads out of it: there is no default route and no name server, as on a si
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
+import json
 import re
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.common.errors import UsageError
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FIRST_HOST = 11
-_PREFIX = re.compile(r"[a-z][a-z0-9]{0,7}")
+_CHOICE = "10.64.0.0/12"
+_LOCK = Path("/run/appia-fleet.lock")
+_PREFIX = re.compile(r"[a-z][a-z0-9]{0,9}")
 
 
 def command(*words: str, given: str | None = None) -> str:
@@ -34,6 +39,26 @@ def command(*words: str, given: str | None = None) -> str:
     return run.stdout
 
 
+def _routed() -> list[ipaddress.IPv4Network]:
+    """Every network that this computer has a way to, but for the whole world."""
+    routes = json.loads(command("ip", "-json", "-4", "route"))
+    return [ipaddress.IPv4Network(route["dst"]) for route in routes if route["dst"] != "default"]
+
+
+def _free(net: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+    if taken := next((other for other in _routed() if net.overlaps(other)), None):
+        raise UsageError(f"The subnet {net} is in use here already ({taken}): choose another.")
+    return net
+
+
+def _any_free(choice: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+    routed = _routed()
+    for net in choice.subnets(new_prefix=24):
+        if not any(net.overlaps(other) for other in routed):
+            return net
+    raise UsageError(f"No subnet of {choice} is free here: name one.")
+
+
 @dataclass(frozen=True)
 class Place:
     """One namespace: its name, the address of its eth0, and the end of its cable that is plugged into the bridge."""
@@ -47,14 +72,18 @@ class Place:
 class Network:
     """The bridge and its namespaces. All its names begin with `prefix`, so that several can be there at once."""
 
-    def __init__(self, prefix: str, subnet: str) -> None:
-        """Make nothing yet. Raises UsageError for a prefix that cannot be part of an interface's name."""
+    def __init__(self, prefix: str, subnet: str | None = None) -> None:
+        """Make nothing yet; without `subnet` one is chosen that nobody uses here.
+
+        Raises UsageError for a prefix that cannot be part of an interface's name.
+        """
         if not _PREFIX.fullmatch(prefix):
             raise UsageError(
-                f"A prefix is up to 8 small letters and digits, beginning with a letter, not {prefix!r}."
+                f"A prefix is up to 10 small letters and digits, beginning with a letter, not {prefix!r}."
             )
         self._prefix = prefix
-        self._net = ipaddress.ip_network(subnet)
+        self._net = ipaddress.IPv4Network(subnet or _CHOICE)
+        self._chosen = subnet is not None
         self._cuts: set[tuple[str, str]] = set()
         self.places: dict[str, Place] = {}
 
@@ -62,6 +91,11 @@ class Network:
     def bridge(self) -> str:
         """The name of the bridge."""
         return f"{self._prefix}-br"
+
+    @property
+    def subnet(self) -> str:
+        """Its addresses, as 10.77.0.0/24; known once it is made."""
+        return str(self._net)
 
     @property
     def gateway(self) -> str:
@@ -78,7 +112,6 @@ class Network:
         command("ip", "link", "add", self.bridge, "type", "bridge")
         command("ip", "address", "add", f"{self.gateway}/{self._net.prefixlen}", "dev", self.bridge)
         command("ip", "link", "set", self.bridge, "up")
-        self._apply()
 
     def add(self, name: str) -> Place:
         """A new namespace with an address on the network."""

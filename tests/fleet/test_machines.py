@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +17,15 @@ from services.common.errors import AppiaError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUBNET = "10.78.0.0/24"
+GONE = f"fg{os.getpid()}"
+PREFIX = f"ft{os.getpid()}"
 REASON = why_not() or (None if cache_folder().is_dir() else "No image yet: `make fleet` makes it, once.")
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    with Machines(tmp_path_factory.mktemp("fleet"), "fltest", SUBNET) as machines:
+    with Machines(tmp_path_factory.mktemp("fleet"), PREFIX) as machines:
         machines.add("one", "two")
         machines.add_namespace("desk")
         yield machines
@@ -94,29 +96,45 @@ def test_the_inventory_has_what_ansible_needs(pair: Machines) -> None:
 
 
 def test_nothing_is_left_of_machines(tmp_path: Path) -> None:
-    with Machines(tmp_path, "flgone", "10.78.1.0/24") as machines:
+    with Machines(tmp_path, GONE) as machines:
         (machine,) = machines.add("alone")
         nspawn = machine.pid
         names = command("ip", "netns", "list"), command("ip", "-brief", "link")
-        assert all("flgone" in said for said in names)
-    assert "flgone" not in command("ip", "netns", "list")
-    assert "flgone" not in command("ip", "-brief", "link")
-    assert "flgone" not in command("nft", "list", "tables")
+        assert all(GONE in said for said in names)
+    assert GONE not in command("ip", "netns", "list")
+    assert GONE not in command("ip", "-brief", "link")
+    assert GONE not in command("nft", "list", "tables")
     assert str(tmp_path) not in command("cat", "/proc/mounts")
     assert not Path(f"/proc/{nspawn}").exists()
     assert not list((tmp_path / "machines").iterdir())
 
 
 def test_a_network_that_is_there_is_not_taken(pair: Machines, tmp_path: Path) -> None:
-    assert pair.network.bridge == "fltest-br"
     with (
-        pytest.raises(UsageError, match="There is a network fltest-br already"),
-        Machines(tmp_path, "fltest"),
+        pytest.raises(UsageError, match=f"There is a network {PREFIX}-br already"),
+        Machines(tmp_path, PREFIX),
     ):
         pass
     assert hears(pair, "desk", "one")
 
 
 def test_a_prefix_that_is_no_name_is_refused() -> None:
-    with pytest.raises(UsageError, match="up to 8 small letters"):
-        Network("Fleet-of-mine", SUBNET)
+    with pytest.raises(UsageError, match="up to 10 small letters"):
+        Network("Fleet-of-mine")
+
+
+def test_a_subnet_that_is_in_use_is_refused(pair: Machines) -> None:
+    taken = f"{pair.network.gateway.rpartition('.')[0]}.0/28"
+    with pytest.raises(
+        UsageError, match=rf"The subnet {taken} is in use here already \({pair.network.subnet}\)"
+    ):
+        Network("other", taken).make()
+
+
+def test_networks_choose_subnets_that_are_free(pair: Machines) -> None:
+    other = Network(f"fo{os.getpid()}")
+    try:
+        other.make()
+        assert other.gateway != pair.network.gateway
+    finally:
+        other.remove()
