@@ -10,6 +10,7 @@ feedback/feedback-000001.log    what analysts said about events
 decisions/decisions-000001.log  what firewalls decided about addresses
 chain/links.jsonl               what each sealed day is made of, signed
 retention.json                  which days are held, which are going, and which went
+mirror.json                     of a copy: where it is from, and which days it does not hold
 models/<name>/<sha256>/         ONNX files and manifests
 cache/                          narrative vectors, by model
 values/                         sealed values that configure services, where the registry is in files
@@ -145,6 +146,10 @@ class OpenNames:
         """For each row the number of its vector, uint32."""
         return self.folder / f"{index}.u32"
 
+    def rewritten(self, index: str) -> Path:
+        """Numbers of the vectors that were replaced in place, in the order in which that happened, uint32."""
+        return self.folder / f"{index}.rewritten"
+
     def texts(self, index: str) -> Path:
         """For an index over distinct texts, the text of each vector."""
         return self.folder / f"{index}.texts"
@@ -238,6 +243,10 @@ class DayNames:
         """Where a generation is built before it is published."""
         return self.sealed_folder / "staging"
 
+    def pulled(self, number: int) -> Path:
+        """Where a generation of another host is gathered before it is published here."""
+        return self.sealed_folder / f"staging-{number_name(number)}"
+
     @property
     def current(self) -> Path:
         """Pointer to the generation that is served."""
@@ -318,6 +327,11 @@ class StateNames:
     def retention(self) -> Path:
         """Which days are held, which are going, and which went."""
         return self.root / "retention.json"
+
+    @property
+    def mirror(self) -> Path:
+        """Of a copy: where it is from, and which days of the source are not held here."""
+        return self.root / "mirror.json"
 
     @property
     def models(self) -> Path:

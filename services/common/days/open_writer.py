@@ -10,6 +10,7 @@ import json
 import threading
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from services.common.days.metadata import SensorId
     from services.common.days.names import OpenNames
-    from services.common.durable import Disk
+    from services.common.durable import AppendFile, Disk
     from services.common.events.table import EventTable
     from services.common.rest.log_keys import LogKeys
 
@@ -214,12 +215,15 @@ class VectorWriter:
                 # Removed and not cut: a process that reads below the end of a mapped file is killed (SIGBUS).
                 disk.remove(names.vectors(spec.index))
                 disk.remove(names.codes(spec.index))
+                disk.remove(names.rewritten(spec.index))
                 disk.write_file(model, described.encode())
             self._vectors = opened.enter_context(closing(disk.append_to(names.vectors(spec.index))))
             self._codes = opened.enter_context(closing(disk.append_to(names.codes(spec.index))))
             self._vectors.truncate(self.items * spec.dim * 4)
             self._codes.truncate(min(self._codes.size, self.rows * 4))
             self._patch = disk.patch(names.vectors(spec.index))
+            self._notes: AppendFile | None = None  # begun with the first vector that is replaced
+            self._open_notes = partial(disk.append_to, names.rewritten(spec.index))
             opened.pop_all()
 
     def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint32] | None = None) -> None:
@@ -244,14 +248,29 @@ class VectorWriter:
 
         A reader that looks at that moment may find some numbers of a vector as they were and some as they are now.
         """
+        self.replace(items, vectors)
+        self.note(items)
+
+    def replace(self, items: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """As `rewrite`, without a note for those who copy the files."""
         size = self.spec.dim * 4
         for item, vector in zip(items.tolist(), np.asarray(vectors, "<f4"), strict=True):
             self._patch.write(item * size, vector.tobytes())
 
+    def note(self, items: NDArray[np.int64]) -> None:
+        """Tell those who copy the files which vectors were replaced. What they read after the note is the new ones."""
+        if self._notes is None:
+            self._notes = self._open_notes()
+            self._notes.truncate(self._notes.size // 4 * 4)
+        self._notes.write(np.asarray(items, "<u4").tobytes())
+
     def sync(self) -> None:
-        """Block until rewritten vectors are on disk."""
+        """Block until rewritten vectors are on disk, and the notes of them."""
         self._patch.sync()
+        if self._notes is not None:
+            self._notes.sync()
 
     def close(self) -> None:
         """Close the files."""
-        close_all([self._vectors, self._codes, self._counts, self._patch])
+        notes = [] if self._notes is None else [self._notes]
+        close_all([self._vectors, self._codes, self._counts, self._patch, *notes])
