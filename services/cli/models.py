@@ -10,6 +10,7 @@ import typer
 
 from services.cli import models_quality
 from services.cli.models_export import export_model
+from services.cli.models_install import install
 from services.cli.options import JsonOption, grouped
 from services.cli.output import print_json, print_lines, print_table, say
 from services.cli.store_folder import ModelsOption, model_store_folder
@@ -30,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     models.command("export", epilog="Example: appia models export sbert --from FOLDER --as semantic-es")(
         grouped(export_model)
     )
+    models.command("install", epilog="Example: appia models install --state /var/lib/appia/main")(install)
     models.command("verify", epilog="Example: appia models verify")(verify)
     models_quality.add_to(models)
     app.add_typer(models, name="models")

@@ -90,8 +90,10 @@ def prepare_signing(names: StateNames, disk: Disk) -> Path | None:
     return public_key_file(names.keys, new_signing_key(names.keys, disk).public)
 
 
-def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) -> None:
+def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) -> list[str]:
     """Make the active ones of the chosen models those of the state directory, which keeps copies of its own.
+
+    Gives the ids of those that are new there.
 
     A store without models is of no matter when the state directory has its own: it may be on a machine
     on which nothing is built.
@@ -100,6 +102,7 @@ def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) 
         AppiaError: a model is in neither, or damaged.
     """
     store, own = ModelStore(store_folder), ModelStore(names.models)
+    installed = []
     for index in INDICES:
         name = chosen.name_of(index)
         wanted, have = _active(store, name), _active(own, name)
@@ -110,7 +113,8 @@ def prepare_models(store_folder: Path, names: StateNames, chosen: ChosenModels) 
                 "or name the folder that has the models with --models"
             )
         if wanted and wanted != have:
-            copy_active(store, own, (name,))
+            installed += copy_active(store, own, (name,))
+    return installed
 
 
 def ingester_settings(names: StateNames) -> IngesterSettings:

@@ -116,3 +116,41 @@ def test_another_stored_model_comes_into_use(appia: Appia, own_models: Path) -> 
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "is not in" in unknown.stderr
     assert (own_models / "attack-pca" / "ACTIVE").read_text() == f"{pca.name}\n"
+
+
+@pytest.mark.usefixtures("_models")
+def test_a_state_directory_gets_the_models_of_the_store(appia: Appia, tmp_path: Path) -> None:
+    """An ingester finds one model an index; a second run changes nothing, whatever the store has lost."""
+    state = tmp_path / "state"
+    first = appia("models", "install", "--state", str(state), "--json")
+    assert first.returncode == 0, first.stderr
+    installed = json.loads(first.stdout)["installed"]
+    assert sorted(model.partition("@")[0] for model in installed) == [
+        "attack",
+        "entity",
+        "semantic",
+        "temporal",
+    ]
+    assert (state.stat().st_mode & 0o777, (state / "VERSION").read_text()) == (0o750, "1\n")
+    assert appia("models", "verify", "--models", str(state / "models")).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in state.rglob("*")}
+    again = appia("models", "install", "--state", str(state), "--models", str(tmp_path / "none"))
+    assert again.stdout == f"The models in {state / 'models'} are those in use already.\n"
+    assert {path: path.stat().st_mtime_ns for path in state.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("_models")
+def test_settings_of_the_ingester_choose_what_is_installed(appia: Appia, tmp_path: Path) -> None:
+    """A model that the store lacks is named, with the setting that asks for it; so is a wrong state directory."""
+    settings = tmp_path / "ingester.toml"
+    state = tmp_path / "state"
+    settings.write_text(f'state = "{state}"\nkeys = "{tmp_path}"\nsemantic_model = "semantic-es"\n')
+    done = appia("models", "install", "--state", str(state), "--settings", str(settings))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no semantic-es model in" in done.stderr
+    assert "the setting semantic_model asks for it" in done.stderr
+    assert not (state / "models" / "semantic").exists()
+    (tmp_path / "file").write_text("")
+    wrong = appia("models", "install", "--state", str(tmp_path / "file"))
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "is not a directory" in wrong.stderr
