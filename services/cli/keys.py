@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import keys_access, keys_registry, keys_signing, keys_storage, keys_wire
+from services.cli import keys_access, keys_registry, keys_signing, keys_site, keys_storage, keys_wire
 from services.cli.options import JsonOption  # noqa: TC001 - typer reads it when a command is made
 from services.cli.output import print_json, print_lines
 
@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     keys_storage.add_to(keys)
     keys_registry.add_to(keys)
     keys_access.add_to(keys)
+    keys_site.add_to(keys)
     app.add_typer(keys, name="keys")
 
 

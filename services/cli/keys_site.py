@@ -1,0 +1,233 @@
+"""`appia keys site` and `appia keys etcd-users`: the secrets of a whole site, made in one folder on the controller."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.options import JsonOption, grouped
+from services.cli.output import print_json, print_lines, print_table
+from services.common.durable import Disk
+from services.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from services.common.site.making import MadeSite
+    from services.common.site.wanted import Wanted
+
+SOON_DAYS = 60
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Folder of the site's secrets; made if missing. No default.")
+]
+_Nodes = list[str] | None
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Options about which nodes there are; each may be given in several runs, and adds to those before."""
+
+    ingester: Annotated[
+        _Nodes,
+        typer.Option(
+            metavar="NODE=ADDRESS", help="The node that writes, with its address.", show_default="none"
+        ),
+    ] = None
+    rag: Annotated[
+        _Nodes,
+        typer.Option(
+            metavar="NODE=ADDRESS",
+            help="A node with replicas; may be given several times.",
+            show_default="none",
+        ),
+    ] = None
+    etcd: Annotated[
+        _Nodes,
+        typer.Option(
+            metavar="NODE=ADDRESS",
+            help="A node with a member of etcd: one or three; may be given several times.",
+            show_default="none, for a registry in files",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Options about the site itself."""
+
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the site.", show_default="main")
+    ] = None
+    analyst: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Who may ask questions; may be given several times.", show_default="none"
+        ),
+    ] = None
+    encrypt: Annotated[
+        bool,
+        typer.Option("--encrypt", help="Make a key that logs are encrypted with, too. Default: off."),
+    ] = False
+    etcd_authority: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of another site, whose etcd this one uses too.",
+            show_default="an etcd of its own",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Options about what to do instead of making what is missing alone."""
+
+    renew_certificates: Annotated[
+        bool,
+        typer.Option(
+            "--renew-certificates",
+            help="Make the certificates of etcd anew, of the same authority. Default: off.",
+        ),
+    ] = False
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Make nothing; list until when certificates are good. Default: off."),
+    ] = False
+
+
+def add_to(keys: typer.Typer) -> None:
+    """Add the commands."""
+    example = (
+        "appia keys site site --ingester n1=10.0.0.11 --rag n2=10.0.0.12 --etcd n1=10.0.0.11 --analyst alice"
+    )
+    keys.command("site", epilog=f"Example: {example}")(grouped(site))
+    keys.command("etcd-users", epilog="Example: appia keys etcd-users site")(etcd_users)
+
+
+def site(
+    folder: FolderArgument,
+    *,
+    nodes: Nodes,
+    about: Site,
+    doing: Doing,
+    as_json: JsonOption = False,
+) -> None:
+    """Make all that is secret about a site in one folder, on the machine that you install from.
+
+    Certificates and users of etcd, keys of servers and clients with their rights, keys that seal frames and sign days.
+    What is there stays, what is missing is made: name a new node later, and its secrets are added. Keep the folder
+    where nobody else can read it; docs/site.md says what goes where.
+    """
+    from services.common.site.making import Tools, make_site  # noqa: PLC0415 - cryptography loads slowly
+
+    if doing.show:
+        if nodes != Nodes() or about != Site() or doing.renew_certificates:
+            raise UsageError("--show stands alone: it makes nothing.")
+        _show(folder, as_json=as_json)
+        return
+    made = make_site(
+        folder,
+        lambda before: _wanted(folder, before, nodes, about),
+        Tools(Disk()),
+        renew=doing.renew_certificates,
+    )
+    _tell(made, as_json=as_json)
+
+
+def _wanted(folder: Path, before: Wanted | None, nodes: Nodes, about: Site) -> Wanted:
+    from services.common.site.wanted import DEFAULT_SITE, Wanted, parse_nodes  # noqa: PLC0415 - as above
+
+    name = about.site or (before.site if before else DEFAULT_SITE)
+    if before is not None and before.site != name:
+        raise UsageError(
+            f"{folder} holds the secrets of the site {before.site}: each site has a folder of its own."
+        )
+    given = {role: parse_nodes(getattr(nodes, role) or [], role) for role in ("ingester", "rag", "etcd")}
+    other = about.etcd_authority
+    asked = Wanted(
+        site=name,
+        **given,
+        analysts=tuple(about.analyst or ()),
+        encrypt=about.encrypt,
+        etcd_authority=os.path.relpath(other.resolve(), folder.resolve()) if other else "",
+    )
+    wanted = before.and_also(asked) if before else asked
+    if not wanted.ingester:
+        raise UsageError("Which node writes? Give --ingester NODE=ADDRESS.")
+    return wanted
+
+
+def _tell(made: MadeSite, *, as_json: bool) -> None:
+    from services.common.site.wanted import registry_url  # noqa: PLC0415 - as above
+
+    registry = registry_url(made.members, made.wanted.prefix)
+    root = made.folder.root
+    if as_json:
+        print_json(
+            {"folder": str(root), "site": made.wanted.site, "registry": registry, "made": list(made.made)}
+        )
+        return
+    changed = "these are new:" if made.made else "nothing was missing."
+    print_lines(
+        f"{root} holds the secrets of the site {made.wanted.site}; {changed}",
+        *(f"  {one}" for one in made.made),
+    )
+    print_lines(f'Services of this site register at: registry = "{registry}"')
+
+
+def _show(folder: Path, *, as_json: bool) -> None:
+    from services.common.site.expiry import expiries  # noqa: PLC0415 - as above
+    from services.common.site.names import SiteFolder  # noqa: PLC0415 - as above
+    from services.common.site.wanted import read_wanted  # noqa: PLC0415 - as above
+
+    if read_wanted(SiteFolder(folder).site_file) is None:
+        raise UsageError(f"{folder} holds no secrets of a site: make them with `appia keys site`.")
+    now = datetime.now(UTC)
+    rows = [
+        (one.path, one.addresses, one.until.date().isoformat(), (one.until - now).days)
+        for one in expiries(SiteFolder(folder))
+    ]
+    if as_json:
+        names = ("certificate", "addresses", "until", "days_left")
+        print_json(
+            {"folder": str(folder), "certificates": [dict(zip(names, row, strict=True)) for row in rows]}
+        )
+        return
+    cells = [(path, " ".join(addresses), until, left) for path, addresses, until, left in rows]
+    print_table(["certificate", "~addresses", "until", ">days left"], cells)
+    if any(left < SOON_DAYS for *_, left in rows):
+        print_lines("Make them anew with --renew-certificates, and install them again.")
+
+
+def etcd_users(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of the site's secrets. No default.")
+    ],
+    *,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where etcd is asked; may be given several times.",
+            show_default="all members, by their addresses",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the users of the site in its etcd, with their rights, and switch users on.
+
+    What is as it should be stays; a password whose file is another by now is changed. Run it when most members of etcd
+    are up, on a machine that may ask them.
+    """
+    from services.common.site.etcd_access import set_up_users  # noqa: PLC0415 - as above
+
+    changed = set_up_users(folder, endpoint or [])
+    if as_json:
+        print_json({"changed": changed})
+    elif changed:
+        print_lines(*(f"{one[0].upper()}{one[1:]}." for one in changed))
+    else:
+        print_lines("Everything was as it should be.")

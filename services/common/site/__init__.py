@@ -1,0 +1,1 @@
+"""What is secret about a site, made in one folder on the controller (docs/site.md)."""
