@@ -103,15 +103,17 @@ class Network:
         return str(self._net[1])
 
     def make(self) -> None:
-        """Make the bridge. Raises UsageError where one of that name is there already."""
+        """Make the bridge. Raises UsageError where its name, or an address of its subnet, is in use here already."""
         with suppress(subprocess.CalledProcessError):
             command("ip", "link", "show", self.bridge)
-            raise UsageError(
-                f"There is a network {self.bridge} already: take it away, or use another prefix."
-            )
-        command("ip", "link", "add", self.bridge, "type", "bridge")
-        command("ip", "address", "add", f"{self.gateway}/{self._net.prefixlen}", "dev", self.bridge)
-        command("ip", "link", "set", self.bridge, "up")
+            raise UsageError(f"There is a network {self.bridge} already: remove it, or use another prefix.")
+        with _LOCK.open("w") as lock:  # who chooses a subnet takes it before the next one looks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._net = _free(self._net) if self._chosen else _any_free(self._net)
+            command("ip", "link", "add", self.bridge, "type", "bridge")
+            command("ip", "address", "add", f"{self.gateway}/{self._net.prefixlen}", "dev", self.bridge)
+            command("ip", "link", "set", self.bridge, "up")
+        self._apply()
 
     def add(self, name: str) -> Place:
         """A new namespace with an address on the network."""
