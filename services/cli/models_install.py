@@ -33,8 +33,8 @@ def install(
 ) -> None:
     """Give a state directory the models that its ingester embeds with.
 
-    The directory is made if it is missing; `appia up` does this by itself. A model in use there that the store does not have stays; one that is new is taken
-    up by the ingester's next start. Run it as the user of the services.
+    The directory is made if it is missing; `appia up` does this by itself. A model in use there that the store does
+    not have stays; one that is new is taken up by the ingester's next start. Run it as the user of the services.
     """
     from services.cli.stack import prepare_models  # noqa: PLC0415 - other commands start quicker without it
     from services.common.days.layout import claim_layout  # noqa: PLC0415 - as above
