@@ -1,7 +1,8 @@
 """What is known about a running stack: its file `endpoints.json`, and whether its supervisor lives.
 
 `appia up` holds a lock for as long as it lives, which the system lets go of even after kill -9; so a file left
-behind is never taken for a stack that runs.
+behind is never taken for a stack that runs. Services that systemd or containers keep have no such supervisor: who
+installs them writes the file with `"pid": 0`, and it is taken as it stands.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from services.common.durable import Disk
 
 LOCK_FILE = "up.lock"
+INSTALLED = 0
+"""In the place of the supervisor's pid: the services are kept by the system, and run unless somebody stops them."""
 LOCK_TRIES = 10
 LOCK_PAUSE_S = 0.02
 
@@ -50,7 +53,7 @@ class ReplicaAt:
 
 @dataclass(frozen=True)
 class Running:
-    """A stack that is ready: the content of `endpoints.json`. `pid` is the supervisor's."""
+    """A stack that is ready: the content of `endpoints.json`. `pid` is the supervisor's, or `INSTALLED`."""
 
     state: str
     registry: str
@@ -128,16 +131,22 @@ def read_running(root: Path) -> Running:
     """
     names = StateNames(root)
     check_layout(names)
-    if not is_running(names):
+    found = _read(names)
+    if (found is None or found.pid != INSTALLED) and not is_running(names):
         raise AppiaError(f"nothing runs on {root}: start it with `appia up --state {root}`")
+    if found is not None:
+        return found
+    if names.endpoints.exists():
+        raise AppiaError(f"{names.endpoints} is damaged: stop the stack and start it again")
+    raise AppiaError(f"the stack on {root} is still starting: try again in a moment")
+
+
+def _read(names: StateNames) -> Running | None:
+    """What the file says; None where it is missing or damaged."""
     try:
-        content = names.endpoints.read_text("utf-8")
-    except FileNotFoundError:
-        raise AppiaError(f"the stack on {root} is still starting: try again in a moment") from None
-    try:
-        return _parse(json.loads(content))
-    except (ValueError, KeyError, TypeError):
-        raise AppiaError(f"{names.endpoints} is damaged: stop the stack and start it again") from None
+        return _parse(json.loads(names.endpoints.read_text("utf-8")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _parse(found: dict[str, Any]) -> Running:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from services.cli.running import IngesterAt, ReplicaAt, Running, StackLock, is_running, read_running
+from services.cli.running import (
+    INSTALLED,
+    IngesterAt,
+    ReplicaAt,
+    Running,
+    StackLock,
+    is_running,
+    read_running,
+)
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
 from services.common.durable import Disk
@@ -64,6 +73,15 @@ def test_a_file_left_behind_is_no_running_stack(names: StateNames) -> None:
     assert is_running(names)
     lock.release()
     assert not is_running(names)
+
+
+def test_services_that_the_system_keeps_need_no_supervisor(names: StateNames) -> None:
+    """Who installs them says so in the file; `appia up` may still take the state directory over."""
+    installed = replace(RUNNING, pid=INSTALLED)
+    names.endpoints.write_text(installed.to_json())
+    assert not is_running(names)
+    assert read_running(names.root) == installed
+    StackLock(names).release()
 
 
 def test_only_one_stack_runs_on_a_state_directory(names: StateNames) -> None:
