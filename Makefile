@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -56,6 +56,13 @@ sbom: ## write the bill of materials to dist/appia.cdx.json (CycloneDX)
 proto: ## write the Python stub anew from proto/network_security.proto
 	@make/venv.sh dev
 	$(VENV)/bin/python proto/generate.py
+
+bundle: ## make all that machines without the internet need (ARCH=amd64|arm64 SUITE=bookworm PYTHON=3.11 SIGN=key)
+	@make/venv.sh run
+	@test -n "$(MODELS)" || $(VENV)/bin/appia models build
+	@$(VENV)/bin/python -m make.bundle $(if $(ARCH),--arch $(ARCH)) $(if $(SUITE),--suite $(SUITE)) \
+		$(if $(PYTHON),--python $(PYTHON)) $(if $(SIGN),--sign '$(SIGN)') $(if $(MODELS),--models '$(MODELS)') \
+		$(if $(RELEASE),--release '$(RELEASE)')
 
 clean: ## remove caches, builds and the demo's state; keep the environment and the models
 	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
