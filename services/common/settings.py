@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from services.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -47,6 +48,16 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, then what the file says."""
         return env_settings, init_settings
+
+
+def add_check(parser: ArgumentParser) -> None:
+    """Give a service the option `--check`; `services/common/preflight.py` is what it does."""
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read the settings and the keys that they name, say what is wrong or `ok`, and end (status 0 or 2); "
+        "nothing is opened or changed",
+    )
 
 
 def service_config(service: str) -> SettingsConfigDict:

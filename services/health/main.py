@@ -30,17 +30,20 @@ _NOT_NEEDED = ("rich", "lzma", "bz2")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the health service as this process; gives the exit status."""
+    _stay_small()
+    from services.common.settings import add_check, load_settings  # noqa: PLC0415 - after what keeps it small
+    from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
+
     parser = argparse.ArgumentParser(
         prog="appia-health", description="Watches services, disks and days; repairs and alerts."
     )
     parser.add_argument(
         "--settings", type=Path, required=True, help="TOML file; docs/settings.md lists the keys"
     )
+    add_check(parser)
     options = parser.parse_args(argv)
-    _stay_small()
-    from services.common.settings import load_settings  # noqa: PLC0415 - after what keeps the process small
-    from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
-
+    if options.check:
+        return _check(parser.prog, options.settings)
     os.umask(UMASK)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,6 +73,16 @@ def run(settings: HealthSettings, stop: threading.Event, supervised: Supervised 
         sys.stdout.write(json.dumps({**said, **health.places}) + "\n")
         sys.stdout.flush()
         health.run(stop)
+
+
+def _check(program: str, settings: Path) -> int:
+    """Only look at settings and keys; imports what a running health does without."""
+    from services.common.preflight import check  # noqa: PLC0415 - as above
+    from services.common.settings import load_settings  # noqa: PLC0415 - as above
+    from services.health.preflight import look_at  # noqa: PLC0415 - as above
+    from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
+
+    return check(program, lambda: load_settings(HealthSettings, settings), look_at)
 
 
 def _stay_small() -> None:

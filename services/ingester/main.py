@@ -20,13 +20,15 @@ from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
+from services.common.preflight import check
 from services.common.private_folders import UMASK, check_unwritable
-from services.common.settings import load_settings
+from services.common.settings import add_check, load_settings
 from services.common.system_calls import SYSTEM
 from services.ingester.building import Ground, build
 from services.ingester.fence import lock_state, make_fencing
 from services.ingester.live import watch_config, with_live
 from services.ingester.operations import KIND
+from services.ingester.preflight import look_at
 from services.ingester.settings import IngesterSettings
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settings", type=Path, required=True, help="TOML file; docs/settings.md lists the keys"
     )
+    add_check(parser)
     options = parser.parse_args(argv)
+    if options.check:
+        return check(parser.prog, lambda: load_settings(IngesterSettings, options.settings), look_at)
     os.umask(UMASK)
     try:
         settings = load_settings(IngesterSettings, options.settings)

@@ -18,9 +18,11 @@ from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
+from services.common.preflight import check
 from services.common.private_folders import check_private
-from services.common.settings import load_settings
+from services.common.settings import add_check, load_settings
 from services.origin.building import KIND, build
+from services.origin.preflight import look_at
 from services.origin.settings import OriginSettings
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--settings", type=Path, metavar="FILE", help="TOML file; the environment wins over it"
     )
     parser.add_argument("--version", action="version", version=version("appia"))
+    add_check(parser)
     chosen = parser.parse_args(arguments)
+    if chosen.check:
+        sys.exit(check(parser.prog, lambda: load_settings(OriginSettings, chosen.settings), look_at))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

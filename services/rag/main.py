@@ -22,10 +22,12 @@ from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
+from services.common.preflight import check
 from services.common.private_folders import check_private
-from services.common.settings import load_settings
+from services.common.settings import add_check, load_settings
 from services.rag.asking import KIND
 from services.rag.building import Ground, build
+from services.rag.preflight import look_at
 from services.rag.settings import RagSettings
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--settings", type=Path, metavar="FILE", help="TOML file; the environment wins over it"
     )
     parser.add_argument("--version", action="version", version=version("appia"))
+    add_check(parser)
     chosen = parser.parse_args(arguments)
+    if chosen.check:
+        sys.exit(check(parser.prog, lambda: load_settings(RagSettings, chosen.settings), look_at))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

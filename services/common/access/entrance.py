@@ -46,6 +46,19 @@ class AccessFiles:
     access: Path | None = None
 
 
+def check_access_files(files: AccessFiles) -> None:
+    """Check what settings name, without reading it.
+
+    Raises:
+        UsageError: there is a server key and no access file.
+    """
+    if files.server_key is not None and files.access is None:
+        raise UsageError(
+            "The setting server_key needs the setting access, the file that says which keys may ask: make one with "
+            "`appia access new`."
+        )
+
+
 def open_entrance(
     context: zmq.Context[zmq.Socket[bytes]], files: AccessFiles, log: FilteringBoundLogger, prefix: str = ""
 ) -> Entrance:
@@ -57,15 +70,11 @@ def open_entrance(
         UsageError: there is a server key and no access file.
         AppiaError: a file cannot be used.
     """
+    check_access_files(files)
     refusals = Refusals(log)
     book = None if files.access is None else AccessBook(files.access, log)
     gate = Gate(refusals, book, prefix)
-    if files.server_key is None:
+    if files.server_key is None or book is None:
         return Entrance(gate)
-    if book is None:
-        raise UsageError(
-            "The setting server_key needs the setting access, the file that says which keys may ask: make one with "
-            "`appia access new`."
-        )
     pair = KeyPair.read(files.server_key)
     return Entrance(gate, Door(context, pair, book, refusals), pair.public)

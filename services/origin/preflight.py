@@ -1,0 +1,22 @@
+"""What `appia-origin --check` looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.common.access.entrance import AccessFiles
+
+if TYPE_CHECKING:
+    from services.common.preflight import Preflight
+    from services.origin.settings import OriginSettings
+
+
+def look_at(settings: OriginSettings, flight: Preflight) -> None:
+    """Read the keys that the settings name. Blocks on the disk.
+
+    Raises:
+        AppiaError: a setting or a key cannot be used.
+    """
+    flight.server(settings.bind, AccessFiles(settings.server_key, settings.access))
+    flight.observed(settings.observe)
+    flight.registry(settings.registry, settings.registry_keys)
