@@ -85,6 +85,7 @@ class Network:
         self._net = ipaddress.IPv4Network(subnet or _CHOICE)
         self._chosen = subnet is not None
         self._cuts: set[tuple[str, str]] = set()
+        self._silenced: set[tuple[str, int]] = set()
         self.places: dict[str, Place] = {}
 
     @property
@@ -147,9 +148,15 @@ class Network:
                 self._cuts |= {(one, other), (other, one)}
         self._apply()
 
+    def silence(self, name: str, *ports: int) -> None:
+        """Let nothing of TCP reach or leave these ports of one machine: a service that the network lost, alone."""
+        self._silenced |= {(name, port) for port in ports}
+        self._apply()
+
     def mend(self) -> None:
-        """End every partition."""
+        """End every partition and every silence."""
         self._cuts.clear()
+        self._silenced.clear()
         self._apply()
 
     def remove(self) -> None:
@@ -167,9 +174,17 @@ class Network:
     def _apply(self) -> None:
         """One table of the bridge, replaced as a whole."""
         wires = {name: place.wire for name, place in self.places.items()}
-        drops = "".join(
-            f'    iifname "{wires[one]}" oifname "{wires[other]}" drop\n' for one, other in sorted(self._cuts)
-        )
+        rules = [f'iifname "{wires[one]}" oifname "{wires[other]}"' for one, other in sorted(self._cuts)]
+        for name, port in sorted(self._silenced):
+            rules += [
+                f'oifname "{wires[name]}" tcp dport {port}',
+                f'iifname "{wires[name]}" tcp sport {port}',
+            ]
+            rules += [
+                f'oifname "{wires[name]}" tcp sport {port}',
+                f'iifname "{wires[name]}" tcp dport {port}',
+            ]
+        drops = "".join(f"    {rule} drop\n" for rule in rules)
         table = f"table bridge {self._prefix}"
         chain = f"  chain cuts {{\n    type filter hook forward priority 0; policy accept;\n{drops}  }}\n"
         command("nft", "-f", "-", given=f"{table}\ndelete {table}\n{table} {{\n{chain}}}\n")

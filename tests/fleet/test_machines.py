@@ -39,6 +39,16 @@ def hears(pair: Machines, place: str, other: str) -> bool:
     return subprocess.run([*words, greet], capture_output=True, check=False).stdout == b"SSH-"
 
 
+def refuses(pair: Machines, place: str, other: str) -> bool:
+    """Whether `other` refuses who calls a port that nobody listens on: it is reached."""
+    address = pair.network.places[other].address
+    words = ["ip", "netns", "exec", pair.network.places[place].namespace, "timeout", "1", "bash", "-c"]
+    call = subprocess.run(
+        [*words, f"exec 3<>/dev/tcp/{address}/9"], capture_output=True, text=True, check=False
+    )
+    return "refused" in call.stderr
+
+
 def test_a_machine_runs_a_systemd_of_its_own(pair: Machines) -> None:
     assert pair["one"].run("systemctl", "is-system-running").stdout == "running\n"
     assert pair["one"].run("cat", "/proc/1/comm").stdout == "systemd\n"
@@ -68,6 +78,15 @@ def test_a_partition_parts_two_and_nobody_else(pair: Machines) -> None:
     assert not hears(pair, "desk", "one")
     assert hears(pair, "desk", "two")
     assert pair["one"].ssh("echo still reached").stdout == "still reached\n"
+    pair.network.mend()
+    assert hears(pair, "desk", "one")
+
+
+def test_a_service_that_is_silenced_leaves_the_others_of_its_machine(pair: Machines) -> None:
+    pair.network.silence("one", 2379, 22)
+    assert not hears(pair, "desk", "one")
+    assert not hears(pair, "one", "two")  # as a client of that port it is cut off, too
+    assert refuses(pair, "desk", "one")
     pair.network.mend()
     assert hears(pair, "desk", "one")
 
