@@ -2,7 +2,7 @@
 
     python -m make.bundle --arch arm64 --suite bookworm --sign KEY
 
-The bundle is `dist/appia-bundle-VERSION-ARCH/`, and the same as one `.tar`. What was fetched before comes from the cache.
+The bundle is `dist/appia-bundle-VERSION-ARCH/` and the same as one `.tar`. What was fetched before comes from a cache.
 """
 
 from __future__ import annotations
