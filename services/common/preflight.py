@@ -12,6 +12,7 @@ from services.common.access.book import read_access
 from services.common.access.curve import KeyPair
 from services.common.access.entrance import AccessFiles, check_access_files
 from services.common.errors import AppiaError
+from services.common.logs import say_wrong
 from services.common.observing.probe_server import check_place
 from services.common.registry.connect import check_registry_url
 from services.common.registry.keys import read_registry_keys
@@ -97,7 +98,7 @@ def check(program: str, load: Callable[[], S], look: Callable[[S, Preflight], No
         settings = load()
         look(settings, flight)
     except AppiaError as error:
-        sys.stderr.write(f"{program}: {error}\n")
+        say_wrong(program, error)
         return WRONG
     unseen = f" (credentials that only the service sees: {', '.join(flight.unseen)})" if flight.unseen else ""
     sys.stdout.write(f"ok{unseen}\n")

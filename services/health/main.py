@@ -31,7 +31,8 @@ _NOT_NEEDED = ("rich", "lzma", "bz2")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the health service as this process; gives the exit status."""
     _stay_small()
-    from services.common.settings import add_check, load_settings  # noqa: PLC0415 - after what keeps it small
+    from services.common.logs import say_wrong  # noqa: PLC0415 - after what keeps the process small
+    from services.common.settings import add_check, load_settings  # noqa: PLC0415 - as above
     from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
 
     parser = argparse.ArgumentParser(
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         supervised = Supervised.take(os.environ)
         end_if_it_fails(lambda: run(settings, stop, supervised))
     except AppiaError as error:
-        sys.stderr.write(f"appia-health: {error}\n")
+        say_wrong(parser.prog, error)
         return error.exit_code
     return 0
 

@@ -18,7 +18,7 @@ from services.common.days.names import StateNames
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger
+from services.common.logs import make_logger, say_wrong
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.preflight import check
 from services.common.private_folders import UMASK, check_unwritable
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         supervised = Supervised.take(os.environ)
         end_if_it_fails(lambda: run(settings, supervised=supervised))
     except AppiaError as error:
-        sys.stderr.write(f"appia-ingester: {error}\n")
+        say_wrong(parser.prog, error)
         return error.exit_code
     return 0
 

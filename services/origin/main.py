@@ -16,7 +16,7 @@ import zmq
 
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger
+from services.common.logs import make_logger, say_wrong
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.preflight import check
 from services.common.private_folders import check_private
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         supervised = Supervised.take(os.environ)
         end_if_it_fails(lambda: serve(settings, stop, make_logger(KIND), supervised))
     except AppiaError as error:
-        sys.stderr.write(f"{error}\n")
+        say_wrong(parser.prog, error)
         sys.exit(error.exit_code)
 
 

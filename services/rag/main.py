@@ -20,7 +20,7 @@ from services.common.days.names import StateNames
 from services.common.days.vector_files import limit_faiss
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger
+from services.common.logs import make_logger, say_wrong
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.preflight import check
 from services.common.private_folders import check_private
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         supervised = Supervised.take(os.environ)
         end_if_it_fails(lambda: serve(settings, stop, make_logger("rag"), supervised))
     except AppiaError as error:
-        sys.stderr.write(f"{error}\n")
+        say_wrong(parser.prog, error)
         sys.exit(error.exit_code)
 
 
