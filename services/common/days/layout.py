@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
@@ -23,7 +24,7 @@ def claim_layout(state: StateNames, disk: Disk) -> None:
     there = next(place for place in (state.root, *state.root.parents) if place.exists())
     if not there.is_dir():
         raise AppiaError(f"{there} is not a directory: name another with --state")
-    if state.version.exists():
+    if _is_claimed(state):
         check_layout(state)
         check_private(state.root)
         return
@@ -48,9 +49,27 @@ def check_layout(state: StateNames) -> None:
         raise AppiaError(
             f"{state.root} is not a state directory: start one with `appia up --state {state.root}`"
         ) from None
+    except PermissionError:
+        raise _not_ours(state) from None
     if not text.isdecimal():
         raise AppiaError(f"{state.version} should hold a number and holds {text[:40]!r}: it is damaged")
     if int(text) > LAYOUT_VERSION:
         raise AppiaError(
             f"{state.root} has layout version {text}, this release reads up to {LAYOUT_VERSION}: install a newer appia"
         )
+
+
+def _is_claimed(state: StateNames) -> bool:
+    try:
+        return state.version.exists()
+    except PermissionError:
+        raise _not_ours(state) from None
+
+
+def _not_ours(state: StateNames) -> AppiaError:
+    """Such as after somebody restored it as root."""
+    user = os.geteuid()
+    return AppiaError(
+        f"{state.root} may not be entered by this user ({user}): run `chown -R {user} {state.root}` if it is meant to "
+        "be used here."
+    )

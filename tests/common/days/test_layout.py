@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from services.common.days.layout import LAYOUT_VERSION, claim_layout
+from services.common.days.layout import LAYOUT_VERSION, check_layout, claim_layout
 from services.common.days.names import StateNames
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from services.common.durable import Disk
 
 
@@ -44,3 +45,22 @@ def test_a_file_is_no_state_directory(tmp_path: Path, disk: Disk) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AppiaError, match="not a directory"):
         claim_layout(StateNames(tmp_path / "file"), disk)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not")
+def test_a_folder_of_another_user_is_one_sentence_with_the_command_that_helps(disk: Disk) -> None:
+    """Such as a state directory that root restored; not pytest's folder, which nobody else may enter anyway."""
+    with tempfile.TemporaryDirectory(prefix="appia-layout-") as folder:
+        Path(folder).chmod(0o711)
+        state = StateNames(Path(folder) / "state")
+        claim_layout(state, disk)
+        state.root.chmod(0o700)
+        os.seteuid(65534)
+        try:
+            for look in (lambda: claim_layout(state, disk), lambda: check_layout(state)):
+                with pytest.raises(
+                    AppiaError, match=r"may not be entered by this user \(65534\): run `chown"
+                ):
+                    look()
+        finally:
+            os.seteuid(0)
