@@ -94,6 +94,7 @@ class Machine:
             ),
             *("--register=no", "--keep-unit", "--console=read-only", "--resolv-conf=off", "--timezone=off"),
             *("--link-journal=no", f"--network-namespace-path=/run/netns/{self.place.namespace}", *binds),
+            "--capability=CAP_NET_ADMIN",  # a firewall of its own; nspawn gives it with --private-network only
         ]
         environment = {**os.environ, "TOPS": " ".join(_CGROUPS), "GROUP": self.place.namespace}
         with self.log.open("ab") as log:
