@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from services.common.access.buckets import Buckets
+from services.common.access.names import PING
 from services.common.access.refusals import Refused
 from services.common.access.rights import LOCAL
 from services.common.rpc import RequestError
@@ -24,7 +25,7 @@ class Gate:
     Attributes:
         refusals: where refusals are counted.
         book: the keys; None where there are none: then nobody can be named, and only plain text is answered.
-        prefix: what the access file writes before the names of this server's operations.
+        prefix: what the access file writes before the names of this server's operations; `ping` is that of all.
         buckets: how often each key asked.
     """
 
@@ -48,7 +49,7 @@ class Gate:
             asking = self._on_behalf(asking, request.on_behalf)
         if asking is LOCAL:
             return asking
-        name = self.prefix + request.op
+        name = request.op if request.op == PING else self.prefix + request.op
         if not asking.rights.allow_operation(name):
             allowed = ", ".join(sorted(asking.rights.operations)) or "none"
             self.refuse(asking, Refused.OPERATION, f"has no right to {name!r}; it has: {allowed}")

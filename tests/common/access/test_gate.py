@@ -6,6 +6,7 @@ import io
 import json
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,6 +69,14 @@ def _refusal(gate: Gate, request: Request, key: str | None) -> RequestError:
 def test_plain_text_may_ask_everything(gate: Gate) -> None:
     """Who is on this machine is not asked for a key, whatever the operation is called."""
     assert gate.admit(Request(1, "anything"), None) is LOCAL
+
+
+@pytest.mark.parametrize("prefix", ["", "ingester.", "health.", "origin."])
+def test_every_known_key_may_ping_every_service(gate: Gate, prefix: str) -> None:
+    """Also a server whose operations have a name of their own before theirs; its others still need the right."""
+    guarded = replace(gate, prefix=prefix)
+    assert guarded.admit(Request(1, "ping"), ALICE.public).name == "alice"
+    assert _refusal(guarded, Request(1, "status"), ALICE.public).code == "forbidden"
 
 
 def test_a_gateway_asks_within_the_rights_of_both(gate: Gate) -> None:
