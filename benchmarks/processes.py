@@ -89,6 +89,7 @@ class MemoryWatch:
         self.seconds: list[float] = []
         self.resident: list[int] = []
         self.child_peak = 0  # bytes, VmHWM of the largest child
+        self.child_anonymous_peak = 0  # bytes, RssAnon of the largest child when it was looked at
         self._pid = pid
         self._every_s = every_s
         self._stop = threading.Event()
@@ -109,7 +110,11 @@ class MemoryWatch:
         while True:
             self.seconds.append(time.monotonic() - started)
             self.resident.append(status_bytes(self._pid, "VmRSS"))
-            self.child_peak = max([self.child_peak, *(status_bytes(c, "VmHWM") for c in children(self._pid))])
+            below = children(self._pid)
+            self.child_peak = max([self.child_peak, *(status_bytes(child, "VmHWM") for child in below)])
+            self.child_anonymous_peak = max(
+                [self.child_anonymous_peak, *(status_bytes(child, "RssAnon") for child in below)]
+            )
             if self._stop.wait(self._every_s):
                 return
 

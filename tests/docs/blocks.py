@@ -7,6 +7,9 @@ the fence says where they are run, in a comment that readers of the page do not 
     <!-- run: fleet CHAPTER on PLACE -->    on a machine of `make fleet`: the `controller` or a host of the inventory
     <!-- not run: REASON -->                nowhere, with the reason
 
+    <!-- happens in CHAPTER: PLACE is lost -->    what no command does: a machine loses its disk and comes back bare;
+                                            `is switched off`, `is switched on`
+
 `, exit N` behind the first two says that the last command of the block ends with that status. In a `console` block a
 line that begins with `$ ` is a command (lines that end with a backslash go on), and what follows is what it prints,
 where it is shown; see `said.py` for what has to be the same. A `bash` block is a script of its own, and stops where a
@@ -33,7 +36,15 @@ _RUN = re.compile(
     r"<!-- run: (?:(?P<stack>stack)|fleet (?P<chapter>[a-z0-9-]+) on (?P<place>[a-z0-9-]+))"
     r"(?:, exit (?P<exit>\d+))? -->"
 )
+_HIDDEN = re.compile(r"^(?: {4,}|\t)(?:\$ |sudo |appia |make |python |pip |ansible)")
+"""A command in a block that is made by indenting, whose language nobody says."""
 _NOT_RUN = re.compile(r"<!-- not run: (?P<reason>\S.{10,}?) -->")
+
+
+_HAPPENS = re.compile(
+    r"<!-- happens in (?P<chapter>[a-z0-9-]+): (?P<place>[a-z0-9-]+) "
+    r"(?P<what>is lost|is switched off|is switched on) -->"
+)
 
 
 class MarkError(Exception):
@@ -102,6 +113,34 @@ class Block:
         return [Command(number, "\n".join(text), tuple(said)) for number, text, said in found]
 
 
+@dataclass(frozen=True)
+class Happening:
+    """What happens to a machine between two blocks of a chapter."""
+
+    guide: str
+    line: int
+    chapter: str
+    place: str
+    what: str
+
+
+def happenings_of(guide: Path) -> list[Happening]:
+    """Everything that happens in a guide, in order.
+
+    Raises:
+        MarkError: something happens that nobody can let happen.
+    """
+    found: list[Happening] = []
+    for number, line in enumerate(guide.read_text("utf-8").splitlines(), start=1):
+        if not line.strip().startswith("<!-- happens"):
+            continue
+        happens = _HAPPENS.fullmatch(line.strip())
+        if happens is None:
+            raise MarkError(f"{guide.name}:{number}: this cannot happen: {line.strip()}")
+        found.append(Happening(guide.name, number, **happens.groupdict()))
+    return found
+
+
 def blocks_of(guide: Path) -> list[Block]:
     """Every fenced block of a guide, in order.
 
@@ -115,6 +154,8 @@ def blocks_of(guide: Path) -> list[Block]:
     while number < len(lines):
         fence = _FENCE.match(lines[number])
         if fence is None:
+            if _HIDDEN.match(lines[number]):
+                raise MarkError(f"{guide.name}:{number + 1}: commands stand in a block with a language")
             number += 1
             continue
         end = _end_of(lines, number, fence[2], guide.name)

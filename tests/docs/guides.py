@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs.blocks import blocks_of
+from docs.blocks import blocks_of, happenings_of
 
 if TYPE_CHECKING:
-    from docs.blocks import Block
+    from docs.blocks import Block, Happening
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
@@ -27,10 +27,14 @@ CHAPTERS: dict[str, str] = {
 """What `make fleet` types on its machines: each chapter from the state that the one before leaves behind."""
 
 
-def chapter_blocks(chapter: str) -> list[Block]:
-    """The blocks of a chapter in the order of the guides, each with the place where it is typed."""
-    blocks = (block for guide in GUIDES for block in blocks_of(guide))
-    return [block for block in blocks if block.mark is not None and block.mark.chapter == chapter]
+def chapter_steps(chapter: str) -> list[Block | Happening]:
+    """What is typed and what happens in a chapter, in the order of the guides."""
+    steps: list[Block | Happening] = []
+    for guide in GUIDES:
+        typed = [b for b in blocks_of(guide) if b.mark is not None and b.mark.chapter == chapter]
+        happening = [h for h in happenings_of(guide) if h.chapter == chapter]
+        steps += sorted([*typed, *happening], key=lambda step: step.line)
+    return steps
 
 
 def stack_blocks(guide: Path) -> list[Block]:

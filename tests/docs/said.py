@@ -3,7 +3,7 @@
 The same has to be each word, in order. Loose are
 
 * `...` alone on a line: any number of lines, also none;
-* `...` in a line: anything but the end of the line;
+* `...` in a line: anything but the end of the line, also nothing;
 * how many blanks stand between words, and at the ends of lines and of the output;
 * measured times and rates: a number before ` ms`, ` s`, ` events/s`.
 """
@@ -39,6 +39,11 @@ def _tidy(lines: Sequence[str]) -> list[str]:
     return [line for line in tidied if line]
 
 
+def _pattern(line: str) -> str:
+    """`a ... b` is also `a b`."""
+    return ".*".join(map(re.escape, line.split(ANY))).replace(r"\ .*\ ", r"\ (?:.*\ )?")
+
+
 def _first_missing(wanted: list[str], got: list[str]) -> str | None:
     at = 0
     free = False  # whether lines may be left out here
@@ -46,7 +51,7 @@ def _first_missing(wanted: list[str], got: list[str]) -> str | None:
         if line == ANY:
             free = True
             continue
-        pattern = re.compile(".*".join(map(re.escape, line.split(ANY))))
+        pattern = re.compile(_pattern(line))
         places = range(at, len(got)) if free else range(at, min(at + 1, len(got)))
         found = next((number for number in places if pattern.fullmatch(got[number])), None)
         if found is None:

@@ -24,13 +24,18 @@ class Shell:
     """`bash` that stays: folders that were changed to and variables that were exported hold for the next command.
 
     `words` starts it (`["bash"]`, or an ssh command that ends with `bash`); what a command prints on its errors comes
-    with the rest, as on a terminal; nothing is typed into it.
+    with the rest, as on a terminal; nothing is typed into it. All of it is also written to the end of the file `copy`.
     """
 
     def __init__(
-        self, words: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        copy: Path | None = None,
     ) -> None:
-        """Start it; `environment` is all that it has."""
+        """Start it; `environment` is all that it has, that of this process where there is none."""
+        self._copy = copy
         self._end = f"end-{secrets.token_hex(8)}"
         self._process = subprocess.Popen(
             list(words),
@@ -61,6 +66,9 @@ class Shell:
         self._process.stdin.write(line.encode())
         printed = self._read(text, seconds)
         said, _, status = printed.rpartition(self._end)
+        if self._copy is not None:
+            with self._copy.open("a", encoding="utf-8") as copy:
+                copy.write(f"$ {text}\n{said}")
         return int(status), said.removesuffix("\n")
 
     def _read(self, text: str, seconds: float) -> str:

@@ -73,6 +73,7 @@ def test_what_is_not_run_says_why(guide: Callable[[str], Path]) -> None:
         ("<!-- not run: no -->\n```bash\ntrue\n```\n", "neither where"),
         ("```\nappia up\n```\n", "the language of a block"),
         ("```sh\nappia up\n```\n", "the language of a block"),
+        ("Type:\n\n    appia up\n", "a block with a language"),
         ("<!-- run: stack -->\n```toml\na = 1\n```\n", "only blocks of commands"),
         ("<!-- run: stack -->\n```console\n$ true\n", "not closed"),
     ],

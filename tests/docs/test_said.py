@@ -14,6 +14,9 @@ from docs.said import differs
         (["found 3 in 1.2 ms"], "found 3 in 814.0 ms"),
         (["in 0.9 s, 8,867 events/s"], "in 12 s, 9 events/s"),
         (["id ... is whole"], "id 07a9 is whole"),
+        (["a ... b"], "a b"),
+        (["a ... b"], "a 1 2 b"),
+        (["a...b"], "ab"),
         (["first", "...", "last"], "first\n2\n3\nlast"),
         (["first", "..."], "first"),
         (["...", "last"], "1\n2\nlast"),
@@ -37,6 +40,7 @@ def test_the_same(shown: list[str], printed: str) -> None:
         (["first", "...", "last"], "first\n2", "last"),
         (["id ... is whole"], "id 07a9 is torn", "is whole"),
         (["3 days"], "3 hours", "3 days"),
+        (["a ... b"], "ab", "a ... b"),
     ],
 )
 def test_another(shown: list[str], printed: str, said: str) -> None:
