@@ -1,1 +1,7 @@
 """Appia: the memory of a network's defence."""
+
+import os
+
+# onnxruntime begins to send what it measures to its makers, under an id of this machine, while it is being imported; what
+# keeps it from that is this variable alone, which it reads then (Privacy.md in its package).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

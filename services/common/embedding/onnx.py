@@ -41,7 +41,6 @@ class OnnxSettings:
 
 
 def _session(model: LoadedModel, settings: OnnxSettings) -> onnxruntime.InferenceSession:
-    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1

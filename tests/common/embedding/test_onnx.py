@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,3 +182,20 @@ def test_the_format_of_the_runtime_itself_is_not_opened(
     assert onnxruntime.InferenceSession(own.files[MODEL_FILE], providers=["CPUExecutionProvider"])
     with pytest.raises(AppiaError, match="cannot be opened"):
         OnnxArrays(own, "features", FEATURES_HASH, SETTINGS)
+
+
+@pytest.mark.parametrize("module", ["services.common.embedding.onnx", "services.training.measuring"])
+def test_the_runtime_tells_its_makers_nothing(module: str, tmp_path: Path) -> None:
+    """Its telemetry begins while it is imported, with an id of the machine in the home directory: not here."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        environment[name] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.rglob("*")) == []
