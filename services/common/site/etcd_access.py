@@ -24,8 +24,8 @@ TIMEOUT_S = 15.0
 def set_up_users(root: Path, endpoints: Sequence[str]) -> list[str]:
     """Make the users of the site whose folder `root` is; gives what was changed, in words. Blocks.
 
-    Of the folder it needs `site.json`, `registry/`, the passwords of the site's own users, and that of root; for a site
-    that uses another's etcd this one is in the other's folder.
+    Of the folder it needs `site.json`, `registry/`, the passwords of the site's own users, and that of root. Where a
+    site uses another's etcd, root's is taken from the other's folder, unless it lies in this one.
 
     Args:
         root: The folder.
@@ -40,16 +40,19 @@ def set_up_users(root: Path, endpoints: Sequence[str]) -> list[str]:
     wanted = read_wanted(folder.site_file)
     if wanted is None:
         raise UsageError(f"{root} holds no secrets of a site: make them with `appia keys site`.")
-    members = members_of(folder, wanted)
-    if not members:
+    if not (wanted.etcd or wanted.etcd_authority):
         raise UsageError(
             f"The site {wanted.site} has no etcd: name its members with `appia keys site --etcd`."
         )
-    url = f"{TLS}{','.join(endpoints)}/{wanted.prefix}" if endpoints else registry_url(members, wanted.prefix)
+    if endpoints:
+        url = f"{TLS}{','.join(endpoints)}/{wanted.prefix}"
+    else:
+        url = registry_url(members_of(folder, wanted), wanted.prefix)
     settings = replace(parse_etcd_url(url), timeout_s=TIMEOUT_S)
     users = [
         EtcdUser(name, read_password(folder, name), f"{wanted.prefix}/", right)
         for name, right in ((wanted.site, READ_WRITE), (wanted.reader, READ))
     ]
-    root_password = read_password(authority_folder(folder, wanted), ROOT_USER)
-    return EtcdUsers(settings, read_registry_keys(folder.registry), root_password).set_up(users)
+    owner = folder if folder.password(ROOT_USER).exists() else authority_folder(folder, wanted)
+    keys = read_registry_keys(folder.registry)
+    return EtcdUsers(settings, keys, read_password(owner, ROOT_USER)).set_up(users)

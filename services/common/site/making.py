@@ -9,12 +9,18 @@ import os
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.common.access.book import read_access
 from services.common.access.curve import KeyPair
 from services.common.access.edit import add_key
-from services.common.chain.keys import active_public_key, new_signing_key, read_signing_ring
+from services.common.chain.keys import (
+    active_public_key,
+    new_signing_key,
+    read_signing_ring,
+    signing_folder,
+)
 from services.common.errors import AppiaError, UsageError
 from services.common.locks import locked_folder
 from services.common.registry.keys import CERTIFICATE, CERTIFICATE_KEY, LOGIN, SEAL
@@ -44,7 +50,6 @@ from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from services.common.durable import Disk
 
@@ -96,7 +101,7 @@ def make_site(
         AppiaError: something that is there is damaged, or the folder cannot be read or written.
     """
     folder = SiteFolder(root)
-    wanted(read_wanted(folder.site_file))  # what cannot be made leaves no folder behind
+    members_of(folder, wanted(read_wanted(folder.site_file)))  # what cannot be made leaves no folder behind
     make_secret_folder(tools.disk, folder.ingester)
     # Not the folder of all: who adds a key to the access file in it locks that.
     with locked_folder(folder.ingester):
@@ -108,8 +113,10 @@ def make_site(
 
 def authority_folder(folder: SiteFolder, wanted: Wanted) -> SiteFolder:
     """The folder of the site whose etcd, and so whose authority, this one uses: its own or another's."""
-    other = wanted.etcd_authority
-    return SiteFolder(folder.root / other) if other else folder
+    if not wanted.etcd_authority:
+        return folder
+    # Without "..": this folder may not be there yet.
+    return SiteFolder(Path(os.path.normpath(folder.root.resolve() / wanted.etcd_authority)))
 
 
 def members_of(folder: SiteFolder, wanted: Wanted) -> dict[str, str]:
@@ -171,9 +178,9 @@ class _Making:
         else:
             new_key_ring(keys, self._tools.random, self._disk)
             self._note(ring_folder(keys))
-        if read_signing_ring(keys) is None:
+        if self._never_signed() or read_signing_ring(keys) is None:
             new_signing_key(keys, self._disk, self._tools.random)
-            self._note(keys / "signing")
+            self._note(signing_folder(keys))
         public = active_public_key(keys)
         if public is not None:
             self._like(self.folder.signing_public, f"{public.raw.hex()}\n".encode(), PUBLIC_MODE)
@@ -182,6 +189,11 @@ class _Making:
         elif self.wanted.encrypt:
             new_storage_keys(self._disk, self.folder.storage_keys)
             self._note(self.folder.storage_keys)
+
+    def _never_signed(self) -> bool:
+        """Whether nobody can know a signing key yet: one that a broken run left without its name is of no use."""
+        active = signing_folder(self.folder.ingester) / "ACTIVE"
+        return not (active.exists() or self.folder.signing_public.exists())
 
     def _registry_seal(self) -> None:
         new = not (self.folder.registry / SEAL).exists()

@@ -1,0 +1,157 @@
+"""`appia keys site` and `appia keys etcd-users`: what they take, say and refuse, and that no secret is ever printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from services.cli import keys_site
+from services.common.durable import Disk
+from services.common.errors import AppiaError, UsageError
+from services.common.site.making import Tools, make_site
+from services.common.site.wanted import read_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+
+NODES = ("--ingester", "n1=10.0.0.11", "--rag", "n2=10.0.0.12", "--etcd", "n1=10.0.0.11")
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    app = typer.Typer()
+    keys_site.add_to(app)
+    app.callback()(lambda: None)
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+def _said(result: Result) -> str:
+    assert result.exception is None, result.output
+    return str(result.stdout)
+
+
+def test_it_says_what_is_new_and_where_services_register(run: Callable[..., Result], tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    first = _said(run("site", root, *NODES, "--analyst", "alice"))
+    assert "these are new:" in first
+    assert "  clients/alice.secret\n" in first
+    assert 'registry = "etcds://10.0.0.11:2379/appia/main"' in first
+    second = _said(run("site", root))
+    assert "nothing was missing." in second
+    assert "clients/alice" not in second
+
+
+def test_programs_are_told_the_same(run: Callable[..., Result], tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    told = json.loads(_said(run("site", root, *NODES, "--site", "ward-3", "--encrypt", "--json")))
+    assert told["site"] == "ward-3"
+    assert told["registry"] == "etcds://10.0.0.11:2379/appia/ward-3"
+    assert "ingester/rest/storage.keys" in told["made"]
+    assert json.loads(_said(run("site", root, "--json")))["made"] == []
+
+
+def test_no_secret_is_printed(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Neither by making nor by showing: no line of any file that is closed, but what `site.json` says."""
+    root = tmp_path / "site"
+    said = _said(run("site", root, *NODES, "--encrypt"))
+    said += _said(run("site", root, "--json")) + _said(run("site", root, "--show"))
+    secrets = {
+        line
+        for path in root.rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o777 == 0o400 and path.name != "site.json"
+        for line in path.read_text().splitlines()
+    }
+    assert len(secrets) > 20
+    assert not [line for line in secrets if line in said]
+
+
+def test_it_lists_until_when_certificates_are_good(run: Callable[..., Result], tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    _said(run("site", root, *NODES))
+    told = json.loads(_said(run("site", root, "--show", "--json")))
+    left = {one["certificate"]: one["days_left"] for one in told["certificates"]}
+    assert list(left) == [
+        "etcd/n1/server.pem",
+        "reader/client.pem",
+        "registry/client.pem",
+        "authority/ca.pem",
+    ]
+    assert left["etcd/n1/server.pem"] in {824, 825}
+    shown = _said(run("site", root, "--show"))
+    assert re.search(r"etcd/n1/server.pem\s+10\.0\.0\.11 127\.0\.0\.1", shown)
+    assert "--renew-certificates" not in shown
+
+
+def test_certificates_that_end_soon_are_pointed_out_and_made_anew(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    root = tmp_path / "site"
+    _said(run("site", root, *NODES))
+    wanted = read_wanted(root / "site.json")
+    assert wanted is not None
+    old = Tools(Disk(), now=lambda: datetime.now(UTC) - timedelta(days=800))
+    make_site(root, lambda _before: wanted, old, renew=True)
+    assert "Make them anew with --renew-certificates" in _said(run("site", root, "--show"))
+    assert "registry/client.pem" in _said(run("site", root, "--renew-certificates"))
+    assert "--renew-certificates" not in _said(run("site", root, "--show"))
+
+
+def test_another_site_uses_the_same_etcd_from_wherever_it_is_named(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is remembered relative to the other, so both can be moved together."""
+    monkeypatch.chdir(tmp_path)
+    _said(run("site", "a", *NODES))
+    said = _said(run("site", "b", "--site", "b", "--ingester", "n9=10.0.0.21", "--etcd-authority", "a"))
+    assert 'registry = "etcds://10.0.0.11:2379/appia/b"' in said
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("a", "b"):
+        Path(name).rename(moved / name)
+    assert "nothing was missing." in _said(run("site", moved / "b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "Which node writes"),
+        (("--ingester", "n1"), "is not NODE=ADDRESS"),
+        (("--ingester", "n1=10.0.0.1", "--rag", "n1=10.0.0.2"), "two addresses"),
+        (("--ingester", "n1=10.0.0.1", "--ingester", "n2=10.0.0.2"), "one ingester"),
+        ((*NODES, "--site", "Main"), "no name of a site"),
+        ((*NODES, "--analyst", "health"), "name of a key of appia itself"),
+        ((*NODES, "--etcd-authority", "nowhere"), "those of the site of --etcd-authority"),
+        (("--show", *NODES), "--show stands alone"),
+        (("--show",), "holds no secrets of a site"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_and_nothing_made(
+    run: Callable[..., Result], tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    result = run("site", tmp_path / "site", *words)
+    assert isinstance(result.exception, UsageError)
+    assert sentence in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_belongs_to_one_site(run: Callable[..., Result], tmp_path: Path) -> None:
+    _said(run("site", tmp_path / "site", *NODES))
+    result = run("site", tmp_path / "site", "--site", "other")
+    assert "holds the secrets of the site main" in str(result.exception)
+
+
+def test_users_are_not_set_up_where_no_etcd_answers(run: Callable[..., Result], tmp_path: Path) -> None:
+    _said(run("site", tmp_path / "site", *NODES))
+    result = run("etcd-users", tmp_path / "site", "--endpoint", "127.0.0.1:1")
+    assert isinstance(result.exception, AppiaError)
+    assert "could not be connected to" in str(result.exception)
+    assert "PORT" in str(run("etcd-users", tmp_path / "site", "--endpoint", "127.0.0.1").exception)
