@@ -2,6 +2,6 @@
 
 import os
 
-# onnxruntime begins to send what it measures to its makers, under an id of this machine, while it is being imported; what
-# keeps it from that is this variable alone, which it reads then (Privacy.md in its package).
+# onnxruntime begins to send what it measures to its makers, under an id of this machine, while it is being imported; this
+# variable alone, which it reads then, keeps it from that (Privacy.md in its package).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
