@@ -13,11 +13,11 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 import zmq
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
-from fsspec.utils import infer_storage_options
 
 from services.common.access.credentials import Credentials
 from services.common.errors import UsageError
@@ -108,20 +108,38 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
             self._context.term()
 
     @classmethod
+    def of_url(cls, url: str, **options: Any) -> tuple[Self, str]:
+        """The file system that `url` names, and the path in it.
+
+        Other than `url_to_fs` of fsspec it takes IPv6 too. `options` and errors are those of the constructor.
+        """
+        return cls(**cls._get_kwargs_from_urls(url), **options), cls._strip_protocol(url)
+
+    @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         """The path below the state directory, of a URL or a path."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
         text = str(path)
         if text.startswith(f"{PROTOCOL}://"):
-            text = infer_storage_options(text)["path"]
+            text = urlsplit(text).path
         return text.strip("/")
 
     @staticmethod
     def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
-        """Host and port of a URL."""
-        found = infer_storage_options(path)
-        return {name: found[name] for name in ("host", "port") if found.get(name)}
+        """Host and port of a URL.
+
+        Raises:
+            UsageError: it has none, or more than these.
+        """
+        try:
+            parts = urlsplit(path)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or parts.username is not None or parts.query or parts.fragment:
+            raise UsageError("An origin is named as appia://HOST:PORT, with nothing else before or after it.")
+        return {"host": host} if port is None else {"host": host, "port": port}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """What is in a folder, by name; of a file, itself. Times of change (`mtime_ns`) are nanoseconds since 1970."""

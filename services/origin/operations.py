@@ -15,6 +15,7 @@ in how many seconds there will be.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,15 @@ MAX_RANGES = 256
 PAGE = 1000
 """Entries in one answer."""
 _LARGEST = 1 << 62
+_LEAST_WAIT_S = 0.001
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How fast bytes may go, and how many went."""
+
+    rate: FairRate
+    sent: Sent
 
 
 class Answering:
@@ -51,16 +61,19 @@ class Answering:
     def __init__(
         self,
         root: Path,
-        rate: FairRate,
-        sent: Sent,
+        sending: Sending,
         condition: Condition,
+        published: Callable[[], Mapping[str, Any]] = dict,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Answer from the state directory `root`; `clock` gives nanoseconds since 1970."""
+        """Answer from the state directory `root`; `published` is what `ping` tells of publishing.
+
+        `clock` gives nanoseconds since 1970.
+        """
         self._root = root
-        self._rate = rate
-        self._sent = sent
+        self._rate, self._sent = sending.rate, sending.sent
         self._condition = condition
+        self._published = published
         self._clock = clock
 
     def handlers(self, principal: Principal) -> Mapping[str, Handler]:
@@ -73,7 +86,7 @@ class Answering:
         }
 
     def _ping(self, principal: Principal, _args: Mapping[str, Any], _deadline: Deadline) -> dict[str, Any]:
-        answer = self._condition.ping(Served())
+        answer = {**self._condition.ping(Served()), **self._published()}
         return answer if principal.rights.see_facts else without_facts(answer)
 
     def _tree(self, principal: Principal) -> Tree:
@@ -114,7 +127,7 @@ class Answering:
         grant = self._rate.allow(principal.name, wanted)
         if wanted and not grant.size:
             self._sent.held_back()
-            return {"parts": [], "wait_s": round(grant.wait_s, 3)}
+            return {"parts": [], "wait_s": max(round(grant.wait_s, 3), _LEAST_WAIT_S)}
         parts: list[dict[str, Any]] = []
         left = grant.size
         for path, start, length in ranges:

@@ -52,6 +52,26 @@ class OriginSettings(ServiceSettings):
         le=MOST_BYTES_PER_S,
         description="bytes of files a second to all mirrors together, shared out evenly; 0 for no limit",
     )
+    publish: str = Field(
+        "",
+        description="where days are published for mirrors that read there: a folder, or a URL that fsspec knows; empty "
+        "for nowhere",
+    )
+    publish_every_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=86400,
+        description="seconds (0.1 to 86400) between two looks at what is to be published",
+    )
+    publish_open_every_s: float = Field(
+        60.0,
+        ge=0.1,
+        le=86400,
+        description="seconds (0.1 to 86400) between two copies of files of open days that cannot grow there",
+    )
+    publish_bytes_per_s: int = Field(
+        0, ge=0, le=MOST_BYTES_PER_S, description="bytes a second that are published; 0 for no limit"
+    )
     workers: int = Field(4, ge=1, le=64, description="requests (1 to 64) that are answered at the same time")
     waiting: int = Field(
         256, ge=1, le=65536, description="requests (1 to 65536) that may wait before others are told `busy`"

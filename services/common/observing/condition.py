@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-FACTS = ("why", "rows", "newest_generation", "config_revision", "config_fault")
+COPYING = ("behind_s", "fault", "days_left_out")
+"""What those tell beside it that copy days: how far the copy is behind, seconds; why it fails, empty where it does not;
+how many days are not held for lack of room."""
+FACTS = ("why", "rows", "newest_generation", "config_revision", "config_fault", *COPYING)
 """What only those are told who may look."""
 
 
