@@ -142,6 +142,8 @@ class Machines:
         etc, home = machine.root / "etc", machine.root / "root/.ssh"
         (etc / "hostname").write_text(f"{machine.name}\n")
         (etc / "machine-id").write_text("uninitialized\n")
+        # Its address is given from outside; networkd would wait for one of its own, and with it network-online.target.
+        (etc / "systemd/system/systemd-networkd-wait-online.service").symlink_to("/dev/null")
         host_key = etc / "ssh/ssh_host_ed25519_key"
         command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", machine.name, "-f", str(host_key))
         home.mkdir(mode=0o700, exist_ok=True)
