@@ -214,15 +214,23 @@ def read_counts(path: Path) -> tuple[int, int]:
             raw = path.read_bytes()
         except FileNotFoundError:
             return 0, 0
-        if not raw:
-            return 0, 0
-        if len(raw) == _ROWS.size:
-            rows, items, crc = _ROWS.unpack(raw)
-            if crc == _crc(raw[:16]):
-                return rows, items
+        found = unpack_counts(raw)
+        if found is not None:
+            return found
     raise AppiaError(
         f"{path} is damaged (its checksum does not fit): stop the ingester, delete the file, start again"
     )
+
+
+def unpack_counts(raw: bytes) -> tuple[int, int] | None:
+    """What a `CountFile` of these bytes says; None where they are damaged, or are being written just now."""
+    if not raw:
+        return 0, 0
+    if len(raw) == _ROWS.size:
+        rows, items, crc = _ROWS.unpack(raw)
+        if crc == _crc(raw[:16]):
+            return rows, items
+    return None
 
 
 def _crc(head: bytes) -> int:

@@ -7,7 +7,6 @@ Who starts takes a higher epoch than there is; who finds one that is higher than
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -64,23 +63,6 @@ class Epoch(Protocol):
     @property
     def number(self) -> int:
         """The epoch that this writer holds; 0 where it has none yet."""
-
-
-def lock_state(state: StateNames, disk: Disk) -> int:
-    """Become the one writer of the state directory on this machine, until the descriptor is closed or the process ends.
-
-    Raises:
-        AppiaError: another process is.
-    """
-    handle = disk.lock_file(state.lock)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise AppiaError(
-            f"Another ingester writes {state.root}: stop it, or name another state directory."
-        ) from None
-    return handle
 
 
 def make_fencing(

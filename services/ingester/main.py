@@ -25,7 +25,7 @@ from services.common.private_folders import UMASK, check_unwritable
 from services.common.settings import add_check, load_settings
 from services.common.system_calls import SYSTEM
 from services.ingester.building import Ground, build
-from services.ingester.fence import lock_state, make_fencing
+from services.ingester.fence import make_fencing
 from services.ingester.live import watch_config, with_live
 from services.ingester.operations import KIND
 from services.ingester.preflight import look_at
@@ -76,7 +76,10 @@ def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Sup
     if settings.keys.exists():  # where it does not, reading the keys says so
         check_unwritable(settings.keys)
     disk.make_folder(state.run)
-    lock = lock_state(state, disk)
+    disk.make_folder(
+        state.root / "days"
+    )  # it is there before others are kept from writing to it (docs/systemd.md)
+    lock = lock_state(state, disk, KIND)
     try:
         config = watch_config(settings, disk, lambda event, facts: log.warning(event, **facts))
         ground = Ground(with_live(settings, config.begin()), state, disk, log, config, supervised)

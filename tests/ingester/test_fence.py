@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.common.days.names import StateNames
+from services.common.days.one_writer import lock_state
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.registry.port import RegistryUnavailable
-from services.ingester.fence import EpochFile, Fenced, Fencing, lock_state
+from services.ingester.fence import EpochFile, Fenced, Fencing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +35,11 @@ def epoch_file(path: Path, now: float = NOW) -> EpochFile:
 
 def test_a_second_writer_of_the_machine_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
     names = StateNames(tmp_path)
-    first = lock_state(names, Disk())
+    first = lock_state(names, Disk(), "ingester")
     with pytest.raises(AppiaError, match="Another ingester writes"):
-        lock_state(names, Disk())
+        lock_state(names, Disk(), "ingester")
     os.close(first)
-    os.close(lock_state(names, Disk()))
+    os.close(lock_state(names, Disk(), "ingester"))
 
 
 def test_each_start_takes_a_higher_epoch_also_under_a_clock_that_stands_or_runs_backwards(path: Path) -> None:

@@ -74,11 +74,11 @@ def pack_text(text: str) -> bytes:
     return _LENGTH.pack(len(raw)) + raw
 
 
-def unpack_texts(raw: bytes) -> tuple[list[str], int]:
-    """The whole texts at the beginning of `raw`, and how many bytes they take; a torn last one is left."""
+def unpack_texts(raw: bytes, most: int | None = None) -> tuple[list[str], int]:
+    """The first `most` whole texts in `raw`, or all, and how many bytes they take; a torn last one is left."""
     texts: list[str] = []
     at = 0
-    while at + _LENGTH.size <= len(raw):
+    while at + _LENGTH.size <= len(raw) and len(texts) != most:
         (length,) = _LENGTH.unpack_from(raw, at)
         end = at + _LENGTH.size + length
         if end > len(raw):

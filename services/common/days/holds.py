@@ -129,16 +129,27 @@ def read_book(path: Path) -> Book:
         AppiaError: it cannot be read, is damaged, or of a newer release.
     """
     try:
-        return _book(_checked(read_canonical(path.read_bytes().removesuffix(b"\n"))))
+        return parse_book(path.read_bytes())
     except FileNotFoundError:
         return Book()
-    except (AppiaError, OSError, TypeError, KeyError, ValueError, AttributeError) as error:
-        said = error if isinstance(error, AppiaError) else "it is no book of this release"
-        why = error.strerror if isinstance(error, OSError) else said
+    except (AppiaError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise AppiaError(
             f"{path} cannot be used ({why}), so no day is dropped, held or released: restore it from a backup, or move "
             "it aside to begin without holds."
         ) from None
+
+
+def parse_book(data: bytes) -> Book:
+    """The book that a file holds.
+
+    Raises:
+        AppiaError: it is damaged, or of a newer release; what is wrong, as a clause.
+    """
+    try:
+        return _book(_checked(read_canonical(data.removesuffix(b"\n"))))
+    except (TypeError, KeyError, ValueError, AttributeError):
+        raise AppiaError("it is no book of this release") from None
 
 
 def _checked(raw: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ACTIVE = "ACTIVE"
+ACTIVE = "ACTIVE"
 _LOCK = ".lock"
 _STAGING = ".staging"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -60,7 +60,7 @@ class ModelStore:
 
     def active(self, name: str) -> str:
         """The sha256 of the model in use. Raises AppiaError where there is none."""
-        pointer = self.root / name / _ACTIVE
+        pointer = self.root / name / ACTIVE
         try:
             sha256 = pointer.read_text("ascii").strip()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -127,7 +127,7 @@ class ModelStore:
             if not _SHA256.fullmatch(folder.name):
                 continue
             name = folder.parent.name
-            pointer = folder.parent / _ACTIVE
+            pointer = folder.parent / ACTIVE
             active = pointer.exists() and pointer.read_text("ascii").strip() == folder.name
             found.append(StoredModel(name, folder.name, active, _read_manifest(folder)))
         return found
@@ -175,7 +175,7 @@ class ModelStore:
         return True
 
     def _point(self, home: Path, sha256: str) -> None:
-        self.disk.write_file(home / _ACTIVE, f"{sha256}\n".encode("ascii"))
+        self.disk.write_file(home / ACTIVE, f"{sha256}\n".encode("ascii"))
 
 
 def copy_active(source: ModelStore, target: ModelStore, names: tuple[str, ...]) -> list[str]:

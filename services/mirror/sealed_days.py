@@ -1,0 +1,221 @@
+"""Decides what of the sealed days is pulled next, and what goes: one piece of work at a time, the newest day first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.common.days.generations import sealed_through
+from services.common.days.manifest import read_manifest
+from services.common.days.names import INDICES, read_pointer
+from services.common.days.stored import size_of
+from services.common.durable import read_counts
+from services.common.errors import AppiaError
+from services.mirror.room import left_out
+from services.mirror.sealed import (
+    LONGEST_POINTER,
+    clear_staged,
+    let_go,
+    look_at_index,
+    look_at_offer,
+    missing_bytes,
+    pull_generation,
+    pull_version,
+)
+from services.mirror.source import Gone, Range, SourceAway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from services.common.days.names import StateNames
+    from services.mirror.room import Room
+    from services.mirror.sealed import Offer, Tools
+    from services.mirror.survey import There
+
+_AT_ONCE = 100
+NO_ROOM = "not held here: newer days take all the room that this mirror may use"
+PULLED = "not held here yet: it is being pulled"
+NEWER = "not all of it is held here yet: a newer generation is being pulled"
+
+
+class SealedDays:
+    """The sealed days here, and what the source offers of them. For one thread."""
+
+    def __init__(self, tools: Tools, places: tuple[StateNames, StateNames], room: Room) -> None:
+        """Know of no offer yet; `places` are the state directories here and there."""
+        self._tools, self._room = tools, room
+        self._local, self._remote = places
+        self._offers: dict[str, Offer] = {}
+        self._left_out: frozenset[str] = frozenset()
+
+    def choose(self, there: Mapping[str, There]) -> None:
+        """Decide which days are held. Blocks to read the manifests of days that are new. Raises `SourceAway`."""
+        self._offers = {
+            day: offer
+            for day, offer in self._offers.items()
+            if day in there and there[day].generation == offer.generation
+        }
+        newest_first = sorted(there, reverse=True)
+        self._left_out = left_out(newest_first, lambda day: self._size(there[day]), self._room.budget)
+
+    def is_left_out(self, day: str) -> bool:
+        """Whether a day has to go, or stay away, for want of room."""
+        return day in self._left_out
+
+    def served(self, day: str) -> int | None:
+        """The generation that serves here; None where there is none, or its pointer is damaged."""
+        try:
+            return read_pointer(self._local.day(day).current)
+        except AppiaError:
+            return None
+
+    def through(self, there: There) -> int:
+        """The last open segment that the generation has which serves at the source, as far as that is known."""
+        if there.generation is None:
+            return 0
+        if self.served(there.day) == there.generation:
+            return sealed_through(self._local.day(there.day), there.generation)
+        offer = self._offer(there)
+        return 0 if offer is None else offer.through
+
+    def _size(self, there: There) -> int:
+        local = self._local.day(there.day)
+        if there.generation is None or self.served(there.day) == there.generation:
+            return size_of(local.folder)
+        offer = self._offer(there)
+        return size_of(local.open_folder) + (0 if offer is None else offer.bytes)
+
+    def _offer(self, there: There) -> Offer | None:
+        """What the source has of a day; None where it cannot be used now, which is noted."""
+        known = self._offers.get(there.day)
+        if known is not None or there.generation is None or not self._tools.faults.is_due(there.day):
+            return known
+        try:
+            found = look_at_offer(self._tools, self._remote.day(there.day), there.generation)
+        except SourceAway:
+            raise
+        except Gone:
+            return None  # a newer generation replaced it just now
+        except AppiaError as error:
+            self._tools.faults.note(there.day, str(error))
+            return None
+        self._offers[there.day] = found
+        return found
+
+    def lacking(self, there: There) -> str:
+        """Why a day is not here as the source has it, as a clause; empty where all its events are."""
+        day = there.day
+        if self.is_left_out(day):
+            return NO_ROOM
+        served = self.served(day)
+        if there.generation is None or served == there.generation:
+            return ""
+        offer = self._offers.get(day)
+        if offer is not None and self._rows(day) >= offer.chunk.manifest.rows:
+            return ""
+        fault = self._tools.faults.of(day)
+        why = NEWER if served is not None else PULLED
+        return f"{why.partition(':')[0]}: {fault}" if fault else why
+
+    def _rows(self, day: str) -> int:
+        """Events of a day here."""
+        names, served = self._local.day(day), self.served(day)
+        try:
+            rows = 0 if served is None else read_manifest(names.generation(served).chunk).rows
+            through = 0 if served is None else sealed_through(names, served)
+            counters = [
+                names.segment(number).counts("metadata") for number in names.segments() if number > through
+            ]
+            return rows + sum(read_counts(path)[0] for path in counters)
+        except (AppiaError, KeyError):
+            return 0
+
+    def work(self, there: Mapping[str, There]) -> Iterator[None]:
+        """Pull what is lacking, day by day, the newest first. Yields after each piece.
+
+        Raises:
+            SourceAway: the source cannot be read; what was begun goes on from there the next time.
+        """
+        stale = self._stale(there)
+        for day in sorted(there, reverse=True):
+            if self.is_left_out(day) or there[day].generation is None or not self._tools.faults.is_due(day):
+                continue
+            try:
+                yield from self._work_on(there[day], stale.get(day, ()))
+            except SourceAway:
+                raise
+            except (AppiaError, OSError) as error:
+                self._offers.pop(day, None)  # it may be mended there: the next try reads the manifests anew
+                self._tools.faults.note(day, str(error))
+
+    def _stale(self, there: Mapping[str, There]) -> dict[str, list[str]]:
+        """By day the indices of the generation here of which the source serves another version."""
+        wanted = [
+            (day, name, self._remote.day(day).generation(one.generation).index_current(name))
+            for day, one in there.items()
+            if one.generation is not None and self.served(day) == one.generation
+            for name in INDICES
+        ]
+        found: dict[str, list[str]] = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            ranges = [Range(path, 0, LONGEST_POINTER) for _, _, path in part]
+            for (day, name, path), data in zip(part, self._tools.source.read_each(ranges), strict=True):
+                if data is not None and data != _pointer_here(self._local.root / path):
+                    found.setdefault(day, []).append(name)
+        return found
+
+    def _work_on(self, there: There, stale: Sequence[str]) -> Iterator[None]:
+        local = self._local.day(there.day)
+        if self.served(there.day) == there.generation:
+            yield from self._follow_indices(there, stale)
+            let_go(local, self._tools.disk)
+            clear_staged(local, self._tools.disk)
+        else:
+            offer = self._offer(there)
+            if offer is None:
+                return
+            self._make_room(there.day, missing_bytes(local, offer))
+            yield from pull_generation(self._tools, local, offer)
+        self._tools.faults.clear(there.day)
+
+    def _make_room(self, day: str, needed: int) -> None:
+        """Let older days go for a day. Raises `AppiaError` where that does not suffice, or readers hold them up."""
+        older = [one for one in self._local.days() if one < day and self.served(one) is not None]
+        while (lacks := self._room.lacks(needed)) and older and self._room.budget:
+            oldest = older.pop(0)
+            if not self.evict(oldest):
+                raise AppiaError(f"{oldest} has to go first, and a replica still reads it.")
+        if lacks:
+            raise AppiaError(
+                f"{lacks} bytes more of room are needed: free them, or give budget_bytes another value."
+            )
+
+    def evict(self, day: str) -> bool:
+        """Take away what is sealed of a day and what is open; False while a replica reads it."""
+        return self._room.remove(self._local.day(day))
+
+    def _follow_indices(self, there: There, stale: Sequence[str]) -> Iterator[None]:
+        """Serve the versions of some indices that the source serves."""
+        local, remote = self._local.day(there.day), self._remote.day(there.day)
+        number = there.generation or 0
+        for name in stale:
+            part = f"{there.day} {name}"
+            found = look_at_index(self._tools, remote, remote.generation(number), name)
+            if found is None:
+                continue
+            try:
+                yield from pull_version(self._tools, local, number, (name, *found))
+            except SourceAway:
+                raise
+            except (AppiaError, OSError) as error:
+                self._tools.faults.note(part, str(error))
+            else:
+                self._tools.faults.clear(part)
+
+
+def _pointer_here(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
