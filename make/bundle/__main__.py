@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("deploy", "docs", "LICENSE", "CHANGELOG.md")
+COPIED = ("deploy", "docs", "README.md", "LICENSE", "CHANGELOG.md")
+OLDEST = 315_532_800
+"""1980-01-01, before which no file of a wheel can be from: the time of all files where git does not tell one."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ def main() -> None:
     """Make the bundle, and say where it is and how large."""
     asked = _asked(sys.argv[1:])
     key = pack.read_signing_key(asked.key) if asked.key else None
-    epoch = int(_git("log", "-1", "--format=%ct") or "0")
+    epoch = int(_git("log", "-1", "--format=%ct") or OLDEST)
     name = f"appia-bundle-{asked.release}-{asked.target.arch}"
     staged, final = asked.out / f".{name}.new" / name, asked.out / name
     shutil.rmtree(staged.parent, ignore_errors=True)
     staged.mkdir(parents=True)
     _fill(staged, asked, epoch)
+    pack.open_to_all(staged)
     pack.write_sums(staged)
     if key is not None:
         pack.sign(staged, key, asked.out / f"{name}.pub.pem")
@@ -107,7 +110,7 @@ def _fill(bundle: Path, asked: Asked, epoch: int) -> None:
     packages = debs.collect(target, asked.cache / f"apt-{target.suite}-{target.arch}", bundle / "debs")
     for part in COPIED:
         _copy(part, bundle)
-    shutil.copyfile(Path(__file__).with_name("verify.sh"), bundle / "verify.sh")
+    shutil.copy(Path(__file__).with_name("verify.sh"), bundle / "verify.sh")
     _describe(bundle, asked, {"models": models, "debs": packages})
 
 
@@ -116,11 +119,13 @@ def _list(path: Path, files: Sequence[Path]) -> None:
 
 
 def _copy(part: str, bundle: Path) -> None:
-    """What git has of a part of the project, as it lies here."""
-    for name in _git("ls-files", "--", part).splitlines():
-        if (ROOT / name).is_file():
-            (bundle / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, bundle / name)
+    """What git has of a part of the project, as it lies here; all of it in a tree without git."""
+    listed = [ROOT / name for name in _git("ls-files", "--", part).splitlines()]
+    for path in listed or [ROOT / part, *(ROOT / part).rglob("*")]:
+        if path.is_file():
+            target = bundle / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
 
 
 def _describe(bundle: Path, asked: Asked, parts: dict[str, Any]) -> None:

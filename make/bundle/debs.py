@@ -25,7 +25,8 @@ MINIMAL = ("?essential", "?priority(required)", "apt")
 """Patterns of what every Debian has, as debootstrap's smallest variant does."""
 _INSTALLED = re.compile(r"^Inst (?P<name>\S+?)(?::\w+)? \((?P<version>\S+) ", re.MULTILINE)
 _FILENAME = re.compile(r"^Filename: .*/(?P<file>[^/\n]+)$", re.MULTILINE)
-_SOURCE = re.compile(r"^(?P<uri>\S+) (?P<codename>[a-z]+)(?P<pocket>[a-z-]*)$", re.MULTILINE)
+_SOURCE = re.compile(r"^(?P<uri>\S*debian\S*) [a-z]+(?P<pocket>|-updates|-security)$", re.MULTILINE)
+"""Where Debian, its updates and its security fixes come from, whichever release this machine takes from there."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,12 @@ class Apt:
     def _sources(self) -> str:
         """Where this machine gets Debian from, for the release that is asked for."""
         command = [shutil.which("apt-get") or "apt-get", "indextargets", "Created-By: Packages"]
-        command += ["--format", "$(REPO_URI) $(CODENAME)"]
+        command += ["--format", "$(REPO_URI) $(RELEASE)"]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = {
-            f"deb {one['uri']} {self.target.suite}{one['pocket']} main" for one in _SOURCE.finditer(said)
-        }
-        debian = sorted(line for line in found if "debian" in line)
-        if not debian:
+        pockets = {(one["uri"], one["pocket"]) for one in _SOURCE.finditer(said)}
+        if not pockets:
             sys.exit("bundle: apt on this machine has no source of Debian packages: see sources.list(5)")
-        return "\n".join(debian) + "\n"
+        return "".join(f"deb {uri} {self.target.suite}{pocket} main\n" for uri, pocket in sorted(pockets))
 
     @property
     def status(self) -> Path:

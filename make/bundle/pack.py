@@ -21,6 +21,13 @@ SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 _MOST_KEY_BYTES = 4096
 
 
+def open_to_all(bundle: Path) -> None:
+    """Give every file and folder the mode that it has on other machines too: nothing in a bundle is secret."""
+    for path in (bundle, *bundle.rglob("*")):
+        runs = path.is_dir() or path.stat().st_mode & 0o100
+        path.chmod(0o755 if runs else 0o644)
+
+
 def write_sums(bundle: Path) -> None:
     """Write the SHA-256 of every file, as sha256sum(1) reads them."""
     lines = [f"{sha256_of(path)}  ./{path.relative_to(bundle)}\n" for path in _files(bundle)]
@@ -63,13 +70,12 @@ def sign(bundle: Path, key: Ed25519PrivateKey, public: Path) -> None:
 
 
 def archive(bundle: Path, target: Path, epoch: int) -> None:
-    """Write the folder as one tar file: the same files give the same bytes, whoever packs them and when."""
+    """Write the folder as one tar file: the same files and modes give the same bytes, whoever packs them and when."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = "root"
         entry.mtime = epoch
-        entry.mode = 0o755 if entry.isdir() or entry.name.endswith(".sh") else 0o644
         return entry
 
     staged = target.with_name(f".{target.name}.new")
