@@ -85,7 +85,7 @@ class Network:
         self._net = ipaddress.IPv4Network(subnet or _CHOICE)
         self._chosen = subnet is not None
         self._cuts: set[tuple[str, str]] = set()
-        self._silenced: set[tuple[str, int]] = set()
+        self._silenced: set[tuple[str, int, bool]] = set()
         self.places: dict[str, Place] = {}
 
     @property
@@ -148,9 +148,9 @@ class Network:
                 self._cuts |= {(one, other), (other, one)}
         self._apply()
 
-    def silence(self, name: str, *ports: int) -> None:
-        """Let nothing of TCP reach or leave these ports of one machine: a service that the network lost, alone."""
-        self._silenced |= {(name, port) for port in ports}
+    def silence(self, name: str, port: int, *, asking: bool = False) -> None:
+        """Let nobody reach a TCP port of one machine; with `asking` it reaches that port of no other either."""
+        self._silenced.add((name, port, asking))
         self._apply()
 
     def mend(self) -> None:
@@ -175,15 +175,9 @@ class Network:
         """One table of the bridge, replaced as a whole."""
         wires = {name: place.wire for name, place in self.places.items()}
         rules = [f'iifname "{wires[one]}" oifname "{wires[other]}"' for one, other in sorted(self._cuts)]
-        for name, port in sorted(self._silenced):
-            rules += [
-                f'oifname "{wires[name]}" tcp dport {port}',
-                f'iifname "{wires[name]}" tcp sport {port}',
-            ]
-            rules += [
-                f'oifname "{wires[name]}" tcp sport {port}',
-                f'iifname "{wires[name]}" tcp dport {port}',
-            ]
+        for name, port, asking in sorted(self._silenced):
+            rules += [f'oifname "{wires[name]}" tcp dport {port}']
+            rules += [f'iifname "{wires[name]}" tcp dport {port}'] if asking else []
         drops = "".join(f"    {rule} drop\n" for rule in rules)
         table = f"table bridge {self._prefix}"
         chain = f"  chain cuts {{\n    type filter hook forward priority 0; policy accept;\n{drops}  }}\n"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.common.errors import AppiaError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,6 +48,11 @@ class Played:
         """Whether it went well on every host."""
         return self.status == 0 and not self.failed
 
+    def raise_unless_right(self) -> None:
+        """Raise AppiaError where it did not go well."""
+        if not self.is_right:
+            raise AppiaError(f"{self.playbook} failed on {', '.join(self.failed) or 'no machine'}")
+
     def last_words(self) -> str:
         """The end of what it said, up to the recap."""
         return self.output.partition("PLAY RECAP")[0][-2500:].strip()
@@ -65,16 +72,16 @@ def read_recap(output: str) -> dict[str, dict[str, int]]:
 class Playbooks:
     """Plays the books of one inventory. `log` gets everything that they print."""
 
-    def __init__(self, inventory: Path, log: Path, extra: Mapping[str, Any] | None = None) -> None:
-        """`extra` are variables for every run."""
-        self._inventory, self._log, self._extra = inventory, log, dict(extra or {})
+    def __init__(self, inventory: Path, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """`environment` has what playbooks need beside what this process has, such as where the vault's password is."""
+        self._inventory, self._log, self._environment = inventory, log, dict(environment or {})
 
     def play(self, playbook: str, within_s: float, **variables: Any) -> Played:
         """Play `playbook` (its name in deploy/ansible); blocks until it ends, `within_s` seconds at most.
 
         Raises subprocess.TimeoutExpired where it takes longer.
         """
-        given = json.dumps({**self._extra, **variables})
+        given = json.dumps(variables)
         words = [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
@@ -85,7 +92,9 @@ class Playbooks:
         ]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            **self._environment,
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
             "ANSIBLE_HOME": str(self._log.parent / "ansible"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FLUSH_WITHIN_S = 90.0
 TICK_S = 0.1
+SEEN_WITHIN_S = 0.5
+"""The feed looks five times a second whether its file has grown."""
 
 
 def in_place(place: Place, *words: str) -> list[str]:
@@ -50,6 +52,12 @@ class Sensor:
         self._over = threading.Event()
         self._fault: OSError | None = None
         self.seen = 0
+        self._feed: subprocess.Popen[bytes] | None = None
+
+    @property
+    def target(self) -> list[str]:
+        """Options of `appia feed` that say where it sends."""
+        return ["--to", self._intake.endpoint, "--keys", str(self._intake.keys)]
 
     def start(self, rate: float) -> None:
         """Begin to see `rate` flows a second, and to send them."""
@@ -65,7 +73,7 @@ class Sensor:
             "--format",
             self._traffic.format,
         ]
-        words += ["--to", self._intake.endpoint, "--keys", str(self._intake.keys), "--follow", "--json"]
+        words += [*self.target, "--follow", "--json"]
         with self._log.open("wb") as log:
             self._feed = subprocess.Popen(
                 in_place(self._place, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
@@ -86,7 +94,7 @@ class Sensor:
 
     def is_sending(self) -> bool:
         """Whether its feed runs."""
-        return self._feed.poll() is None
+        return self._feed is not None and self._feed.poll() is None
 
     def finish(self) -> dict[str, Any]:
         """See nothing more, send what is left, and wait until all of it is acknowledged; gives the feed's summary.
@@ -95,18 +103,16 @@ class Sensor:
         """
         self._over.set()
         self._writer.join()
-        if not self.is_sending():
+        if self._feed is None or not self.is_sending():
             raise AppiaError(
                 f"The sensor {self.name} stopped sending: {self._log.read_text()[-500:].strip()}"
             )
-        time.sleep(4 * TICK_S)  # the feed looks five times a second whether the file has grown
+        time.sleep(SEEN_WITHIN_S)
         self._feed.send_signal(signal.SIGINT)
         try:
             said, _ = self._feed.communicate(timeout=FLUSH_WITHIN_S)
         except subprocess.TimeoutExpired:
-            raise AppiaError(
-                f"The sensor {self.name} had events after {FLUSH_WITHIN_S:.0f} s that nobody took."
-            ) from None
+            raise AppiaError(f"{self.name} has events that nobody took in {FLUSH_WITHIN_S:.0f} s.") from None
         finally:
             self.remove()
         return dict(json.loads(said))
@@ -118,7 +124,8 @@ class Sensor:
     def remove(self) -> None:
         """End it in the middle of what it does."""
         self._over.set()
-        self._feed.kill()
-        self._feed.wait()
-        if self._feed.stdout is not None:
-            self._feed.stdout.close()
+        if self._feed is not None:
+            self._feed.kill()
+            self._feed.wait()
+            if self._feed.stdout is not None:
+                self._feed.stdout.close()

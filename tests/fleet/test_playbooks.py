@@ -40,6 +40,6 @@ def test_a_real_run_is_read(tmp_path: Path) -> None:
     )
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {one: {ansible_connection: local}}}\n")
-    played = Playbooks(inventory, tmp_path / "log", {"word": "hello"}).play(str(book), 60)
+    played = Playbooks(inventory, tmp_path / "log").play(str(book), 60, word="hello")
     assert (played.is_right, played.changed) == (True, 1)
     assert "hello" in (tmp_path / "log").read_text()

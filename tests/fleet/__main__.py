@@ -1,0 +1,202 @@
+"""`python -m fleet` (with `tests` on the path; `make fleet` does that): a fleet from nothing, hurt, upgraded, counted.
+
+Ends with 0 where everything held, with 1 where something did not, with 2 where the fleet could not be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleet import hurting, installing
+from fleet.bundles import built_bundle
+from fleet.figures import holdings, read_record
+from fleet.fleet import SITE_A, SITE_B, SMALL, Fleet, Versions
+from fleet.machines import Machines
+from fleet.report import Found, write
+from fleet.story import Alert, Check, Step, Story, alert_checks, raised
+
+from services.common.errors import AppiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fleet.figures import Holding
+
+LIMITS = (
+    (
+        "The machines share one kernel, one clock and one disk. A power cut ends every process at once, and what they "
+        "wrote stays; that unwritten pages are lost too is tried by `make torture` (suite `power-cut`)."
+    ),
+    (
+        "Control groups of the machines are read-only here, so `MemoryMax`, `CPUWeight` and their sisters are accepted "
+        "and not enforced."
+    ),
+    "A cut is at once and whole; a slow or lossy link is not tried here.",
+    "Times are those of the machine above, which did the work of all machines and of the clients beside them.",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what was asked for."""
+    parser = argparse.ArgumentParser("make fleet", description=__doc__)
+    parser.add_argument(
+        "--fast", action="store_true", help="one ingester, one machine with replicas, no upgrade"
+    )
+    parser.add_argument("--prefix", default="fleet", help="what names of the system begin with")
+    parser.add_argument(
+        "--folder", type=Path, help="for everything; by default a temporary one that is removed"
+    )
+    parser.add_argument("--report", type=Path, help="the report, as Markdown; by default it is printed")
+    chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="appia-fleet-") as scratch:
+        try:
+            found = run(chosen.folder or Path(scratch), chosen.prefix, fast=chosen.fast)
+        except AppiaError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write("Interrupted; the machines are gone.\n")
+            return 130
+    if chosen.report is None:
+        sys.stdout.write(write(found))
+    else:
+        chosen.report.write_text(write(found), encoding="utf-8")
+    for sentence in found.failed:
+        sys.stderr.write(f"did not hold: {sentence}\n")
+    return 1 if found.failed else 0
+
+
+def run(folder: Path, prefix: str, *, fast: bool) -> Found:
+    """Make a fleet in `folder`, tell the story, and take everything away again.
+
+    Raises AppiaError where the fleet cannot be made, and KeyboardInterrupt after everything is gone.
+    """
+    bundle = built_bundle()
+    story, plans = Story(), (SMALL,) if fast else (SITE_A, SITE_B)
+    with Machines(folder / "machines", prefix) as machines:
+        fleet = Fleet(machines, folder, plans)
+        try:
+            versions = fleet.switch_on(bundle)
+            whole = story.tell(_small(fleet) if fast else _large(fleet, versions))
+            held = _end(fleet, story) if whole else []
+            told = {site: fleet.alerts(site) for site in fleet.plans} if whole else {}
+        finally:
+            fleet.remove()
+    found = raised(story.done, told)
+    return Found(
+        command=f"make fleet{' FAST=1' if fast else ''}",
+        done=story.done,
+        record=read_record(fleet.record),
+        holdings=held,
+        played=fleet.played,
+        raised=found,
+        alert_checks=alert_checks(story.done, found) if whole else [],
+        limits=LIMITS,
+    )
+
+
+def _small(fleet: Fleet) -> list[Step]:
+    """What is tried in three minutes."""
+    (site,) = fleet.plans
+    return [
+        Step("Install from nothing", partial(installing.install, fleet, site)),
+        Step("Install once more", partial(installing.install_again, fleet)),
+        Step("Feed and ask", partial(installing.begin, fleet)),
+        Step("Seal a day", partial(installing.seal, fleet)),
+        Step(
+            "Part the ingester",
+            partial(hurting.part_ingester, fleet, site),
+            expected=hurting.seen_by_a_parted_ingester(fleet, site),
+            allowed=(Alert("*", "*"),),
+        ),
+    ]
+
+
+def _large(fleet: Fleet, versions: Versions) -> list[Step]:
+    """The whole story."""
+    return [
+        *(Step(f"Install site {site}", partial(installing.install, fleet, site)) for site in fleet.plans),
+        Step("Install once more", partial(installing.install_again, fleet)),
+        Step("Feed and ask", partial(installing.begin, fleet)),
+        Step("Seal a day", partial(installing.seal, fleet)),
+        *_hurts(fleet),
+        *_releases(fleet, versions),
+    ]
+
+
+def _hurts(fleet: Fleet) -> list[Step]:
+    member, replica, powerless = SITE_A.members[-1], SITE_A.replicas[1], SITE_A.replicas[2]
+    of_mirrors = (Alert("*", "mirror*"), Alert("*", "service-*", "mirror/*"), Alert("*", "replica-*"))
+    return [
+        Step(f"Cut one etcd ({member})", partial(hurting.cut_etcd, fleet, member)),
+        Step(
+            f"Cut the link of {replica}",
+            partial(hurting.cut_replica, fleet, replica),
+            expected=hurting.replicas_down(fleet, replica),
+            allowed=of_mirrors,
+        ),
+        Step(
+            "Part the ingester of site a",
+            partial(hurting.part_ingester, fleet, "a"),
+            expected=hurting.seen_by_a_parted_ingester(fleet, "a"),
+            allowed=(Alert("a", "*"),),
+        ),
+        Step(
+            f"Power off {powerless}",
+            partial(hurting.cut_power, fleet, powerless),
+            expected=hurting.replicas_down(fleet, powerless),
+            allowed=of_mirrors,
+        ),
+    ]
+
+
+def _releases(fleet: Fleet, versions: Versions) -> list[Step]:
+    restarts = (
+        Alert("*", "service-*"),
+        Alert("*", "replica-*"),
+        Alert("*", "mirror*"),
+        Alert("*", "etcd-down"),
+    )
+    steps = {
+        "Upgrade one by one": installing.upgrade,
+        "Upgrade to a release that does not work": installing.upgrade_broken,
+        "Go back to the release before": installing.roll_back,
+    }
+    return [Step(name, partial(do, fleet, versions), allowed=restarts) for name, do in steps.items()]
+
+
+def _end(fleet: Fleet, story: Story) -> list[Holding]:
+    """Let the sensors end, and compare what was acknowledged with what every replica has."""
+    found: list[Holding] = []
+    story.tell([Step("Count", partial(_count, fleet, found))])
+    return found
+
+
+def _count(fleet: Fleet, found: list[Holding]) -> Iterator[Check]:
+    for name, plan in fleet.plans.items():
+        acknowledged: set[str] = set(fleet.fed[name])
+        for sensor in (fleet.sensors[one] for one in plan.sensors):
+            summary = sensor.finish()
+            right = summary["acknowledged"] == summary["sent"] == sensor.seen and not summary["refused"]
+            yield Check(
+                f"{sensor.name} has every event acknowledged",
+                right,
+                f"{summary['acknowledged']} of {sensor.seen}",
+            )
+            acknowledged |= sensor.events()
+        found += holdings(name, acknowledged, fleet.wait_for_all(name, len(acknowledged)))
+    fleet.stop_analyst()
+    yield Check(
+        "every replica has every acknowledged event once", bool(found) and all(one.is_right for one in found)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

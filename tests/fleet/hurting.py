@@ -1,0 +1,95 @@
+"""Steps that hurt the fleet: what is cut, what has to go on, and how everything is well again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from fleet.fleet import wait_until
+from fleet.installing import fresh, questions
+from fleet.story import Alert, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fleet.fleet import Fleet
+
+CUT_S = 25.0
+CLIENT_PORT, PEER_PORT = 2379, 2380
+
+
+def cut_etcd(fleet: Fleet, member: str) -> Iterator[Check]:
+    """One member of etcd is reached by nobody; the two others are enough."""
+    since = time.time()
+    fleet.machines.network.silence(member, CLIENT_PORT)
+    fleet.machines.network.silence(member, PEER_PORT, asking=True)
+    time.sleep(CUT_S)
+    yield questions(fleet, since)
+    yield fresh(fleet)
+    fleet.machines.network.mend()
+
+
+def cut_replica(fleet: Fleet, name: str) -> Iterator[Check]:
+    """The cable of a machine with replicas is pulled, and put back."""
+    since = time.time()
+    fleet.machines.network.unplug(name)
+    time.sleep(CUT_S)
+    yield questions(fleet, since)
+    fleet.machines.network.plug(name)
+    yield fresh(fleet)
+    yield questions(fleet, since)
+
+
+def part_ingester(fleet: Fleet, site: str) -> Iterator[Check]:
+    """The ingester's machine is parted from all others: sensors keep what they saw, replicas answer."""
+    plan = fleet.plans[site]
+    sensors = [fleet.sensors[name] for name in plan.sensors]
+    others = [name for name in fleet.machines.network.places if name != plan.ingester]
+    since, before = time.time(), sum(sensor.seen for sensor in sensors)
+    fleet.machines.network.part([plan.ingester], others)
+    time.sleep(CUT_S)
+    yield questions(fleet, since)
+    seen = sum(sensor.seen for sensor in sensors) - before
+    yield Check(
+        "its sensors see on, and wait",
+        all(sensor.is_sending() for sensor in sensors),
+        f"{seen} events meanwhile",
+    )
+    fleet.machines.network.mend()
+    yield fresh(fleet)
+    yield questions(fleet, since)
+
+
+def cut_power(fleet: Fleet, name: str) -> Iterator[Check]:
+    """A machine with replicas loses its power, and comes back by itself when it has it again."""
+    since = time.time()
+    machine = fleet.machines[name]
+    machine.cut_power()
+    time.sleep(CUT_S)
+    yield questions(fleet, since)
+    machine.boot()
+    units = [unit for plan in fleet.plans.values() for kind in ("mirror", "rag") for unit in plan.units(kind)]
+
+    def active() -> bool:
+        told = machine.run("systemctl", "is-active", *units, check=False).stdout.split()
+        return told == ["active"] * len(units)
+
+    took = wait_until(active, 60, "its services run again")
+    yield Check("its services run again by themselves", held=True, seen=f"after {took:.0f} s")
+    yield fresh(fleet)
+    yield questions(fleet, since)
+
+
+def replicas_down(fleet: Fleet, machine: str) -> tuple[Alert, ...]:
+    """The alerts that have to come where the replicas of a machine are gone."""
+    names = [(site, name) for site, plan in fleet.plans.items() for name in plan.replica_names]
+    return tuple(
+        Alert(site, "service-down", f"rag/{name}") for site, name in names if name.startswith(f"{machine}-")
+    )
+
+
+def seen_by_a_parted_ingester(fleet: Fleet, site: str) -> tuple[Alert, ...]:
+    """The alerts of health on a machine that is parted from all others: to it all of them are gone."""
+    plan = fleet.plans[site]
+    alone = (Alert(site, "etcd-down"),) if len(plan.members) > 1 else ()
+    return (*alone, *(Alert(site, "service-down", f"rag/{name}") for name in plan.replica_names))
