@@ -15,6 +15,7 @@ import zmq
 
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
+from services.common.days.one_writer import lock_state
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
@@ -76,9 +77,8 @@ def run(settings: IngesterSettings, calls: SystemCalls = SYSTEM, supervised: Sup
     if settings.keys.exists():  # where it does not, reading the keys says so
         check_unwritable(settings.keys)
     disk.make_folder(state.run)
-    disk.make_folder(
-        state.root / "days"
-    )  # it is there before others are kept from writing to it (docs/systemd.md)
+    # There before others start, so that they can be kept from writing to it (docs/systemd.md).
+    disk.make_folder(state.root / "days")
     lock = lock_state(state, disk, KIND)
     try:
         config = watch_config(settings, disk, lambda event, facts: log.warning(event, **facts))
