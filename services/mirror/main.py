@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger
+from services.common.logs import make_logger, say_wrong
 from services.common.observing.systemd import ALONE, Supervised
+from services.common.preflight import check
 from services.common.private_folders import UMASK
-from services.common.settings import load_settings
+from services.common.settings import add_check, load_settings
 from services.mirror.building import KIND, build
+from services.mirror.preflight import look_at
 from services.mirror.settings import MirrorSettings
 
 if TYPE_CHECKING:
@@ -35,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--settings", type=Path, metavar="FILE", help="TOML file; the environment wins over it"
     )
     parser.add_argument("--version", action="version", version=version("appia"))
+    add_check(parser)
     chosen = parser.parse_args(arguments)
+    if chosen.check:
+        sys.exit(check(parser.prog, lambda: load_settings(MirrorSettings, chosen.settings), look_at))
     os.umask(UMASK)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         supervised = Supervised.take(os.environ)
         end_if_it_fails(lambda: run(settings, stop, make_logger(KIND), supervised))
     except AppiaError as error:
-        sys.stderr.write(f"{error}\n")
+        say_wrong(parser.prog, error)
         sys.exit(error.exit_code)
 
 

@@ -21,6 +21,25 @@ def shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def check_url(url: str) -> str:
+    """The protocol of a URL.
+
+    Raises:
+        UsageError: the URL is none, or fsspec does not know it.
+    """
+    protocol, found, _ = url.partition("://")
+    if not found or "::" in url:
+        raise UsageError(
+            f"The source {shown(url)!r} is no URL: give appia://HOST:PORT, file:///FOLDER, s3://BUCKET/PREFIX or so."
+        )
+    if protocol == PROTOCOL:
+        if not AppiaFileSystem._get_kwargs_from_urls(url).get("host"):  # noqa: SLF001 - how fsspec itself reads a URL
+            raise UsageError(f"The source {shown(url)!r} names no host: give appia://HOST:PORT.")
+    elif protocol not in fsspec.available_protocols():
+        raise UsageError(f"The source {shown(url)!r} is of a kind that fsspec does not know: {protocol}.")
+    return protocol
+
+
 def open_filesystem(
     url: str, key: Path | None, server_key: str | None, options: Mapping[str, Any]
 ) -> tuple[Any, str]:
@@ -36,16 +55,10 @@ def open_filesystem(
         UsageError: the URL is none, or what it needs is not installed, or an option is not known there.
         AppiaError: a key cannot be used.
     """
-    protocol, found, rest = url.partition("://")
-    if not found or not protocol or "::" in url:
-        raise UsageError(
-            f"The source {shown(url)!r} is no URL: give appia://HOST:PORT, file:///FOLDER, s3://BUCKET/PREFIX or so."
-        )
-    if protocol == PROTOCOL:
+    if check_url(url) == PROTOCOL:
         where = AppiaFileSystem._get_kwargs_from_urls(url)  # noqa: SLF001 - how fsspec itself reads a URL
-        if not where.get("host"):
-            raise UsageError(f"The source {shown(url)!r} names no host: give appia://HOST:PORT.")
-        return AppiaFileSystem(**where, key=key, server_key=server_key), rest.partition("/")[2]
+        root = AppiaFileSystem._strip_protocol(url)  # noqa: SLF001 - as above
+        return AppiaFileSystem(**where, key=key, server_key=server_key), root
     given = {"skip_instance_cache": True, "use_listings_cache": False, **options}
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **given)

@@ -9,6 +9,7 @@ from services.common.access.rights import utc_day
 from services.common.days.names import INDICES
 from services.common.rpc import RequestError
 from services.rag.as_of import read_moment
+from services.rag.held import NOT_REACHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +63,11 @@ class Allowed:
             snapshot,
             segments=tuple(one.without(left_out, NO_RIGHT) if left_out else one for one in segments),
             faults=tuple(fault for fault in snapshot.faults if fault[0] in days),
+            not_held=tuple(one for one in snapshot.not_held if one[0] in {*days, NOT_REACHED}),
             days_are_limited=not all(one.are_all for one in rights.days),
         )
 
 
 def _days_of(snapshot: Snapshot) -> set[str]:
-    return {segment.view.day for segment in snapshot.segments} | {day for day, _ in snapshot.faults}
+    told = {day for day, _ in (*snapshot.faults, *snapshot.not_held)} - {NOT_REACHED}
+    return {segment.view.day for segment in snapshot.segments} | told

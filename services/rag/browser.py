@@ -9,6 +9,7 @@ import numpy as np
 
 from services.common.days.names import EVENT_INDICES
 from services.rag.events import find_event, read_events, whole_event
+from services.rag.held import NOT_REACHED
 from services.rag.scope import iso_time
 
 if TYPE_CHECKING:
@@ -39,10 +40,18 @@ def describe_days(snapshot: Snapshot) -> dict[str, Any]:
     faults: dict[str, list[str]] = {}
     for segment in snapshot.segments:
         segments.setdefault(segment.view.day, []).append(segment)
-    for day, reason in snapshot.faults:
+    not_held = [one for one in snapshot.not_held if one[0] != NOT_REACHED]
+    for day, reason in (*snapshot.faults, *not_held):
         faults.setdefault(day, []).append(reason)
+    held_elsewhere = {day for day, _ in not_held} - {day for day, _ in snapshot.faults}
     days = sorted({*segments, *faults})
-    return {"days": [_describe_day(day, segments.get(day, []), faults.get(day, [])) for day in days]}
+    found = [_describe_day(day, segments.get(day, []), faults.get(day, [])) for day in days]
+    return {"days": [_named(one) if one["day"] in held_elsewhere else one for one in found]}
+
+
+def _named(described: dict[str, Any]) -> dict[str, Any]:
+    """A day of which a mirror's copy does not hold everything: not damaged, where nothing of it is here."""
+    return {**described, "state": "not held"} if described["state"] == "damaged" else described
 
 
 def _describe_day(day: str, segments: list[Segment], faults: list[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from services.rag.as_of import Moment
 from services.rag.day_files import DayFiles, look_at_day
 from services.rag.decisions import Decisions, FollowedDecisions
 from services.rag.feedback import FollowedRemarks, Remarks
+from services.rag.held import FollowedHeld
 from services.rag.past import NotVisibleYet, PastSegments, then
 
 if TYPE_CHECKING:
@@ -52,12 +53,13 @@ class Snapshot:
     """Everything that can be searched at one moment. Immutable; safe for several threads.
 
     Segments are ordered by day, the sealed one of a day first. `faults` are pairs of a day and the reason why it, or a
-    part of it, cannot be read.
+    part of it, cannot be read; `not_held` are such pairs for days that a mirror's copy does not hold.
     """
 
     number: int = 0
     segments: tuple[Segment, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
+    not_held: tuple[tuple[str, str], ...] = ()
     remarks: Remarks = field(default_factory=Remarks)
     decisions: Decisions = field(default_factory=Decisions)
     book: TogetherBook = field(default_factory=TogetherBook)
@@ -114,6 +116,7 @@ class Catalog:
         self._past = PastSegments(state, opening)
         self._feedback = FollowedRemarks(state, log, opening.keys)
         self._firewalls = FollowedDecisions(state, log, opening.keys)
+        self._held = FollowedHeld(state, log)
         self._polling = threading.Lock()
         self._next_poll = 0.0
         self._stopping = threading.Event()
@@ -207,6 +210,7 @@ class Catalog:
         with self._polling:
             self._feedback.poll()
             self._firewalls.poll()
+            self._held.poll()
         names = [self._state.day(day) for day in reversed(self._state.days())]
         with self._lock:
             self._days = {day.day: self._new_day(day, fault=BEING_OPENED) for day in names}
@@ -271,7 +275,12 @@ class Catalog:
                 followers = [follower for day in self._days.values() for follower in day.followers]
             # Every follower has to be asked, so no `any` over a generator here.
             if any(
-                [self._feedback.poll(), self._firewalls.poll(), *(follower.poll() for follower in followers)]
+                [
+                    self._feedback.poll(),
+                    self._firewalls.poll(),
+                    self._held.poll(),
+                    *(follower.poll() for follower in followers),
+                ]
             ):
                 with self._lock:
                     self._publish()
@@ -286,6 +295,7 @@ class Catalog:
             number=self._snapshot.number + 1,
             segments=tuple(segment for day in days for segment in day.segments()),
             faults=tuple((day.names.day, fault) for day in days for fault in day.faults()),
+            not_held=self._held.not_held,
             remarks=self._feedback.remarks,
             decisions=self._firewalls.decisions,
             book=self._book,

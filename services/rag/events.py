@@ -68,7 +68,8 @@ def find_event(snapshot: Snapshot, event_id: str) -> Place:
         raise AppiaError(
             f"The event {event_id!r} was not found, and {', '.join(sorted(unread))} cannot be read: run `appia verify`."
         )
-    raise NotFound(f"There is no event {event_id!r} on any day here ({len(days_here)} in all).")
+    elsewhere = f"; {len(snapshot.not_held)} days are not held here" if snapshot.not_held else ""
+    raise NotFound(f"There is no event {event_id!r} on any day here ({len(days_here)} in all{elsewhere}).")
 
 
 def read_events(places: Sequence[Place]) -> list[dict[str, Any]]:

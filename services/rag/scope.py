@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.rpc import Deadline
 from services.rag.filters import Filters
+from services.rag.held import NOT_REACHED
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -115,6 +116,10 @@ class Scope:
             if not filters.days or day in filters.days:
                 self.miss(day, EVERY_INDEX, reason)
                 self.doubt(f"not all of {day} could be read")
+        for day, reason in self.snapshot.not_held:
+            if not filters.days or day in {*filters.days, NOT_REACHED}:
+                self.miss(day, EVERY_INDEX, reason)
+                self.doubt(f"not all of {day} is held here")
         for reason in self.snapshot.remarks.faults if filters.feedback else ():
             self.miss(FEEDBACK, EVERY_INDEX, reason)
             self.doubt("not all feedback could be read")
