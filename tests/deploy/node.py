@@ -1,0 +1,222 @@
+"""A machine with the services of one site as deploy/systemd has them, furnished as docs/systemd.md says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.release import lay_release, make_owners
+
+from services.cli.stack import prepare_models
+from services.common.access.curve import KeyPair
+from services.common.chain.keys import new_signing_key
+from services.common.days.chosen_models import ChosenModels
+from services.common.days.names import StateNames
+from services.common.durable import Disk
+from services.common.rest.storage_keys import new_storage_keys
+from services.common.wire.keys import new_key_ring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fleet.machine import Machine
+
+STATE = Path("/var/lib/appia/main")
+INTAKE, REPLICA = "tcp://127.0.0.1:5570", "tcp://127.0.0.1:5561"
+_ACCESS = """\
+format = 1
+[keys.analyst]
+public_key = "{analyst}"
+operations = ["all"]
+indices = ["all"]
+days = ["all"]
+[keys.health]
+public_key = "{health}"
+operations = ["control"]
+indices = ["all"]
+days = ["all"]
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A unit, the name of its settings, where it listens, and which of its secrets is which setting."""
+
+    unit: str
+    name: str
+    places: Mapping[str, str]
+    secrets: Mapping[str, str]
+
+    def settings(self) -> str:
+        """What /etc/appia/NAME.toml says."""
+        folder = f"/run/credentials/{self.unit}/secrets_"
+        given = {"state": str(STATE), "access": "/etc/appia/access.toml", **self.places}
+        given |= {setting: f"{folder}{secret}" for setting, secret in self.secrets.items()}
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+
+
+_SERVER, _STORAGE = {"server_key": "server.secret"}, {"storage_key": "storage.keys"}
+SERVICES = (
+    Service(
+        "appia-ingester.service",
+        "ingester",
+        {
+            "v2": INTAKE,
+            "control": "tcp://127.0.0.1:5572",
+            "observe": "127.0.0.1:9601",
+            "keys": "/etc/appia/keys",
+        },
+        {**_SERVER, **_STORAGE},
+    ),
+    Service(
+        "appia-origin.service",
+        "origin",
+        {"bind": "tcp://127.0.0.1:5574", "observe": "127.0.0.1:9603"},
+        _SERVER,
+    ),
+    Service(
+        "appia-health.service",
+        "health",
+        {"bind": "tcp://127.0.0.1:5573", "observe": "127.0.0.1:9602"},
+        {**_SERVER, "key": "client.secret"},
+    ),
+    Service(
+        "appia-rag@1.service",
+        "rag-1",
+        {"bind": REPLICA, "observe": "127.0.0.1:9611"},
+        {**_SERVER, **_STORAGE},
+    ),
+)
+UNITS = tuple(service.unit for service in SERVICES)
+
+
+class Node:
+    """The machine, and how its administrator asks it."""
+
+    def __init__(self, machine: Machine, models: Path) -> None:
+        """Furnish the machine, which is switched off, with everything but the events."""
+        self.machine, root = machine, machine.root
+        lay_release(root)
+        (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+        prepare_models(models, StateNames(root / STATE.relative_to("/")), ChosenModels())
+        self._make_keys(root / "etc/appia")
+        self._own(root, *make_owners(root))
+        _enable(root / "etc/systemd/system")
+
+    @staticmethod
+    def _make_keys(etc: Path) -> None:
+        pairs = {name: KeyPair.new() for name in ("server", "analyst", "health")}
+        new_key_ring(etc / "keys")
+        new_signing_key(etc / "keys", Disk())
+        new_storage_keys(Disk(), etc / "made/storage.keys")
+        secrets = {
+            "server.secret": pairs["server"].secret,
+            "client.secret": pairs["health"].secret,
+            "storage.keys": (etc / "made/storage.keys").read_text(),
+        }
+        shutil.rmtree(etc / "made")
+        for service in SERVICES:
+            _put(etc / f"{service.name}.toml", service.settings(), 0o644)
+            for secret in service.secrets.values():
+                _put(etc / "secrets" / service.name / secret, secrets[secret], 0o400)
+        _put(etc / "analyst.secret", pairs["analyst"].secret, 0o400)
+        _put(etc / "server.public", pairs["server"].public, 0o644)
+        public = {name: pair.public for name, pair in pairs.items()}
+        _put(etc / "access.toml", _ACCESS.format_map(public), 0o640)
+
+    @staticmethod
+    def _own(root: Path, user: int, group: int) -> None:
+        state, keys = root / STATE.relative_to("/"), root / "etc/appia/keys"
+        for path in (state, *state.rglob("*"), keys, *keys.rglob("*")):
+            os.chown(path, user, group)
+        state.chmod(0o750)
+        os.chown(root / "etc/appia/access.toml", 0, group)
+
+    def show(self, unit: str) -> dict[str, str]:
+        """What systemd knows of a unit."""
+        said = self.machine.run("systemctl", "show", unit).stdout
+        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def states(self) -> dict[str, str]:
+        """Each service and whether it is active."""
+        said = self.machine.run("systemctl", "is-active", *UNITS, check=False).stdout
+        return dict(zip(UNITS, said.split(), strict=True))
+
+    def are_active(self) -> bool:
+        """Whether all services are."""
+        return set(self.states().values()) == {"active"}
+
+    def appia(self, *words: str, user: str = "root") -> Any:
+        """What a command of appia says as JSON."""
+        who = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+        return json.loads(self.machine.run(*who, "/opt/appia/current/bin/appia", *words, "--json").stdout)
+
+    def feed(self, file: Path, events: int) -> int:
+        """Send the first events of a file; gives how many were acknowledged."""
+        to = ("--to", INTAKE, "--keys", "/etc/appia/keys", "--format", "cicflowmeter")
+        return int(self.appia("feed", *to, "--limit", str(events), str(file), user="appia")["acknowledged"])
+
+    def rows(self) -> int:
+        """How many events the replica answers for, asked with the analyst's key."""
+        words = ("--endpoint", REPLICA, "--key", "/etc/appia/analyst.secret")
+        return int(self.appia("stats", *words, "--server-key", "/etc/appia/server.public")["rows"])
+
+    def logged(self, *words: str) -> list[dict[str, Any]]:
+        """Entries of the journal."""
+        said = self.machine.run("journalctl", "--no-pager", "--output=json", *words).stdout
+        return [json.loads(line) for line in said.splitlines()]
+
+    def readiness(self, host: str, port: int) -> str:
+        """What a service says to /readyz, which only its own machine may ask: HTTP status and sentence."""
+        request = f"GET /readyz HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n"
+        line = f"exec 3<>/dev/tcp/{host}/{port}; printf '{request}' >&3; cat <&3"
+        said = self.machine.run("timeout", "5", "bash", "-c", line, check=False).stdout
+        return " ".join([*said.split()[1:2], *said.splitlines()[-1:]])
+
+    def process(self, unit: str) -> dict[str, str]:
+        """/proc/PID/status of a service's main process."""
+        said = self.machine.run("cat", f"/proc/{self.show(unit)['MainPID']}/status").stdout
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in said.splitlines())}
+
+    def inside(self, unit: str, line: str) -> tuple[int, str]:
+        """Run a shell line where a service sees the machine's files, as its user; gives the status and all it said."""
+        words = (
+            "nsenter",
+            "--target",
+            self.show(unit)["MainPID"],
+            "--mount",
+            "--",
+            "setpriv",
+            "--reuid=appia",
+        )
+        done = self.machine.run(
+            *words, "--regid=appia", "--clear-groups", "sh", "-c", f"{line} 2>&1", check=False
+        )
+        return done.returncode, done.stdout
+
+
+def wait_for(what: str, until_s: float, is_so: Callable[[], bool]) -> None:
+    """Wait until it is so; fail with `what` after so many seconds."""
+    end = time.monotonic() + until_s
+    while not is_so():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def _put(path: Path, text: str, mode: int) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def _enable(system: Path) -> None:
+    """As `systemctl enable` does."""
+    for wanted, unit in (("multi-user.target", "appia.target"), *(("appia.target", unit) for unit in UNITS)):
+        (system / f"{wanted}.wants").mkdir(exist_ok=True)
+        file = f"{unit.partition('@')[0]}@.service" if "@" in unit else unit
+        (system / f"{wanted}.wants" / unit).symlink_to(f"../{file}")
