@@ -206,7 +206,7 @@ def _services(seen: Observation) -> Table | None:
 def _rank(service: Service) -> int:
     if service.answers is False:
         return 0
-    return 1 if service.ready is False or service.config_fault else 2
+    return 1 if service.ready is False or service.config_fault or service.fault else 2
 
 
 def _service_row(service: Service) -> list[object]:
@@ -221,7 +221,7 @@ def _service_row(service: Service) -> list[object]:
         ""
         if offset is None
         else Styled(f"{offset:+.3f} s", Style.DOUBTFUL if abs(offset) > CLOCK_S else None),
-        "; ".join(filter(None, [service.why, service.config_fault])),
+        "; ".join(filter(None, [service.why, service.config_fault, service.fault, _not_held(service)])),
     ]
 
 
@@ -237,13 +237,21 @@ def _state(service: Service) -> Styled:
 
 
 def _behind(service: Service) -> object:
-    rows, days = service.rows_behind, service.generations_behind
-    if rows is None and days is None:
+    rows, days, seconds = service.rows_behind, service.generations_behind, service.behind_s
+    if rows is None and days is None and seconds is None:
         return ""
-    if not rows and not days:
+    if not rows and not days and not seconds:
         return "0"
-    parts = [f"{rows:,} events" if rows else "", counted(days, "day") if days else ""]
+    parts = [
+        f"{rows:,} events" if rows else "",
+        counted(days, "day") if days else "",
+        lasting(seconds) if seconds else "",
+    ]
     return Styled(", ".join(filter(None, parts)), Style.DOUBTFUL)
+
+
+def _not_held(service: Service) -> str:
+    return f"{counted(service.days_not_held, 'day')} not held" if service.days_not_held else ""
 
 
 def _sensors(seen: Observation) -> Table | None:

@@ -64,6 +64,10 @@ class Service:
         config_revision: the revision of the live configuration that it runs by; None where it does not say.
         config_fault: why it refused a newer one; empty where it did not.
         rss_bytes: resident memory; None on other machines.
+        behind_s: of a mirror, and of an origin that publishes: for how long its copy has lacked something, seconds;
+            None for others and where unknown.
+        fault: why it cannot copy; empty where it can.
+        days_not_held: days of the source that are not there, of a mirror and of a replica that reads from one.
     """
 
     kind: str
@@ -85,6 +89,9 @@ class Service:
     config_revision: int | None = None
     config_fault: str = ""
     rss_bytes: int | None = None
+    behind_s: float | None = None
+    fault: str = ""
+    days_not_held: int | None = None
 
     @property
     def subject(self) -> str:

@@ -39,6 +39,8 @@ _OF_DAYS = (
     "distance_cv",
     "recall",
 )
+COPIES = {"mirror": ("mirror_behind_s", "mirror_fault"), "origin": ("publish_behind_s", "publish_fault")}
+"""By the kind of what copies days: the signals of how far it is behind, and of why it fails."""
 _STATES = {"index_missing": MISSING, "index_corrupt": CORRUPT, "index_stale": STALE}
 
 
@@ -127,9 +129,24 @@ def _of_service(service: Service, newest: int | None) -> Iterator[Reading]:
     if service.generations_behind is not None:
         lacks = f"{name} lacks {service.generations_behind} sealed generations"
         yield Reading.of("replica_generations_behind", name, service.generations_behind, lacks)
+    yield from _of_copy(service)
     if service.answers:
         yield _refused(service.subject, service.config_fault)
         yield from _of_revision(service, newest)
+
+
+def _of_copy(service: Service) -> Iterator[Reading]:
+    """Of what copies days."""
+    if service.kind not in COPIES or service.behind_s is None:
+        return
+    behind, fault = COPIES[service.kind]
+    name = service.subject
+    late = f"what {name} copies has lacked something for {service.behind_s:,.0f} s"
+    yield Reading.of(
+        behind, name, service.behind_s, late if service.behind_s else f"{name} has all that there is"
+    )
+    failing = f"{name} cannot copy: {service.fault}" if service.fault else f"{name} copies"
+    yield Reading.of(fault, name, bool(service.fault), failing)
 
 
 def _refused(name: str, fault: str) -> Reading:
@@ -159,6 +176,8 @@ def _unknown_of_service(service: Service) -> Iterator[tuple[str, str]]:
         "config_refused": service.answers or None,
         "config_behind": service.config_revision,
     }
+    if service.kind in COPIES and not service.answers:
+        yield from ((signal, service.subject) for signal in COPIES[service.kind])
     yield from ((signal, service.subject) for signal, value in told.items() if value is None)
 
 

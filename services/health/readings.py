@@ -100,6 +100,18 @@ SIGNALS: Mapping[str, Signal] = _table(
         "count",
         "sealed days that a replica serves not as they are (subject: kind/name)",
     ),
+    Signal(
+        "mirror_behind_s",
+        "s",
+        "for how long a mirror has lacked something of its source (subject: kind/name)",
+    ),
+    Signal("mirror_fault", "condition", "a mirror cannot copy, or refuses what it got (subject: kind/name)"),
+    Signal(
+        "publish_behind_s",
+        "s",
+        "for how long the place that an origin publishes to has lacked something (subject: kind/name)",
+    ),
+    Signal("publish_fault", "condition", "an origin cannot publish (subject: kind/name)"),
     Signal("queue_bytes", "bytes", "events that wait for the indices (subject: ingester)"),
     Signal("index_lag_rows", "rows", "events on disk that an index has not taken (subject: index)"),
     Signal("intake_paused", "condition", "nothing is taken because the disk is too full (subject: ingester)"),

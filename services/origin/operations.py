@@ -86,8 +86,8 @@ class Answering:
         }
 
     def _ping(self, principal: Principal, _args: Mapping[str, Any], _deadline: Deadline) -> dict[str, Any]:
-        answer = {**self._condition.ping(Served()), **self._published()}
-        return answer if principal.rights.see_facts else without_facts(answer)
+        answer = self._condition.ping(Served())
+        return {**answer, **self._published()} if principal.rights.see_facts else without_facts(answer)
 
     def _tree(self, principal: Principal) -> Tree:
         """What one that asks may read.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from services.common.observing.metrics import Sample
 
+PUBLISH = "publish"
+"""The key of the answer to `ping`."""
 LONGEST_PAUSE_S = 60.0
 STOP_S = 5.0
 """For so long the end waits for a place that hangs."""
@@ -73,13 +75,14 @@ class PublishingLoop:
 
     @property
     def seen(self) -> Publication:
-        """How it goes now."""
-        return Publication(time.monotonic() - self._complete_s, self._fault)
+        """How it goes now. What came since the last look is not late yet."""
+        since_s = time.monotonic() - self._complete_s
+        return Publication(since_s if since_s > 2 * self._every_s else 0.0, self._fault)
 
     def ping(self) -> dict[str, Any]:
-        """What `ping` tells of it."""
+        """What `ping` tells those of it who may look."""
         seen = self.seen
-        return {"behind_s": round(seen.behind_s, 3), "fault": seen.fault}
+        return {PUBLISH: {"behind_s": round(seen.behind_s, 3), "faults": [seen.fault] if seen.fault else []}}
 
     def source(self) -> Source:
         """The same as metrics."""

@@ -123,6 +123,23 @@ def test_what_is_wrong_stands_first_and_says_why() -> None:
     assert "config    revision 12; not yet taken by rag/old" in shown(late)
 
 
+def test_what_copies_days_shows_how_far_it_is() -> None:
+    """And why it does not go on; a mirror that lacks nothing is at 0."""
+    seen = replace(
+        WELL,
+        services=(
+            service("mirror", "cut", behind_s=400.0, fault="the source is away", days_not_held=2),
+            service("mirror", "fine", behind_s=0.0),
+        ),
+    )
+    text = shown(seen, Look())
+    cut, fine = text[text.index("service ") :].splitlines()[1:3]
+    assert cut.split()[0] == "mirror/cut"
+    assert "6 min" in cut
+    assert cut.endswith("the source is away; 2 days not held")
+    assert fine.split()[0] == "mirror/fine"
+
+
 def test_days_intake_chain_and_registry_say_what_is_wrong() -> None:
     """The newest three of many damaged days; the reason for most refusals."""
     damaged = [day(f"2026-10-{n:02}", attack="missing", temporal="corrupt") for n in range(1, 6)]

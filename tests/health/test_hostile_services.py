@@ -63,7 +63,25 @@ FACTS = (
     "newest_generation",
     "config_revision",
     "config_fault",
+    "days_not_held",
 )
+COPYING = ("behind_s", "faults", "days_left_out")
+
+
+@pytest.mark.parametrize("kind", ["mirror", "origin"])
+@pytest.mark.parametrize(
+    "told", [*STRANGE, *({fact: value} for fact in COPYING for value in (*STRANGE, [7], ["x" * 999]))]
+)
+def test_whatever_a_copier_says_of_its_copy_health_goes_on(kind: str, told: Any) -> None:
+    """The same for what copies days to other hosts."""
+    said = {"pid": 7, "ready": True, {"mirror": "mirror", "origin": "publish"}[kind]: told}
+    answer = Answer(said, asked_ns=NOW, heard_ns=NOW)
+    found = service_seen(f"{kind}/m", KnownService("tcp://127.0.0.1:9"), answer, NOW, 1000)
+    seen = Observation(NOW, services=(found,))
+    readings = {(one.signal, one.subject): one for one in read_off(seen, Silence()).items}
+    assert readings["service_down", f"{kind}/m"].value == 0
+    assert all(math.isfinite(one.value) for one in readings.values())
+    json.dumps(plain(seen), allow_nan=False)
 
 
 @pytest.mark.parametrize(("fact", "value"), [(fact, value) for fact in FACTS for value in STRANGE])

@@ -351,6 +351,26 @@ def test_who_was_never_seen_may_be_starting_and_who_cannot_be_asked_is_not_down(
     assert (refused.answers, refused.ready) == (True, None)
 
 
+def test_what_copies_days_says_how_that_goes() -> None:
+    """A mirror, and an origin that publishes; of others it is not taken."""
+    told = {"behind_s": 12.5, "faults": ["the link is cut", "more"], "days_left_out": 3}
+    mirror = service_seen("mirror/m", KnownService("x"), answer(mirror=told), NOW, 99)
+    assert (mirror.behind_s, mirror.fault, mirror.days_not_held) == (12.5, "the link is cut", 3)
+    origin = service_seen("origin/o", KnownService("x"), answer(publish={**told, "faults": []}), NOW, 99)
+    assert (origin.behind_s, origin.fault, origin.days_not_held) == (12.5, "", None)
+    quiet = service_seen("origin/o", KnownService("x"), answer(), NOW, 99)
+    assert (quiet.behind_s, quiet.fault) == (None, "")
+    replica = service_seen("rag/r", KnownService("x"), answer(mirror=told, days_not_held=2), NOW, 99)
+    assert (replica.behind_s, replica.fault, replica.days_not_held) == (None, "", 2)
+
+
+def test_of_a_replica_without_all_days_rows_are_not_compared() -> None:
+    """Its mirror has no room for them, which is no lag; the newest generation is compared all the same."""
+    said = answer(rows=90, newest_generation="2026-11-19/9", days_not_held=1)
+    late = with_lag(service_seen("rag/r", KnownService("x"), said, NOW, 99), (100, "2026-11-19/10"))
+    assert (late.rows_behind, late.generations_behind) == (None, 1)
+
+
 def test_a_replica_is_behind_by_rows_and_by_generations() -> None:
     """Numbers of generations are compared as numbers; nobody else has a lag."""
     replica = service_seen(

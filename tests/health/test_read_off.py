@@ -55,6 +55,10 @@ REPLICA = Service(
     config_revision=4,
     config_fault="no",
 )
+MIRROR = Service(
+    "mirror", "m-1", "tcp://m", answers=True, ready=True, behind_s=400.0, fault="the link is cut"
+)
+ORIGIN = Service("origin", "origin", "tcp://o", answers=True, ready=True, behind_s=7.0)
 DAY = Day(
     "2026-11-19",
     sealed=True,
@@ -70,7 +74,7 @@ DAY = Day(
 WHOLE = Observation(
     NOW,
     disks=(Disk("/state", 100, 14, 86.0, 3.0, 1.0, 12.0),),
-    services=(REPLICA,),
+    services=(REPLICA, MIRROR, ORIGIN),
     registry="etcd does not answer",
     registry_is_etcd=True,
     intake=INTAKE,
@@ -104,6 +108,10 @@ def values(seen: Observation) -> dict[tuple[str, str], float]:
         ("service_restarts", "rag/rag-1", 2),
         ("replica_rows_behind", "rag/rag-1", 8),
         ("replica_generations_behind", "rag/rag-1", 1),
+        ("mirror_behind_s", "mirror/m-1", 400),
+        ("mirror_fault", "mirror/m-1", 1),
+        ("publish_behind_s", "origin/origin", 7),
+        ("publish_fault", "origin/origin", 0),
         ("queue_bytes", "ingester", 77),
         ("index_lag_rows", "attack", 9),
         ("intake_paused", "ingester", 1),
@@ -156,7 +164,8 @@ def test_of_what_is_not_seen_nothing_is_said_and_nothing_is_gone() -> None:
     assert found.items == ()
     of_services = {
         "service_down", "service_not_ready", "service_restarts", "clock_offset_s", "replica_rows_behind",
-        "replica_generations_behind", "config_refused", "config_behind",
+        "replica_generations_behind", "config_refused", "config_behind", "mirror_behind_s", "mirror_fault",
+        "publish_behind_s", "publish_fault",
     }  # fmt: skip
     unknown = {signal for signal in SIGNALS if found.is_unknown(signal, "anything")}
     assert unknown == set(SIGNALS) - of_services - {"etcd_down", "channel_failing"}
@@ -173,6 +182,23 @@ def test_a_service_that_is_down_is_only_down(signal: str) -> None:
     assert found.is_unknown(signal, "rag/rag-1")
     assert not found.is_unknown("service_down", "rag/rag-1")
     assert not found.is_unknown(signal, "rag/rag-9")
+
+
+@pytest.mark.parametrize("kind", ["mirror", "origin"])
+def test_of_a_copier_that_is_down_its_copy_is_unknown(kind: str) -> None:
+    """An alert about it neither ends nor begins; of an origin that publishes nothing there is no such signal."""
+    behind, fault = {"mirror": MIRROR, "origin": ORIGIN}[kind], replace(MIRROR, kind=kind, name="x")
+    signals = {
+        "mirror": ("mirror_behind_s", "mirror_fault"),
+        "origin": ("publish_behind_s", "publish_fault"),
+    }[kind]
+    down = replace(behind, answers=False, behind_s=None, fault="")
+    silent = replace(fault, behind_s=None, fault="")
+    found = read(replace(WHOLE, services=(down, silent)))
+    for signal in signals:
+        assert found.is_unknown(signal, down.subject)
+        assert not found.is_unknown(signal, silent.subject)
+        assert signal not in {one.signal for one in found.items}
 
 
 def test_a_service_that_nobody_could_ask_is_not_down() -> None:

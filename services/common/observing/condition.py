@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-COPYING = ("behind_s", "fault", "days_left_out")
-"""What those tell beside it that copy days: how far the copy is behind, seconds; why it fails, empty where it does not;
-how many days are not held for lack of room."""
-FACTS = ("why", "rows", "newest_generation", "config_revision", "config_fault", *COPYING)
+FACTS = ("why", "rows", "newest_generation", "days_not_held", "config_revision", "config_fault")
 """What only those are told who may look."""
 
 
@@ -54,10 +51,15 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Served:
-    """What can be searched there: `rows` events, of generations up to `newest_generation` (`DAY/N`); None elsewhere."""
+    """What can be searched there: `rows` events, of generations up to `newest_generation` (`DAY/N`); None elsewhere.
+
+    `days_not_held` is how many days of its source the mirror does not hold whole that a replica reads from; None where
+    there is no mirror.
+    """
 
     rows: int | None = None
     newest_generation: str | None = None
+    days_not_held: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Condition:
             "why": readiness.why,
             "rows": served.rows,
             "newest_generation": served.newest_generation,
+            "days_not_held": served.days_not_held,
             "config_revision": configured.revision,
             "config_fault": configured.fault,
         }

@@ -48,13 +48,16 @@ class Files:
 
 
 def with_lag(service: Service, files: tuple[int, str] | None) -> Service:
-    """A service with its lag; for what is no replica, or does not say what it serves, as it was."""
+    """A service with its lag; for what is no replica, or does not say what it serves, as it was.
+
+    How many rows one lacks cannot be told where days are not held for it.
+    """
     if files is None or service.kind != REPLICA or service.rows is None or service.newest_generation is None:
         return service
     rows, newest = files
     return replace(
         service,
-        rows_behind=max(rows - service.rows, 0),
+        rows_behind=None if service.days_not_held else max(rows - service.rows, 0),
         generations_behind=int(_in_order(service.newest_generation) < _in_order(newest)),
     )
 

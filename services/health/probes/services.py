@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from services.common.registry.port import Entry, Registry
     from services.health.probes.asking import Answer, Asker
 
-INGESTER, REPLICA = "ingester", "rag"
-KINDS = (INGESTER, REPLICA)
+INGESTER, REPLICA, ORIGIN, MIRROR = "ingester", "rag", "origin", "mirror"
+KINDS = (INGESTER, REPLICA, ORIGIN, MIRROR)
+_COPYING = {ORIGIN: "publish", MIRROR: "mirror"}
+"""By the kind of what copies days, the key of its answer to `ping` that tells how that goes."""
 PING_TIMEOUT_S = 2.0
 STARTING_S = 60.0
 """So long after its own start health takes a service that it never saw for one that is starting."""
@@ -137,7 +139,7 @@ def service_seen(
         pid=known.pid or None,
         rss_bytes=resident_bytes(known.pid or None) if alive and is_loopback(known.address) else None,
         restarts=sum(now_ns - start < _DAY_NS for start in known.starts),
-        **_told(said, answer),
+        **_told(kind, said, answer),
     )
 
 
@@ -148,7 +150,7 @@ def _alive(answer: Answer | None, looked_s: float) -> bool | None:
     return answer.alive
 
 
-def _told(said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, Any]:
+def _told(kind: str, said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, Any]:
     """What it says of itself, as far as it says it."""
     if said is None or answer is None:
         return {}
@@ -164,7 +166,20 @@ def _told(said: Mapping[str, Any] | None, answer: Answer | None) -> dict[str, An
         "newest_generation": None if generation is None else text(generation, _NAME),
         "config_revision": whole(said.get("config_revision")),
         "config_fault": text(said.get("config_fault"), _TEXT),
+        "days_not_held": whole(said.get("days_not_held")),
+        **_copying(kind, said),
     }
+
+
+def _copying(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """How it goes with what copies days; nothing of others, and where it is not told."""
+    told = said.get(_COPYING.get(kind, ""))
+    if not isinstance(told, dict):
+        return {}
+    faults = told.get("faults")
+    first = faults[0] if isinstance(faults, list) and faults else ""
+    found = {"behind_s": number(told.get("behind_s")), "fault": text(first, _TEXT)}
+    return {**found, "days_not_held": whole(told.get("days_left_out"))} if kind == MIRROR else found
 
 
 def _note_process(known: KnownService, pid: int, now_ns: int, looked_s: float) -> None:

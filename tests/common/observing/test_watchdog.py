@@ -130,7 +130,7 @@ def test_ping_has_the_same_keys_in_every_service(service: Any, ready: bool) -> N
     answer = service.condition.ping(Served(10, "2026-01-01/2"))
     assert set(answer) == {
         "service", "name", "pid", "version", "uptime_s", "time_ns", "ready", "why", "rows", "newest_generation",
-        "config_revision", "config_fault",
+        "days_not_held", "config_revision", "config_fault",
     }  # fmt: skip
     assert (answer["ready"], answer["why"]) == (ready, "" if ready else "It lags.")
     assert (answer["rows"], answer["config_revision"], answer["config_fault"]) == (10, 3, "no")
