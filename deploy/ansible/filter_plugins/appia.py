@@ -117,6 +117,11 @@ def member_url(node: str, variables: Mapping[str, Any]) -> str:
     return f"{node}=https://{in_url(address_of(node, variables))}:2380"
 
 
+def formatted(value: str, form: str) -> str:
+    """A value in the place of the braces of a form."""
+    return form.format(value)
+
+
 def option(value: str, name: str) -> list[str]:
     """An option and its value, two words of a command."""
     return [name, value]
@@ -138,6 +143,11 @@ def url_files(urls: Mapping[str, str], folder: str) -> list[dict[str, str]]:
     return [
         {"path": f"{folder}/{name}.url", "content": f"{url}\n", "mode": SECRET_MODE} for name, url in urls.items()
     ]
+
+
+def as_unit(unit: str) -> dict[str, str]:
+    """A unit for the module `appia_services`."""
+    return {"unit": unit}
 
 
 def as_folder(path: str, mode: str) -> dict[str, str]:
@@ -172,10 +182,12 @@ class FilterModule:
             "appia_without": without,
             "appia_pair": pair,
             "appia_member_url": member_url,
+            "appia_format": formatted,
             "appia_option": option,
             "appia_address_of": address_of,
             "appia_node_option": node_option,
             "appia_url_files": url_files,
+            "appia_unit": as_unit,
             "appia_as_folder": as_folder,
             "appia_settings_file": settings_file,
         }

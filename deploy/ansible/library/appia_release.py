@@ -24,7 +24,8 @@ options:
       - C(current) puts C(version) into use and installs its units.
       - C(previous) puts the one before into use again, with its units and settings as they were.
       - C(pruned) removes all releases but these two.
-    choices: [current, previous, pruned]
+      - C(absent) takes the units and the links away; the releases stay.
+    choices: [current, previous, pruned, absent]
     default: current
   version:
     description: The release; its folder is there.
@@ -104,6 +105,17 @@ class Node:
         self.did.append("removed previous")
         if not self._check:
             (ROOT / "previous").unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Take away what releases brought into the system."""
+        links = (ROOT / "current", ROOT / "previous", COMMAND)
+        units = {path for release in (ROOT / "releases").glob("*") for path in self._files(release)}
+        for path in sorted(units | {link for link in links if link.is_symlink()}):
+            if os.path.lexists(path):
+                self._do_remove(path)
+        for folder in sorted({path.parent for path in units}):
+            if not self._check and folder.is_dir() and not any(folder.iterdir()) and folder != UNITS:
+                folder.rmdir()
 
     def prune(self) -> None:
         """Remove releases that are neither in use nor the one before."""
@@ -238,7 +250,7 @@ def main() -> None:
     """Do what the task asks for."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["current", "previous", "pruned"], "default": "current"},
+            "state": {"type": "str", "choices": ["current", "previous", "pruned", "absent"], "default": "current"},
             "version": {"type": "str"},
             "etcd": {"type": "bool", "default": False},
         },
@@ -248,6 +260,8 @@ def main() -> None:
     node, state = Node(module), module.params["state"]
     if state == "pruned":
         node.prune()
+    elif state == "absent":
+        node.leave()
     elif state == "current":
         release = ROOT / "releases" / module.params["version"]
         if not (release / "release.json").is_file() and not module.check_mode:

@@ -60,6 +60,10 @@ class State:
         """Whether it runs and has said so."""
         return self.facts["ActiveState"] == "active"
 
+    def on_its_way(self) -> bool:
+        """Whether it runs, or begins to: a first member of etcd is not active before there are others."""
+        return self.facts["ActiveState"] in {"active", "activating", "reloading"}
+
     def enabled(self) -> bool:
         """Whether it begins with the machine."""
         return self.facts["UnitFileState"] in {"enabled", "alias", "static", "generated"}
@@ -134,7 +138,7 @@ class Services:
         self._reload(unit, state)
         if not state.enabled():
             self._do(f"enabled {unit}", "enable", unit)
-        if not state.active():
+        if not state.on_its_way():
             self._do(f"started {unit}", "--no-block", "restart", unit)
         elif changed := newer(service.get("inputs", []), state.began()):
             self._do(f"restarted {unit}: {', '.join(changed)}", "--no-block", "restart", unit)
