@@ -12,11 +12,25 @@ if TYPE_CHECKING:
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
-GUIDES = tuple(_DOCS / f"{name}.md" for name in ("user-guide",))
+GUIDES = tuple(
+    _DOCS / f"{name}.md"
+    for name in (
+        "user-guide",
+        "producer-consumer",
+        "sizing",
+        "backup",
+        "models",
+        "install",
+        "security-checklist",
+        "upgrade",
+        "disaster",
+    )
+)
 """In the order in which they are run in the stack of the tests: those that change days come after those that ask."""
 
 CHAPTERS: dict[str, str] = {
-    "install": "from a bundle to an answered query on three nodes",
+    "one-node": "from a bundle to one node that runs",
+    "install": "three nodes, to an answered question",
     "upgrade": "one node at a time, and back",
     "security": "what the checklist looks at",
     "disaster-etcd": "a member of etcd is lost, then all of them",
@@ -25,6 +39,17 @@ CHAPTERS: dict[str, str] = {
     "uninstall": "what goes and what stays",
 }
 """What `make fleet` types on its machines: each chapter from the state that the one before leaves behind."""
+
+
+PLACES = {
+    "controller": "10.0.0.5",
+    "node-1": "10.0.0.11",
+    "node-2": "10.0.0.12",
+    "node-3": "10.0.0.13",
+    "analyst": "10.0.0.50",
+}
+"""The machines that chapters are typed on, with the addresses that they have in the guides."""
+NETWORK = "10.0.0.0/24"
 
 
 def chapter_steps(chapter: str) -> list[Block | Happening]:

@@ -9,15 +9,18 @@ status is 0 when every command did what the guides show.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from docs.blocks import Block, Happening
-from docs.guides import CHAPTERS, chapter_steps
+from docs.guides import CHAPTERS, NETWORK, PLACES, chapter_steps
 from docs.shell import Shell, ShellError
 from docs.typing_in import GuideError, type_in
 from fleet.machines import Machines
@@ -31,15 +34,7 @@ if TYPE_CHECKING:
     from fleet.machine import Machine
 
 STICK = Path("/media/stick")
-PLACES = {
-    "controller": "10.0.0.5",
-    "node-1": "10.0.0.11",
-    "node-2": "10.0.0.12",
-    "node-3": "10.0.0.13",
-    "analyst": "10.0.0.50",
-}
-"""The machines, by the addresses that they have in the guides."""
-NETWORK = "10.0.0.0/24"
+SAMPLE = Path(__file__).parents[2] / "samples/office-day.csv.gz"
 PATIENCE_S = 900.0
 
 
@@ -53,7 +48,8 @@ class Lab:
     shells: dict[tuple[str, str], Shell] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        stick = {self.bundle: STICK / self.bundle.name}
+        packed = self.bundle.with_name(f"{self.bundle.name}.tar")
+        stick = {path: STICK / path.name for path in (self.bundle, packed, SAMPLE)}
         self.machines.__enter__()
         try:
             for place in PLACES:
@@ -90,6 +86,8 @@ class Lab:
                 self._happen(step)
             else:
                 count += self._type(chapter, step)
+        if not count:
+            raise GuideError(f"the chapter {chapter} types nothing")
         return count
 
     def _type(self, chapter: str, block: Block) -> int:
@@ -136,21 +134,36 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bundle", type=Path, required=True, metavar="FOLDER", help="what `make bundle` made"
     )
+    parser.add_argument("--stay", action="store_true", help="leave the machines until Ctrl-C, to look around")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps what all commands printed")
     given = parser.parse_args(words)
     chapters = given.chapters or list(CHAPTERS)
     if unknown := set(chapters) - set(CHAPTERS):
         parser.error(f"there is no chapter {', '.join(sorted(unknown))}; there are {', '.join(CHAPTERS)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # machines are taken away then, too
     with tempfile.TemporaryDirectory(prefix="appia-guides-") as scratch:
         out = given.out or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
-        lab = Lab(Machines(Path(scratch) / "machines", "guide"), given.bundle.resolve(), out)
+        lab = Lab(
+            Machines(Path(scratch) / "machines", f"guide{os.getpid() % 100_000}"), given.bundle.resolve(), out
+        )
         try:
             with lab:
-                return _type_all(lab, chapters)
+                status = _type_all(lab, chapters)
+                if given.stay:
+                    _stay(lab)
+                return status
         except AppiaError as error:
             sys.stderr.write(f"docs.on_machines: {error}\n")
             return 2
+
+
+def _stay(lab: Lab) -> None:
+    for machine in lab.machines:
+        options = " ".join(machine.ssh_options)
+        _say(f"{machine.name}: ssh -i {lab.machines.key} {options} root@{machine.address}")
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _say(line: str) -> None:

@@ -7,8 +7,8 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-from docs.blocks import Block, Command, Mark, MarkError, blocks_of
-from docs.guides import CHAPTERS, GUIDES
+from docs.blocks import Block, Command, Happening, Mark, MarkError, blocks_of, happenings_of
+from docs.guides import CHAPTERS, GUIDES, PLACES, chapter_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,14 @@ def test_a_block_that_nobody_would_run_is_refused(guide: Callable[[str], Path], 
         blocks_of(guide(text))
 
 
+def test_what_happens_to_machines(guide: Callable[[str], Path]) -> None:
+    """It is read with its line; what cannot happen is refused."""
+    path = guide("# X\n\n<!-- happens in disaster-rag: node-2 is lost -->\n")
+    assert happenings_of(path) == [Happening("guide.md", 3, "disaster-rag", "node-2", "is lost")]
+    with pytest.raises(MarkError, match=r"guide\.md:1: this cannot happen"):
+        happenings_of(guide("<!-- happens in disaster-rag: node-2 melts -->\n"))
+
+
 @pytest.mark.parametrize("inside", ["", "true\n"])
 def test_a_console_block_begins_with_a_prompt(guide: Callable[[str], Path], inside: str) -> None:
     """A block from which nothing would be typed is refused."""
@@ -108,6 +116,26 @@ def _is_readable(block: Block) -> None:
         tomllib.loads(text)
     elif block.language == "json":
         json.loads(text)
+
+
+def test_a_page_with_marks_is_a_guide() -> None:
+    """None is written and forgotten: what says that it is run is in the list of what is run."""
+    pages = {path for path in GUIDES[0].parent.glob("*.md") if "<!-- run: " in path.read_text("utf-8")}
+    assert pages == set(GUIDES)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_chapter_types_something_on_machines_that_there_are(chapter: str) -> None:
+    steps = chapter_steps(chapter)
+    assert any(isinstance(step, Block) for step in steps)
+    assert {_place_of(step) for step in steps} <= set(PLACES)
+
+
+def _place_of(step: Block | Happening) -> str:
+    if isinstance(step, Happening):
+        return step.place
+    assert step.mark is not None
+    return step.mark.place
 
 
 def test_few_blocks_are_not_run() -> None:
