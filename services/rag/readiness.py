@@ -145,8 +145,8 @@ def _told(place: Place, there: int, shown: int) -> str:
 
 
 def served_by(snapshot: Snapshot) -> Served:
-    """How many events a snapshot shows, and the newest generation among them."""
-    return Served(snapshot.rows, newest_generation(snapshot))
+    """How many events a snapshot shows, the newest generation among them, and how many days a mirror does not hold."""
+    return Served(snapshot.rows, newest_generation(snapshot), len(snapshot.not_held))
 
 
 def newest_generation(snapshot: Snapshot) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +13,7 @@ from services.common.observing.condition import FACTS, Readiness
 from services.common.rpc import Deadline
 from services.rag import readiness
 from services.rag.operations import Operations, Replica
-from services.rag.readiness import Lag, ReplicaReadiness
+from services.rag.readiness import Lag, ReplicaReadiness, served_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,6 +205,15 @@ def test_ping_tells_no_more_than_a_key_may_see(ping: Callable[..., dict[str, Any
     limited = ping(days=(Days(((OPEN, OPEN),)),))
     assert (limited["rows"], limited["newest_generation"], limited["why"]) == (10, "", "")
     assert SEALED not in str(limited)
+
+
+def test_days_that_a_mirror_does_not_hold_are_counted(world: Any, follow: Callable[..., Any]) -> None:
+    """Health would take them for a lag otherwise."""
+    world.fill(SEALED, 20, sealed=True)
+    with follow(world).lease() as snapshot:
+        assert served_by(snapshot).days_not_held == 0
+        part = replace(snapshot, not_held=(("2026-01-01", "there is no room for it"),))
+        assert served_by(part).days_not_held == 1
 
 
 class _Reading:

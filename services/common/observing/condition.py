@@ -53,8 +53,7 @@ class Readiness:
 class Served:
     """What can be searched there: `rows` events, of generations up to `newest_generation` (`DAY/N`); None elsewhere.
 
-    `days_not_held` is how many days of its source the mirror does not hold whole that a replica reads from; None where
-    there is no mirror.
+    `days_not_held` is how many days a replica lacks because the mirror that it reads from does not hold them whole.
     """
 
     rows: int | None = None

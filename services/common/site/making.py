@@ -55,6 +55,10 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """What a certificate of etcd holds beside the node's address: it is asked on its own machine too."""
+MIRROR = "mirror"
+"""The group of rights of those that copy days."""
+MIRROR_RATE = 1000
+"""Requests a second that a mirror may make."""
 PASSWORD_BYTES = 24
 _MOST_PASSWORD_BYTES = 512
 _MOST_FILE_BYTES = 64 * 1024
@@ -261,7 +265,7 @@ class _Making:
         yield OPERATOR, ("all",)
         yield HEALTH, ("control",)
         for node in self.wanted.mirrors:
-            yield f"{MIRROR_PREFIX}{node}", ("mirror",)
+            yield f"{MIRROR_PREFIX}{node}", (MIRROR,)
         for name in self.wanted.analysts:
             yield name, ("questions", "remarks")
 
@@ -282,6 +286,8 @@ class _Making:
             "operations": list(operations),
             "indices": ["all"],
             "days": ["all"],
+            # A mirror asks for each piece of a file; how much that is an origin bounds by its `bytes_per_s`.
+            **({"rate": MIRROR_RATE, "burst": MIRROR_RATE} if operations == (MIRROR,) else {}),
         }
         add_key(self._disk, access, name, fields)
         self._note(access)

@@ -14,6 +14,7 @@ from services.common.access.book import read_access
 from services.common.access.curve import KeyPair
 from services.common.access.edit import revoke_key
 from services.common.access.names import GROUPS
+from services.common.access.rights import Rate
 from services.common.chain.keys import read_public_key, read_signing_ring
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
@@ -74,6 +75,7 @@ def test_each_key_that_asks_has_the_rights_of_its_work_and_no_more(make: Callabl
         "mirror-n3": frozenset(GROUPS["mirror"]),
         "alice": frozenset((*GROUPS["questions"], *GROUPS["remarks"])),
     }
+    assert found["mirror-n2"].rights.rate == Rate(1000, 1000)
     for name, one in found.items():
         assert KeyPair.read(folder.client_secret(name)).public == one.public_key
 
