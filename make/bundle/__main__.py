@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,10 @@ def _asked(words: Sequence[str]) -> Asked:
     parser.add_argument("--models", type=Path, help="the model store; that of `appia models` where not given")
     parser.add_argument("--sign", type=Path, help="file of an Ed25519 key that the sums are signed with")
     given = parser.parse_args(words)
+    if given.python and not re.fullmatch(r"3\.\d{1,2}", given.python):
+        parser.error(f"--python {given.python!r} is not a version such as 3.11")
+    if not re.fullmatch(r"\d+(\.\d+)*((a|b|rc)\d+)?(\+[a-z0-9.]+)?", given.release):
+        parser.error(f"--release {given.release!r} is not a version such as 1.2.3 or 1.2.3+site1")
     target = Target(given.arch, given.suite, given.python or SUITES[given.suite][0])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "appia", "bundle")
     models = model_store_folder(given.models, os.environ)
@@ -129,7 +134,7 @@ def _copy(part: str, bundle: Path) -> None:
 
 
 def _describe(bundle: Path, asked: Asked, parts: dict[str, Any]) -> None:
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    changed = _git("status", "--porcelain", "--", *wheels.SOURCES, *COPIED)
     described = {
         "format": FORMAT,
         "version": asked.release,

@@ -13,8 +13,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from make.bundle.wheels import sha256_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from make.bundle.target import Target
@@ -24,8 +26,10 @@ PACKAGES = ("etcd-server", "etcd-client", "nftables", "python3-apt", "python3-ve
 MINIMAL = ("?essential", "?priority(required)", "apt")
 """Patterns of what every Debian has, as debootstrap's smallest variant does."""
 _INSTALLED = re.compile(r"^Inst (?P<name>\S+?)(?::\w+)? \((?P<version>\S+) ", re.MULTILINE)
-_FILENAME = re.compile(r"^Filename: .*/(?P<file>[^/\n]+)$", re.MULTILINE)
-_SOURCE = re.compile(r"^(?P<uri>\S*debian\S*) [a-z]+(?P<pocket>|-updates|-security)$", re.MULTILINE)
+_FIELD = re.compile(r"^([A-Z][\w-]*): (.*)$", re.MULTILINE)
+_SOURCE = re.compile(
+    r"^'(?P<uri>\S*debian\S*)/dists/[a-z]+(?P<pocket>|-updates|-security)/InRelease'", re.MULTILINE
+)
 """Where Debian, its updates and its security fixes come from, whichever release this machine takes from there."""
 
 
@@ -38,16 +42,14 @@ class Apt:
 
     def prepare(self) -> None:
         """Make its folders, and fetch the index of packages. Blocks for seconds."""
-        for part in ("lists/partial", "cache/archives/partial"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        (self.folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         self.status.write_text("")
         (self.folder / "sources.list").write_text(self._sources())
         self.run("apt-get", "update", "--quiet")
 
     def _sources(self) -> str:
         """Where this machine gets Debian from, for the release that is asked for."""
-        command = [shutil.which("apt-get") or "apt-get", "indextargets", "Created-By: Packages"]
-        command += ["--format", "$(REPO_URI) $(RELEASE)"]
+        command = [shutil.which("apt-get") or "apt-get", "update", "--print-uris"]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         pockets = {(one["uri"], one["pocket"]) for one in _SOURCE.finditer(said)}
         if not pockets:
@@ -59,7 +61,7 @@ class Apt:
         """What apt takes for installed."""
         return self.folder / "status"
 
-    def run(self, tool: str, *words: str) -> str:
+    def run(self, tool: str, *words: str, cwd: Path | None = None) -> str:
         """What a tool of apt says; ends with its message where it fails."""
         own = {
             "Dir::State": self.folder,
@@ -72,9 +74,10 @@ class Apt:
             "APT::Architectures": self.target.arch,
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",
+            "APT::Update::Error-Mode": "any",
         }
         options = [word for name, value in own.items() for word in ("-o", f"{name}={value}")]
-        done = subprocess.run([tool, *options, *words], check=False, capture_output=True, text=True)
+        done = subprocess.run([tool, *options, *words], cwd=cwd, check=False, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"bundle: {tool} {words[0]} failed: {done.stderr.strip()}")
         return done.stdout
@@ -90,6 +93,44 @@ class Apt:
         return [stanza.strip() for stanza in said.split("\n\n") if stanza.strip()]
 
 
+@dataclass(frozen=True)
+class Package:
+    """One package, as the signed index has it."""
+
+    stanza: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, stanza: str) -> Package:
+        """That of a stanza of the index."""
+        return cls(stanza, dict(_FIELD.findall(stanza)))
+
+    @property
+    def pin(self) -> str:
+        """NAME=VERSION."""
+        return f"{self.fields['Package']}={self.fields['Version']}"
+
+    @property
+    def file(self) -> str:
+        """Its name in a repository."""
+        return self.fields["Filename"].rpartition("/")[2]
+
+    @property
+    def kept_as(self) -> str:
+        """Its name as apt fetches it, which has the epoch of the version."""
+        version = self.fields["Version"].replace(":", "%3a")
+        return f"{self.fields['Package']}_{version}_{self.fields['Architecture']}.deb"
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether it lies in `folder`, and is what the index says."""
+        path = folder / self.kept_as
+        return path.exists() and sha256_of(path) == self.fields["SHA256"]
+
+    def in_folder(self) -> str:
+        """Its stanza in the index of a folder of packages."""
+        return re.sub(r"^Filename: .*$", f"Filename: ./{self.file}", self.stanza, flags=re.MULTILINE)
+
+
 def collect(target: Target, cache: Path, repository: Path) -> list[str]:
     """Fill the folder `repository` with the packages of a node and an index of them; gives NAME=VERSION of each.
 
@@ -101,20 +142,18 @@ def collect(target: Target, cache: Path, repository: Path) -> list[str]:
     apt.prepare()
     minimal = apt.stanzas(apt.plan(MINIMAL))
     apt.status.write_text("".join(f"{stanza}\nStatus: install ok installed\n\n" for stanza in minimal))
-    wanted = apt.plan(PACKAGES)
-    apt.run("apt-get", "install", "--download-only", "--yes", "--quiet", *PACKAGES)
+    wanted = [Package.of(stanza) for stanza in apt.stanzas(apt.plan(PACKAGES))]
+    kept = cache / "debs"
+    kept.mkdir(exist_ok=True)
+    missing = [one.pin for one in wanted if not one.is_whole(kept)]
+    if missing:
+        print(f"fetching {len(missing)} of {len(wanted)} packages", flush=True)
+        apt.run("apt-get", "download", "--quiet", *missing, cwd=kept)
     repository.mkdir(parents=True)
-    stanzas = apt.stanzas(wanted)
-    for stanza in stanzas:
-        _take(stanza, cache / "cache" / "archives", repository)
-    index = "\n\n".join(_FILENAME.sub(r"Filename: ./\g<file>", stanza) for stanza in sorted(stanzas)) + "\n"
+    for one in wanted:
+        if not one.is_whole(kept):
+            sys.exit(f"bundle: apt fetched {one.pin}, and it is not what the index says: try again later")
+        shutil.copyfile(kept / one.kept_as, repository / one.file)
+    index = "\n\n".join(sorted(one.in_folder() for one in wanted)) + "\n"
     (repository / "Packages").write_text(index, encoding="utf-8")
-    return sorted(wanted)
-
-
-def _take(stanza: str, archives: Path, repository: Path) -> None:
-    """Copy one package under the name that the index has, which lacks the epoch that apt's own name has."""
-    fields = dict(line.split(": ", 1) for line in stanza.splitlines() if re.match(r"[A-Z]\S*: ", line))
-    version = fields["Version"].replace(":", "%3a")
-    kept = archives / f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
-    shutil.copyfile(kept, repository / fields["Filename"].rpartition("/")[2])
+    return sorted(one.pin for one in wanted)

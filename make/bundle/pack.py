@@ -30,7 +30,9 @@ def open_to_all(bundle: Path) -> None:
 
 def write_sums(bundle: Path) -> None:
     """Write the SHA-256 of every file, as sha256sum(1) reads them."""
-    lines = [f"{sha256_of(path)}  ./{path.relative_to(bundle)}\n" for path in _files(bundle)]
+    own = {bundle / SUMS, bundle / SIGNATURE}
+    files = (path for path in _files(bundle) if path not in own)
+    lines = [f"{sha256_of(path)}  ./{path.relative_to(bundle)}\n" for path in files]
     (bundle / SUMS).write_text("".join(lines), encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from make.bundle.target import Target
 
 _VERSION = re.compile(r'^version = "[^"]*"$', re.MULTILINE)
-_SOURCES = ("services", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("services", "pyproject.toml", "README.md", "LICENSE")
 
 
 def sha256_of(path: Path) -> str:
@@ -128,7 +128,7 @@ def build_own(root: Path, target: Path, release: str, epoch: int) -> Path:
 
 def _copy_sources(root: Path, copy: Path) -> None:
     copy.mkdir()
-    for name in _SOURCES:
+    for name in SOURCES:
         if (root / name).is_dir():
             shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         else:
