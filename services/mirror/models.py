@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MOST_MODEL = 4 << 30
 """Bytes of one file of a model: a model's manifest does not say how long its files are."""
 _MOST_MANIFEST = 1 << 20
-_PIECE = 1 << 20
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -75,7 +74,7 @@ def _pull_model(source: Source, disk: Disk, remote: Path, final: Path) -> Iterat
 def _pull_file(source: Source, disk: Disk, remote: Path, wanted: tuple[Path, str]) -> Iterator[None]:
     local, sha256 = wanted
     with disk.append_to(local) as file:
-        while data := source.read(Range(remote, file.size, _PIECE)):
+        while data := source.read(Range(remote, file.size, source.piece)):
             if file.size + len(data) > MOST_MODEL:
                 raise BadSource(f"{remote} of the source is longer than {MOST_MODEL} bytes.")
             file.write(data)

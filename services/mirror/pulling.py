@@ -34,7 +34,7 @@ class Wanted:
     size: int
 
 
-def pull_file(source: Source, disk: Disk, wanted: Wanted, piece: int) -> Iterator[None]:
+def pull_file(source: Source, disk: Disk, wanted: Wanted) -> Iterator[None]:
     """Pull one file into a folder that is not published. Never more bytes than are wanted.
 
     Raises:
@@ -45,7 +45,7 @@ def pull_file(source: Source, disk: Disk, wanted: Wanted, piece: int) -> Iterato
         disk.remove(wanted.local)
     with disk.append_to(wanted.local) as file:
         while file.size < wanted.size:
-            data = source.read(Range(wanted.remote, file.size, min(piece, wanted.size - file.size)))
+            data = source.read(Range(wanted.remote, file.size, min(source.piece, wanted.size - file.size)))
             if not data:
                 raise BadSource(
                     f"{wanted.remote} of the source has {file.size} bytes and should have {wanted.size}."
@@ -94,9 +94,7 @@ def describe(source: Source, folder: Path) -> Described:
     return Described(folder, data, parse_manifest(data, folder / MANIFEST))
 
 
-def pull_folder(
-    source: Source, disk: Disk, described: Described, local: Path, piece: int = 1 << 20
-) -> Iterator[None]:
+def pull_folder(source: Source, disk: Disk, described: Described, local: Path) -> Iterator[None]:
     """Pull a sealed folder into `local`, which is not published. Begun anew where what is there is of another manifest.
 
     Raises as `pull_file`.
@@ -108,4 +106,4 @@ def pull_folder(
     disk.put(manifest, described.data)
     for name, artifact in described.manifest.artifacts.items():
         wanted = Wanted(described.folder / name, local / name, artifact.sha256, artifact.bytes)
-        yield from pull_file(source, disk, wanted, piece)
+        yield from pull_file(source, disk, wanted)

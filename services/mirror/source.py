@@ -44,6 +44,11 @@ class Range:
 class Source(Protocol):
     """A state directory elsewhere. For one thread; every call blocks on the network."""
 
+    @property
+    def piece(self) -> int:
+        """So many bytes are best read at once: what is read is lost where the link is cut before all is here."""
+        ...
+
     def read(self, wanted: Range) -> bytes:
         """The bytes of a range, fewer where the file ends before.
 
@@ -70,15 +75,21 @@ class FilesystemSource:
         self._pace = pace
         self._clock = clock
 
+    @property
+    def piece(self) -> int:
+        """See `Source`."""
+        return self._pace.piece
+
     def read(self, wanted: Range) -> bytes:
         """See `Source`; in pieces where it is long."""
         parts: list[bytes] = []
         at, end = wanted.start, wanted.start + wanted.length
         while at < end:
-            part = self._piece(wanted.path, at, min(end, at + self._pace.piece))
+            size = min(end - at, self._pace.piece)
+            part = self._piece(wanted.path, at, at + size)
             parts.append(part)
             at += len(part)
-            if not part:
+            if len(part) < size:
                 break
         return b"".join(parts)
 
