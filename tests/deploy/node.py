@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.release import lay_release, make_owners
+from deploy.release import binds, lay_release, make_owners
+from real_etcd.certificates import make_certificates
 
 from services.cli.stack import prepare_models
 from services.common.access.curve import KeyPair
@@ -93,6 +94,30 @@ SERVICES = (
     ),
 )
 UNITS = tuple(service.unit for service in SERVICES)
+ETCD, ETCDCTL = Path("/usr/bin/etcd"), Path("/usr/bin/etcdctl")
+ETCD_UNIT = Path("/lib/systemd/system/etcd.service")
+_ETCD_PEM = "/run/credentials/etcd.service/etcd_{name}.pem"
+_ETCD = {
+    "ETCD_NAME": "node",
+    "ETCD_LISTEN_CLIENT_URLS": "https://127.0.0.1:2379",
+    "ETCD_ADVERTISE_CLIENT_URLS": "https://127.0.0.1:2379",
+    "ETCD_LISTEN_PEER_URLS": "https://127.0.0.1:2380",
+    "ETCD_INITIAL_ADVERTISE_PEER_URLS": "https://127.0.0.1:2380",
+    "ETCD_INITIAL_CLUSTER": "node=https://127.0.0.1:2380",
+    "ETCD_CLIENT_CERT_AUTH": "true",
+    "ETCD_TRUSTED_CA_FILE": _ETCD_PEM.format(name="ca"),
+    "ETCD_CERT_FILE": _ETCD_PEM.format(name="server"),
+    "ETCD_KEY_FILE": _ETCD_PEM.format(name="server-key"),
+    "ETCD_PEER_TRUSTED_CA_FILE": _ETCD_PEM.format(name="ca"),
+    "ETCD_PEER_CERT_FILE": _ETCD_PEM.format(name="server"),
+    "ETCD_PEER_KEY_FILE": _ETCD_PEM.format(name="server-key"),
+}
+"""/etc/default/etcd, which Debian's unit reads."""
+
+
+def has_etcd() -> bool:
+    """Whether Debian's etcd is installed here: a machine gets it from this computer."""
+    return ETCD.exists() and ETCDCTL.exists() and ETCD_UNIT.exists()
 
 
 class Node:
@@ -105,6 +130,8 @@ class Node:
         (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         prepare_models(models, StateNames(root / STATE.relative_to("/")), ChosenModels())
         self._make_keys(root / "etc/appia")
+        if has_etcd():
+            self._add_etcd(root)
         self._own(root, *make_owners(root))
         _enable(root / "etc/systemd/system")
 
@@ -130,12 +157,38 @@ class Node:
         _put(etc / "access.toml", _ACCESS.format_map(public), 0o640)
 
     @staticmethod
+    def _add_etcd(root: Path) -> None:
+        """Debian's etcd as its package leaves it, with certificates of its own; the drop-in is there already."""
+        made = make_certificates(root / "etc/appia/made")
+        for path, name in (
+            (made.ca, "ca.pem"),
+            (made.server[0], "server.pem"),
+            (made.server[1], "server-key.pem"),
+        ):
+            _put(root / "etc/appia/secrets/etcd" / name, path.read_text(), 0o400)
+        for path, name in (
+            (made.ca, "ca.pem"),
+            (made.client[0], "client.pem"),
+            (made.client[1], "client-key.pem"),
+        ):
+            _put(root / "root/etcd" / name, path.read_text(), 0o400)
+        shutil.rmtree(root / "etc/appia/made")
+        (root / "etc/sysusers.d/etcd.conf").write_text("u etcd -\n")
+        shutil.copy(ETCD_UNIT, root / "etc/systemd/system")
+        (root / "etc/default/etcd").write_text("".join(f'{key}="{value}"\n' for key, value in _ETCD.items()))
+
+    @staticmethod
     def _own(root: Path, user: int, group: int) -> None:
         state, keys = root / STATE.relative_to("/"), root / "etc/appia/keys"
         for path in (state, *state.rglob("*"), keys, *keys.rglob("*")):
             os.chown(path, user, group)
         state.chmod(0o750)
         os.chown(root / "etc/appia/access.toml", 0, group)
+
+    @staticmethod
+    def binds() -> dict[Path, Path]:
+        """What the machine has to see of this computer."""
+        return {**binds(), **({ETCD: ETCD, ETCDCTL: ETCDCTL} if has_etcd() else {})}
 
     def show(self, unit: str) -> dict[str, str]:
         """What systemd knows of a unit."""

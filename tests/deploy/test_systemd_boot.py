@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from deploy.node import SERVICES, STATE, UNITS, Node, wait_for
-from deploy.release import PROJECT, binds, why_no_release
+from deploy.node import SERVICES, STATE, UNITS, Node, has_etcd, wait_for
+from deploy.release import PROJECT, why_no_release
 from fleet.image import base_image, cache_folder, why_not
 from fleet.machines import Machines
 
@@ -29,7 +31,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     if reason := why_no_release(image):
         pytest.skip(reason)
     with Machines(tmp_path_factory.mktemp("units"), "units", image=image) as machines:
-        (machine,) = machines.add("node", binds=binds(), boot=False)
+        (machine,) = machines.add("node", binds=Node.binds(), boot=False)
         node = Node(machine, MODELS)
         soon = machine.root / "etc/systemd/system/appia-rag@1.service.d"
         soon.mkdir()
@@ -114,6 +116,38 @@ def test_logs_are_json_in_the_journal_with_their_priorities(node: Node) -> None:
         assert entry["PRIORITY"] == {"info": "6", "warning": "4", "error": "3"}[level]
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_documented_line_gives_programs_what_a_service_said(node: Node) -> None:
+    """Of all that the journal has of the unit jq keeps each line of the service, and nothing else."""
+    (line,) = [one for one in documented("Logs") if "-o cat | jq -R " in one]
+    journal, _, filtering = line.partition("#")[0].partition(" | ")
+    heard = node.machine.run("sh", "-c", f"{journal} --no-pager").stdout
+    words = ("sh", "-c", f"{filtering} -c")
+    told = subprocess.run(words, input=heard, capture_output=True, text=True, check=True)
+    assert [json.loads(one) for one in told.stdout.splitlines()] == said_by(node, "appia-rag@1.service")
+    assert "Started appia-rag@1.service" in heard
+
+
+def test_the_documented_commands_put_in_place_what_is_tested_here(node: Node) -> None:
+    """By hand it is the same as here: run once more, they change nothing, and the services go on."""
+    etc = node.machine.root / "etc"
+    before = {
+        path: path.read_bytes() for path in etc.glob("s*d/**/*") if path.is_file() and "appia" in str(path)
+    }
+    node.machine.run("sh", "-e", "-c", "\n".join([f"cd {PROJECT}", *documented("By hand")]))
+    assert before == {path: path.read_bytes() for path in before}
+    assert {path.name for path in before} >= {
+        path.name for path in (PROJECT / "deploy/systemd").glob("*.s*e")
+    }
+    assert node.are_active()
+
+
+def documented(heading: str) -> list[str]:
+    """The commands of the first block below a heading of docs/systemd.md."""
+    section = (PROJECT / "docs/systemd.md").read_text().partition(f"## {heading}\n")[2]
+    return section.split("```")[1].strip().splitlines()
+
+
 def test_a_replica_that_is_stuck_is_killed_and_comes_back(node: Node) -> None:
     """A process that was stopped says nothing any more, and hears no SIGTERM either."""
     before = node.show("appia-rag@1.service")
@@ -129,6 +163,27 @@ def test_a_replica_that_is_stuck_is_killed_and_comes_back(node: Node) -> None:
     assert node.show("appia-rag@1.service")["MainPID"] != before["MainPID"]
     assert node.rows() == EVENTS
     assert "watchdog" in " ".join(entry["MESSAGE"] for entry in node.logged("UNIT=appia-rag@1.service"))
+
+
+@pytest.mark.skipif(not has_etcd(), reason="etcd-server is not installed")
+def test_etcd_runs_as_hardened_with_its_certificates_as_credentials(node: Node) -> None:
+    """Debian's unit with the drop-in: over TLS, for clients with a certificate of the same authority only."""
+    node.machine.run("systemctl", "start", "etcd")
+    status = node.process("etcd.service")
+    assert (status["CapBnd"], status["NoNewPrivs"], status["Seccomp"]) == ("0000000000000000", "1", "2")
+    assert "Permission denied" in node.inside("etcd.service", f"ls {STATE}")[1]
+    words = (
+        "--endpoints=https://127.0.0.1:2379",
+        "--command-timeout=1s",
+        "--cacert=/root/etcd/ca.pem",
+        "endpoint",
+        "health",
+    )
+    pair = ("--cert=/root/etcd/client.pem", "--key=/root/etcd/client-key.pem")
+    assert node.machine.run("etcdctl", *words, check=False).returncode != 0
+    assert "is healthy" in node.machine.run("etcdctl", *pair, *words).stderr
+    node.machine.run("systemctl", "stop", "etcd")
+    assert node.show("etcd.service")["Result"] == "success"
 
 
 def test_wrong_settings_are_told_once_and_not_tried_again(node: Node) -> None:
