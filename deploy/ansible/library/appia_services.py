@@ -62,7 +62,11 @@ class State:
 
     def on_its_way(self) -> bool:
         """Whether it runs, or begins to: a first member of etcd is not active before there are others."""
-        return self.facts["ActiveState"] in {"active", "activating", "reloading"}
+        return self.facts["ActiveState"] in {"active", "activating", "reloading"} and not self.waits_for_another_try()
+
+    def waits_for_another_try(self) -> bool:
+        """Whether it ended by itself, and systemd will begin it again."""
+        return self.facts["SubState"] == "auto-restart"
 
     def enabled(self) -> bool:
         """Whether it begins with the machine."""
@@ -76,9 +80,13 @@ class State:
         """When its main process began, seconds since the epoch by the clock as it goes now."""
         return time.time() - (time.monotonic() - int(self.facts["ExecMainStartTimestampMonotonic"] or 0) / 1e6)
 
-    def fails_to_start(self) -> bool:
-        """Whether it ended, or was begun again and again."""
-        return self.facts["ActiveState"] == "failed" or int(self.facts["NRestarts"] or 0) >= MOST_STARTS
+    def restarts(self) -> int:
+        """How often systemd began it again since somebody last asked for it."""
+        return int(self.facts["NRestarts"] or 0)
+
+    def failed(self) -> bool:
+        """Whether it ended, and will not be begun again."""
+        return self.facts["ActiveState"] == "failed"
 
 
 class Systemd:
@@ -135,12 +143,12 @@ class Services:
         """Have it begin with the machine, and run since its files are as they are."""
         unit = service["unit"]
         state = self._systemd.state(unit)
-        self._reload(unit, state)
+        other_unit = self._reload(unit, state)
         if not state.enabled():
             self._do(f"enabled {unit}", "enable", unit)
         if not state.on_its_way():
             self._do(f"started {unit}", "--no-block", "restart", unit)
-        elif changed := newer(service.get("inputs", []), state.began()):
+        elif changed := [*other_unit, *newer(service.get("inputs", []), state.began())]:
             self._do(f"restarted {unit}: {', '.join(changed)}", "--no-block", "restart", unit)
 
     def stop(self, service: dict[str, Any]) -> None:
@@ -158,11 +166,13 @@ class Services:
         """Wait until it does its work; fails with what it logged last."""
         unit, url = service["unit"], service.get("ready", "")
         until = time.monotonic() + within_s
+        before = self._systemd.state(unit).restarts()
         while True:
             state = self._systemd.state(unit)
             if state.active() and (not url or answers(url)):
                 return
-            if state.fails_to_start() or time.monotonic() > until:
+            gives_up = state.failed() or state.restarts() >= before + MOST_STARTS
+            if gives_up or time.monotonic() > until:
                 break
             time.sleep(POLL_S)
         what = "does not start" if not state.active() else f"was not ready within {within_s} s ({url})"
@@ -170,12 +180,15 @@ class Services:
             msg=f"{unit} {what}. It logged last:\n{self._systemd.last_lines(unit)}", did=self.did
         )
 
-    def _reload(self, unit: str, state: State) -> None:
-        if state.facts["NeedDaemonReload"] == "yes" or not state.there():
-            if not self._module.check_mode:
-                self._systemd.call("daemon-reload")
-            if not self._module.check_mode and not self._systemd.state(unit).there():
+    def _reload(self, unit: str, state: State) -> list[str]:
+        """Have systemd read the unit where it is another by now; gives why the service has to be begun anew, if so."""
+        if state.facts["NeedDaemonReload"] != "yes" and state.there():
+            return []
+        if not self._module.check_mode:
+            self._systemd.call("daemon-reload")
+            if not self._systemd.state(unit).there():
                 self._module.fail_json(msg=f"There is no unit {unit} on this node.")
+        return ["its unit"]
 
     def _do(self, what: str, *words: str) -> None:
         self.did.append(what)
