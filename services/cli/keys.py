@@ -32,7 +32,7 @@ def new(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a wire key ring, and a key that signs sealed days, in DIR. Nothing is ever overwritten.
+    """Make a wire key ring, and a key that signs sealed days. Nothing is ever overwritten.
 
     Copy DIR/wire, and nothing else of DIR, to each machine that runs `appia feed --to`; whoever has it can send
     events, and read them on their way.

@@ -115,11 +115,11 @@ def site(
     doing: Doing,
     as_json: JsonOption = False,
 ) -> None:
-    """Make all that is secret about a site in one folder, on the machine that you install from.
+    """Make all that is secret about a site, in one folder.
 
-    Certificates and users of etcd, keys of servers and clients with their rights, keys that seal frames and sign days.
-    What is there stays, what is missing is made: name a new node later, and its secrets are added. Keep the folder
-    where nobody else can read it; docs/site.md says what goes where.
+    Do it on the machine that you install from. Certificates and users of etcd, keys of servers and clients with their
+    rights, keys that seal frames and sign days. What is there stays, what is missing is made: name a new node later,
+    and its secrets are added. Keep the folder where nobody else can read it; docs/site.md says what goes where.
     """
     from services.common.site.making import Tools, make_site  # noqa: PLC0415 - cryptography loads slowly
 
@@ -217,10 +217,10 @@ def etcd_users(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the users of the site in its etcd, with their rights, and switch users on.
+    """Make the users of the site in its etcd, with their rights.
 
-    What is as it should be stays; a password whose file is another by now is changed. Run it when most members of etcd
-    are up, on a machine that may ask them.
+    Users are switched on then. What is as it should be stays; a password whose file is another by now is changed. Run
+    it when most members of etcd are up, on a machine that may ask them.
     """
     from services.common.site.etcd_access import set_up_users  # noqa: PLC0415 - as above
 
