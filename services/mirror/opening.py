@@ -33,8 +33,7 @@ def check_url(url: str) -> str:
             f"The source {shown(url)!r} is no URL: give appia://HOST:PORT, file:///FOLDER, s3://BUCKET/PREFIX or so."
         )
     if protocol == PROTOCOL:
-        if not AppiaFileSystem._get_kwargs_from_urls(url).get("host"):  # noqa: SLF001 - how fsspec itself reads a URL
-            raise UsageError(f"The source {shown(url)!r} names no host: give appia://HOST:PORT.")
+        AppiaFileSystem._get_kwargs_from_urls(url)  # noqa: SLF001 - how fsspec itself reads a URL
     elif protocol not in fsspec.available_protocols():
         raise UsageError(f"The source {shown(url)!r} is of a kind that fsspec does not know: {protocol}.")
     return protocol
@@ -56,9 +55,7 @@ def open_filesystem(
         AppiaError: a key cannot be used.
     """
     if check_url(url) == PROTOCOL:
-        where = AppiaFileSystem._get_kwargs_from_urls(url)  # noqa: SLF001 - how fsspec itself reads a URL
-        root = AppiaFileSystem._strip_protocol(url)  # noqa: SLF001 - as above
-        return AppiaFileSystem(**where, key=key, server_key=server_key), root
+        return AppiaFileSystem.of_url(url, key=key, server_key=server_key)
     given = {"skip_instance_cache": True, "use_listings_cache": False, **options}
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **given)

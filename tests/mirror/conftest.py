@@ -13,10 +13,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from services.common.chain.follower import NO_VOUCHING
+from services.common.days.fusion import FusionWeights
 from services.common.days.held import read_held
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
 from services.common.durable import Disk
+from services.common.logs import make_logger
 from services.common.observing.beats import Beats
 from services.common.rest.storage_keys import NO_KEYS
 from services.mirror.faults import Faults
@@ -30,7 +32,17 @@ from services.mirror.sealed_days import SealedDays
 from services.mirror.shared import SharedFiles
 from services.mirror.source import FilesystemSource
 from services.mirror.survey import Survey
-from tests.rag.conftest import World
+from services.rag.answers import Tools as Answers
+from services.rag.answers import answers_with
+from services.rag.catalog import Catalog
+from services.rag.entities import Entities
+from services.rag.explain import Explainer
+from services.rag.hosts_on_demand import HostsOnDemand
+from services.rag.operations import Operations, Replica
+from services.rag.queries import Queries
+from services.rag.searcher import Searcher
+from services.rag.text_search import TextSearch
+from tests.rag.conftest import SmallModels, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +69,7 @@ class Filesystem(LocalFileSystem):  # type: ignore[misc] # fsspec has no types
         self.read += len(data)
         return data
 
-    def ls(self, path: str, detail: bool = False, **_: Any) -> Any:
+    def ls(self, path: str, detail: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002 - fsspec's signature
         if self.left <= 0:
             raise ConnectionError("the link is cut")
         return super().ls(path, detail=detail)
@@ -179,3 +191,29 @@ def digests(
 @pytest.fixture(name="digests")
 def _digests() -> Callable[..., dict[str, str]]:
     return digests
+
+
+@pytest.fixture
+def replica() -> Iterator[Callable[..., Any]]:
+    """The operations of a replica over a state directory, as `tests/rag` makes them; closed at the end."""
+    started: list[Catalog] = []
+
+    def make(world: Any) -> Any:
+        catalog = Catalog(world.state, make_logger("test"))
+        started.append(catalog)
+        catalog.start()
+        assert catalog.wait_opened(30)
+        queries = Queries(
+            SmallModels((world.embedders.attack, world.embedders.semantic, world.embedders.temporal))
+        )
+        searcher = Searcher(queries, FusionWeights())
+        models = SmallModels((world.embedders.entity,))
+        own = Replica("rag-7", 42, "0.0", 0.0)
+        tools = Answers(
+            searcher, TextSearch(queries), Entities(models, HostsOnDemand(models)), Explainer(searcher), own
+        )
+        return Operations(catalog, answers_with(tools), own).handlers()
+
+    yield make
+    for catalog in started:
+        catalog.stop()

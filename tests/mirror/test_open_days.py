@@ -164,7 +164,7 @@ def test_an_index_that_another_model_makes_begins_anew(there: Any, make_mirror: 
 
 
 def test_a_source_that_came_back_with_less_is_followed(there: Any, make_mirror: Any, tmp_path: Path) -> None:
-    """Counters that went back, and rows that are others than before, begin the segment anew; readers keep what they map."""
+    """Counters that went back, and other rows than before, begin the segment anew; readers keep what they map."""
     there.fill(DAY, 80, sealed=False)
     mirror = make_mirror(there.state.root)
     mirror.turn()
