@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -32,6 +32,7 @@ lint: ## check style, types, layering, the generated stub, and what must not be 
 	$(VENV)/bin/python proto/generate.py --check
 	$(VENV)/bin/python make/check_repo.py
 	$(VENV)/bin/python make/check_writes.py
+	$(VENV)/bin/hadolint Dockerfile
 
 bench: ## measure, and write the figures to benchmarks/results/
 	@make/venv.sh dev
@@ -63,6 +64,11 @@ bundle: ## make all that machines without the internet need (ARCH=amd64|arm64 SU
 	@$(VENV)/bin/python -m make.bundle $(if $(ARCH),--arch $(ARCH)) $(if $(SUITE),--suite $(SUITE)) \
 		$(if $(PYTHON),--python $(PYTHON)) $(if $(SIGN),--sign '$(SIGN)') $(if $(MODELS),--models '$(MODELS)') \
 		$(if $(RELEASE),--release '$(RELEASE)')
+
+containers: ## build the images and run docker-compose.yml with podman, in namespaces of its own (root; BUNDLE=folder SUITE=bookworm)
+	@make/venv.sh dev
+	$(VENV)/bin/python -m make.containers $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(SUITE),--suite $(SUITE)) \
+		--report benchmarks/results/containers.md
 
 clean: ## remove caches, builds and the demo's state; keep the environment and the models
 	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
