@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-SERVICES = ("health", "ingester", "origin", "rag")
+SERVICES = ("health", "ingester", "mirror", "origin", "rag")
 
 
 def checked(service: str, settings: Path) -> int:
@@ -32,6 +32,11 @@ def checked(service: str, settings: Path) -> int:
         return int(main(arguments))
     except SystemExit as end:
         return int(end.code or 0)
+
+
+def needed_by(service: str, keys: Path) -> dict[str, str]:
+    """Settings beside the state directory that a service does not do without."""
+    return {"ingester": {"keys": str(keys)}, "mirror": {"source": "file:///mnt/share"}}.get(service, {})
 
 
 def settings_file(folder: Path, **values: object) -> Path:
@@ -68,7 +73,7 @@ def test_what_is_sound_is_ok_and_nothing_is_made(
     service: str, tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No state directory is needed for it, and none is made."""
-    needed = {"keys": str(keys)} if service == "ingester" else {}
+    needed = needed_by(service, keys)
     settings = settings_file(tmp_path, observe="127.0.0.1:9601", **needed)
     before = sorted(tmp_path.rglob("*"))
     assert checked(service, settings) == 0
@@ -99,7 +104,7 @@ def test_what_is_wrong_is_one_sentence_and_status_2(  # noqa: PLR0917 - fixtures
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The same mistakes are found in the settings of every service."""
-    needed = {"keys": str(keys)} if service == "ingester" else {}
+    needed = needed_by(service, keys)
     assert checked(service, settings_file(tmp_path, **needed, **wrong)) == 2
     heard = capsys.readouterr()
     assert heard.out == ""
@@ -109,13 +114,14 @@ def test_what_is_wrong_is_one_sentence_and_status_2(  # noqa: PLR0917 - fixtures
 
 
 @pytest.mark.parametrize(
-    ("service", "place"), [("health", "bind"), ("ingester", "control"), ("origin", "bind"), ("rag", "bind")]
+    ("service", "place"),
+    [("health", "bind"), ("ingester", "control"), ("mirror", "bind"), ("origin", "bind"), ("rag", "bind")],
 )
 def test_a_server_beyond_loopback_needs_keys(  # noqa: PLR0917 - fixtures
     service: str, place: str, tmp_path: Path, keys: Path, access: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without them it is refused, with them it is sound."""
-    needed = {"keys": str(keys)} if service == "ingester" else {}
+    needed = needed_by(service, keys)
     anywhere = {place: "tcp://0.0.0.0:5599", **needed}
     assert checked(service, settings_file(tmp_path, **anywhere)) == 2
     assert "is not on loopback, where requests need keys" in capsys.readouterr().err

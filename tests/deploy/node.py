@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from fleet.machine import Machine
 
-STATE = Path("/var/lib/appia/main")
-INTAKE, REPLICA = "tcp://127.0.0.1:5570", "tcp://127.0.0.1:5561"
+STATE, COPY = Path("/var/lib/appia/main"), Path("/var/lib/appia/copy")
+INTAKE, REPLICA, REPLICA_OF_COPY = "tcp://127.0.0.1:5570", "tcp://127.0.0.1:5561", "tcp://127.0.0.1:5562"
 _ACCESS = """\
 format = 1
 [keys.analyst]
@@ -41,7 +41,19 @@ public_key = "{health}"
 operations = ["control"]
 indices = ["all"]
 days = ["all"]
+[keys.mirror]
+public_key = "{mirror}"
+operations = ["mirror"]
+indices = ["all"]
+days = ["all"]
 """
+_OF_COPY = """\
+[Unit]
+After=appia-mirror@copy.service
+[Service]
+ReadWritePaths=-/var/lib/appia/copy/registry
+"""
+"""What docs/systemd.md names for a replica of another site than `main`."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,23 @@ SERVICES = (
         {"bind": REPLICA, "observe": "127.0.0.1:9611"},
         {**_SERVER, **_STORAGE},
     ),
+    Service(
+        "appia-mirror@copy.service",
+        "mirror-copy",
+        {
+            "state": str(COPY),
+            "source": "appia://127.0.0.1:5574",
+            "source_server_key": "/etc/appia/server.public",
+            "observe": "127.0.0.1:9604",
+        },
+        {"source_key": "mirror.secret", **_STORAGE},
+    ),
+    Service(
+        "appia-rag@2.service",
+        "rag-2",
+        {"state": str(COPY), "name": "rag-2", "bind": REPLICA_OF_COPY, "observe": "127.0.0.1:9612"},
+        {**_SERVER, **_STORAGE},
+    ),
 )
 UNITS = tuple(service.unit for service in SERVICES)
 ETCD, ETCDCTL = Path("/usr/bin/etcd"), Path("/usr/bin/etcdctl")
@@ -134,16 +163,18 @@ class Node:
             self._add_etcd(root)
         self._own(root, *make_owners(root))
         _enable(root / "etc/systemd/system")
+        _put(root / "etc/systemd/system/appia-rag@2.service.d/copy.conf", _OF_COPY, 0o644)
 
     @staticmethod
     def _make_keys(etc: Path) -> None:
-        pairs = {name: KeyPair.new() for name in ("server", "analyst", "health")}
+        pairs = {name: KeyPair.new() for name in ("server", "analyst", "health", "mirror")}
         new_key_ring(etc / "keys")
         new_signing_key(etc / "keys", Disk())
         new_storage_keys(Disk(), etc / "made/storage.keys")
         secrets = {
             "server.secret": pairs["server"].secret,
             "client.secret": pairs["health"].secret,
+            "mirror.secret": pairs["mirror"].secret,
             "storage.keys": (etc / "made/storage.keys").read_text(),
         }
         shutil.rmtree(etc / "made")
@@ -171,7 +202,7 @@ class Node:
             (made.client[0], "client.pem"),
             (made.client[1], "client-key.pem"),
         ):
-            _put(root / "root/etcd" / name, path.read_text(), 0o400)
+            _put(root / "etc/appia/etcd-client" / name, path.read_text(), 0o400)
         shutil.rmtree(root / "etc/appia/made")
         (root / "etc/sysusers.d/etcd.conf").write_text("u etcd -\n")
         shutil.copy(ETCD_UNIT, root / "etc/systemd/system")
@@ -214,9 +245,9 @@ class Node:
         to = ("--to", INTAKE, "--keys", "/etc/appia/keys", "--format", "cicflowmeter")
         return int(self.appia("feed", *to, "--limit", str(events), str(file), user="appia")["acknowledged"])
 
-    def rows(self) -> int:
-        """How many events the replica answers for, asked with the analyst's key."""
-        words = ("--endpoint", REPLICA, "--key", "/etc/appia/analyst.secret")
+    def rows(self, replica: str = REPLICA) -> int:
+        """How many events a replica answers for, asked with the analyst's key."""
+        words = ("--endpoint", replica, "--key", "/etc/appia/analyst.secret")
         return int(self.appia("stats", *words, "--server-key", "/etc/appia/server.public")["rows"])
 
     def logged(self, *words: str) -> list[dict[str, Any]]:

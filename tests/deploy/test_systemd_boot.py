@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from deploy.node import SERVICES, STATE, UNITS, Node, has_etcd, wait_for
+from deploy.node import REPLICA_OF_COPY, SERVICES, STATE, UNITS, Node, has_etcd, wait_for
 from deploy.release import PROJECT, why_no_release
 from fleet.image import base_image, cache_folder, why_not
 from fleet.machines import Machines
@@ -37,7 +37,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         soon.mkdir()
         (soon / "soon.conf").write_text("[Service]\nWatchdogSec=3\n")
         machine.boot()
-        wait_for("the services did not start with the machine", 30, node.are_active)
+        wait_for("the services did not start with the machine", 60, node.are_active)
         assert node.feed(SAMPLE, EVENTS) == EVENTS
         yield node
 
@@ -53,6 +53,12 @@ def test_all_services_start_with_the_machine_and_none_had_to_be_started_twice(no
 def test_questions_are_answered_over_encrypted_days(node: Node) -> None:
     """The replica has its server key and the storage keys as credentials, and knows the analyst by the access file."""
     wait_for("the events are not visible", 10, lambda: node.rows() == EVENTS)
+
+
+def test_a_mirror_and_the_replica_of_its_copy_run_beside_them(node: Node) -> None:
+    """The mirror reads from the origin with a key of its own, into the folder of its site."""
+    wait_for("the copy has not all events", 20, lambda: node.rows(REPLICA_OF_COPY) == EVENTS)
+    assert "Read-only file system" in node.inside("appia-mirror@copy.service", f"touch {STATE}/x")[1]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -72,7 +78,7 @@ def test_the_keys_of_the_ingester_are_hidden_from_all_others(node: Node, unit: s
     assert "Permission denied" in said or "No such file" in said
 
 
-@pytest.mark.parametrize("unit", ["appia-rag@1.service", "appia-origin.service", "appia-health.service"])
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "appia-ingester.service"])
 def test_only_the_ingester_can_change_days(node: Node, unit: str) -> None:
     """The others see the folder of days, which the ingester makes at its first start, as one that is read only."""
     assert "Read-only file system" in node.inside(unit, f"touch {STATE}/days/x")[1]
@@ -175,11 +181,11 @@ def test_etcd_runs_as_hardened_with_its_certificates_as_credentials(node: Node) 
     words = (
         "--endpoints=https://127.0.0.1:2379",
         "--command-timeout=1s",
-        "--cacert=/root/etcd/ca.pem",
+        "--cacert=/etc/appia/etcd-client/ca.pem",
         "endpoint",
         "health",
     )
-    pair = ("--cert=/root/etcd/client.pem", "--key=/root/etcd/client-key.pem")
+    pair = ("--cert=/etc/appia/etcd-client/client.pem", "--key=/etc/appia/etcd-client/client-key.pem")
     assert node.machine.run("etcdctl", *words, check=False).returncode != 0
     assert "is healthy" in node.machine.run("etcdctl", *pair, *words).stderr
     node.machine.run("systemctl", "stop", "etcd")
@@ -189,14 +195,14 @@ def test_etcd_runs_as_hardened_with_its_certificates_as_credentials(node: Node) 
 def test_wrong_settings_are_told_once_and_not_tried_again(node: Node) -> None:
     """Status 2 would be the same at every start; the sentence has the priority of an error."""
     etc = node.machine.root / "etc/appia"
-    (etc / "secrets/rag-2").mkdir()
-    (etc / "rag-2.toml").write_text(f'state = "{STATE}"\ncolour = "red"\n')
-    node.machine.run("systemctl", "start", "appia-rag@2", check=False)
-    shown = node.show("appia-rag@2.service")
+    (etc / "secrets/rag-3").mkdir()
+    (etc / "rag-3.toml").write_text(f'state = "{STATE}"\ncolour = "red"\n')
+    node.machine.run("systemctl", "start", "appia-rag@3", check=False)
+    shown = node.show("appia-rag@3.service")
     assert (shown["ActiveState"], shown["ExecMainStatus"], shown["NRestarts"]) == ("failed", "2", "0")
-    (said,) = node.logged("--priority=err", "_SYSTEMD_UNIT=appia-rag@2.service")
-    assert said["MESSAGE"].startswith("appia-rag: /etc/appia/rag-2.toml has the unknown setting 'colour'")
-    node.machine.run("systemctl", "reset-failed", "appia-rag@2")
+    (said,) = node.logged("--priority=err", "_SYSTEMD_UNIT=appia-rag@3.service")
+    assert said["MESSAGE"].startswith("appia-rag: /etc/appia/rag-3.toml has the unknown setting 'colour'")
+    node.machine.run("systemctl", "reset-failed", "appia-rag@3")
 
 
 def test_a_service_without_settings_is_not_started_and_that_is_no_failure(node: Node) -> None:
@@ -216,5 +222,5 @@ def test_all_stop_in_order_and_come_back_with_the_machine(node: Node) -> None:
     assert node.machine.run("sh", "-c", f"ls {STATE}/registry/*").stdout.count(".json") == 0
     node.machine.poweroff()
     node.machine.boot()
-    wait_for("the services did not come back with the machine", 30, node.are_active)
+    wait_for("the services did not come back with the machine", 60, node.are_active)
     wait_for("the events did not come back", 10, lambda: node.rows() == EVENTS)
