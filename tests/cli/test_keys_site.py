@@ -50,6 +50,16 @@ def test_it_says_what_is_new_and_where_services_register(run: Callable[..., Resu
     assert "clients/alice" not in second
 
 
+def test_an_even_number_of_members_is_pointed_out(run: Callable[..., Result], tmp_path: Path) -> None:
+    """It is no error: one member becomes three by way of two."""
+    root = tmp_path / "site"
+    assert "bear no more losses" not in _said(run("site", root, *NODES))
+    assert "2 members of etcd bear no more losses than 1 do" in _said(
+        run("site", root, "--etcd", "n2=10.0.0.12")
+    )
+    assert "bear no more losses" not in _said(run("site", root, "--etcd", "n3=10.0.0.13"))
+
+
 def test_programs_are_told_the_same(run: Callable[..., Result], tmp_path: Path) -> None:
     root = tmp_path / "site"
     told = json.loads(_said(run("site", root, *NODES, "--site", "ward-3", "--encrypt", "--json")))
@@ -147,6 +157,20 @@ def test_a_folder_belongs_to_one_site(run: Callable[..., Result], tmp_path: Path
     _said(run("site", tmp_path / "site", *NODES))
     result = run("site", tmp_path / "site", "--site", "other")
     assert "holds the secrets of the site main" in str(result.exception)
+
+
+def test_the_commands_of_the_guide_do_what_it_says(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of docs/site.md, in order, in one folder; the users of a real etcd have their own tests."""
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[2] / "docs" / "site.md").read_text().replace("\\\n", "")
+    commands = re.findall(r"^\$ appia keys (.+)$", guide, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["site", "site", "etcd-users"]
+    for command in commands[:2]:
+        assert "these are new:" in _said(run(*command.split()))
+        assert "nothing was missing." in _said(run(*command.split()))
+    assert commands[2] == "etcd-users site-b"
 
 
 def test_users_are_not_set_up_where_no_etcd_answers(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -127,6 +128,31 @@ def test_sums_that_were_made_anew_after_a_change_do_not_pass_for_signed(
     (bundle / "SHA256SUMS.sig").write_bytes(write_sums_again)
     assert verify()[0] == 0
     assert verify("mine.pub.pem")[0] == 1
+
+
+def test_the_commands_of_the_guide_sign_and_check(bundle: Path, tmp_path: Path) -> None:
+    """Those with openssl in docs/bundle.md, as they stand."""
+    guide = (VERIFY.parents[2] / "docs" / "bundle.md").read_text()
+    generate, check = re.findall(r"^openssl .+$", guide, re.MULTILINE)
+    shell = shutil.which("sh") or "sh"
+    subprocess.run([shell, "-ec", generate], cwd=tmp_path, check=True, capture_output=True)
+    sign(bundle, read_signing_key(tmp_path / "release.pem"), bundle / "release.pub.pem")
+    done = subprocess.run([shell, "-ec", check], cwd=bundle, check=True, capture_output=True, text=True)
+    assert "Verified Successfully" in done.stdout
+
+
+def test_make_hands_over_what_the_guide_says(tmp_path: Path) -> None:
+    """Each line with `make bundle` in it, and each variable of its table, reaches the program."""
+    root = VERIFY.parents[2]
+    guide = (root / "docs" / "bundle.md").read_text()
+    words = set(re.findall(r"^make bundle\s+([A-Z]+)=", guide, re.MULTILINE))
+    table = set(re.findall(r"^\| `([A-Z]+)` \|", guide, re.MULTILINE))
+    assert words <= table == {"ARCH", "SUITE", "PYTHON", "SIGN", "MODELS", "RELEASE"}
+    given = [f"{name}={name.lower()}-{tmp_path.name}" for name in sorted(table)]
+    command = [shutil.which("make") or "make", "--dry-run", "bundle", *given]
+    said = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    for name in table:
+        assert re.search(rf"--{name.lower()} '?{name.lower()}-{re.escape(tmp_path.name)}'?", said)
 
 
 def test_a_signing_key_of_appia_signs_too(

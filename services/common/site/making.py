@@ -23,6 +23,7 @@ from services.common.chain.keys import (
 )
 from services.common.errors import AppiaError, UsageError
 from services.common.locks import locked_folder
+from services.common.private_folders import check_unwritable
 from services.common.registry.keys import CERTIFICATE, CERTIFICATE_KEY, LOGIN, SEAL
 from services.common.registry.new_keys import Given, make_registry_keys
 from services.common.replacing import replace_file
@@ -102,11 +103,12 @@ def make_site(
 
     Raises:
         UsageError: what is asked for does not go together.
-        AppiaError: something that is there is damaged, or the folder cannot be read or written.
+        AppiaError: something that is there is damaged, others may change the folder, or it cannot be written.
     """
     folder = SiteFolder(root)
     members_of(folder, wanted(read_wanted(folder.site_file)))  # what cannot be made leaves no folder behind
     make_secret_folder(tools.disk, folder.ingester)
+    check_unwritable(root)
     # Not the folder of all: who adds a key to the access file in it locks that.
     with locked_folder(folder.ingester):
         before = read_wanted(folder.site_file)

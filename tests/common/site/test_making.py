@@ -287,6 +287,14 @@ def test_a_secret_that_others_may_read_is_refused(make: Callable[..., MadeSite])
         make()
 
 
+def test_a_folder_that_others_may_change_is_refused(make: Callable[..., MadeSite]) -> None:
+    """They could put keys of their own into it."""
+    root = make(**SITE).folder.root
+    root.chmod(0o770)
+    with pytest.raises(AppiaError, match="others can replace the keys in it"):
+        make()
+
+
 def test_the_guide_lists_every_file_that_is_made(make: Callable[..., MadeSite]) -> None:
     """docs/site.md says who gets each; a new file has to be said there."""
     root = make(**SITE).folder.root
