@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers guides clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -69,6 +69,10 @@ containers: ## build the images and run docker-compose.yml with podman, in names
 	@make/venv.sh dev
 	$(VENV)/bin/python -m make.containers $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(SUITE),--suite $(SUITE)) \
 		--report benchmarks/results/containers.md
+
+guides: bundle ## type the guides to install, upgrade and disaster on machines of their own (root; CHAPTERS='install')
+	@make/venv.sh dev
+	PYTHONPATH=tests:. $(VENV)/bin/python -m docs.on_machines $(CHAPTERS)
 
 clean: ## remove caches, builds and the demo's state; keep the environment and the models
 	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

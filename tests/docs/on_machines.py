@@ -23,8 +23,10 @@ from docs.blocks import Block, Happening
 from docs.guides import CHAPTERS, NETWORK, PLACES, chapter_steps
 from docs.shell import Shell, ShellError
 from docs.typing_in import GuideError, type_in
+from fleet.bundles import built_bundle, derive
 from fleet.machines import Machines
 
+from make.bundle.pack import archive
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from fleet.machine import Machine
 
+NEXT = "0.1.1"
+"""The release of the guide to upgrades."""
 STICK = Path("/media/stick")
 SAMPLE = Path(__file__).parents[2] / "samples/office-day.csv.gz"
 PATIENCE_S = 900.0
@@ -48,10 +52,9 @@ class Lab:
     shells: dict[tuple[str, str], Shell] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        packed = self.bundle.with_name(f"{self.bundle.name}.tar")
-        stick = {path: STICK / path.name for path in (self.bundle, packed, SAMPLE)}
         self.machines.__enter__()
         try:
+            stick = self._stick()
             for place in PLACES:
                 self.machines.add(place, binds={} if place.startswith("node") else stick)
             self._let_in("controller")
@@ -66,6 +69,14 @@ class Lab:
         for shell in self.shells.values():
             shell.close()
         self.machines.remove()
+
+    def _stick(self) -> dict[Path, Path]:
+        """What is on the stick: the bundle, the next release of it, and the sample of traffic."""
+        following = derive(self.bundle, self.machines.folder / "next", NEXT)
+        archive(following, following.with_name("next.tar"), 0)
+        packed = self.bundle.with_name(f"{self.bundle.name}.tar")
+        files = (self.bundle, packed, following, following.with_name("next.tar"), SAMPLE)
+        return {path: STICK / path.name for path in files}
 
     def _let_in(self, place: str) -> None:
         """Give root of a machine the key that all others let in, as an administrator has one."""
@@ -144,11 +155,9 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="appia-guides-") as scratch:
         out = given.out or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
-        lab = Lab(
-            Machines(Path(scratch) / "machines", f"guide{os.getpid() % 100_000}"), given.bundle.resolve(), out
-        )
+        machines = Machines(Path(scratch) / "machines", f"guide{os.getpid() % 100_000}")
         try:
-            with lab:
+            with Lab(machines, (given.bundle or built_bundle()).resolve(), out) as lab:
                 status = _type_all(lab, chapters)
                 if given.stay:
                     _stay(lab)
