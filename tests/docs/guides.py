@@ -31,6 +31,7 @@ GUIDES = tuple(
 CHAPTERS: dict[str, str] = {
     "one-node": "from a bundle to one node that runs",
     "install": "three nodes, to an answered question",
+    "analyst": "questions from a machine of one's own",
     "upgrade": "one node at a time, and back",
     "security": "what the checklist looks at",
     "disaster-etcd": "a member of etcd is lost, then all of them",
