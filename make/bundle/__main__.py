@@ -26,9 +26,12 @@ from services.cli.store_folder import model_store_folder
 from services.common.days.names import INDICES
 from services.common.embedding.store import ModelStore, copy_active
 from services.common.errors import AppiaError
+from services.common.locks import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT = 1
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +56,15 @@ def main() -> None:
     """Make the bundle, and say where it is and how large."""
     asked = _asked(sys.argv[1:])
     key = pack.read_signing_key(asked.key) if asked.key else None
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    with locked_folder(
+        asked.cache
+    ):  # a second run waits: both would fetch into it, and write the same bundle
+        _report(_make(asked, key))
+
+
+def _make(asked: Asked, key: Ed25519PrivateKey | None) -> Path:
+    """Make the bundle beside its place, and put it there when it is whole."""
     epoch = int(_git("log", "-1", "--format=%ct") or OLDEST)
     name = f"appia-bundle-{asked.release}-{asked.target.arch}"
     staged, final = asked.out / f".{name}.new" / name, asked.out / name
@@ -67,7 +79,7 @@ def main() -> None:
     shutil.rmtree(final, ignore_errors=True)
     staged.rename(final)
     staged.parent.rmdir()
-    _report(final)
+    return final
 
 
 def _asked(words: Sequence[str]) -> Asked:

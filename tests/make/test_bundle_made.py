@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -86,6 +88,29 @@ def test_it_has_every_part_and_is_whole(made: Path) -> None:
         "python": "3.11",
         "debs": ["etcd-server=1"],
     }
+
+
+def test_two_at_a_time_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins when the first is whole: what both would write is never half of each."""
+    monkeypatch.setattr(bundling.wheels, "collect", _wheels)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["bundle", "--out", str(tmp_path / "dist")])
+    cache = tmp_path / "cache" / "appia" / "bundle"
+    held = []
+
+    def look(target: Target, where: Path, repository: Path) -> list[str]:
+        handle = os.open(cache, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.append(True)
+        finally:
+            os.close(handle)
+        return _debs(target, where, repository)
+
+    monkeypatch.setattr(bundling.debs, "collect", look)
+    bundling.main()
+    assert held == [True]
 
 
 def test_its_models_are_those_in_use_and_no_others(made: Path) -> None:
