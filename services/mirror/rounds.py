@@ -187,7 +187,7 @@ class Rounds:
     def _lacking(self) -> Iterator[None]:
         """All work on what does not change, days first."""
         parts = self._parts
-        yield from parts.sealed_days.work(parts.survey.days)
+        yield from parts.sealed_days.work(parts.survey.days, self._tell)
         if not parts.faults.is_due("models"):
             return
         try:

@@ -229,18 +229,25 @@ def clear_staged(local: DayNames, disk: Disk, keep: int = 0) -> None:
             disk.remove(folder)
 
 
-def let_go(local: DayNames, disk: Disk) -> None:
-    """Remove versions of indices that nobody reads any more, but the one that served before."""
+def let_go(local: DayNames, disk: Disk, *, keep_before: bool) -> None:
+    """Remove what nobody reads any more: versions of indices but the one before, and without `keep_before` that too.
+
+    Without it the generation before goes as well.
+    """
     current = read_pointer(local.current)
     if current is None:
         return
+    if not keep_before:
+        for number in local.generations():
+            if number < current:
+                remove_unread(local.generation(number).folder, disk)
     generation = local.generation(current)
     for name in INDICES:
         served = read_pointer(generation.index_current(name))
-        versions = numbered(generation.index(name))
-        before = max(
-            (version for version in versions if served is not None and version < served), default=None
-        )
-        for version in versions:
-            if served is not None and version not in {served, before}:
-                remove_unread(generation.index_version(name, version), disk)
+        if served is not None:
+            versions = numbered(generation.index(name))
+            before = max((version for version in versions if version < served), default=served)
+            kept = {served, before} if keep_before else {served}
+            for version in versions:
+                if version not in kept:
+                    remove_unread(generation.index_version(name, version), disk)

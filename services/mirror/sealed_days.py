@@ -24,7 +24,7 @@ from services.mirror.sealed import (
 from services.mirror.source import Gone, Range, SourceAway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from services.common.days.names import StateNames
@@ -56,7 +56,9 @@ class SealedDays:
             if day in there and there[day].generation == offer.generation
         }
         newest_first = sorted(there, reverse=True)
-        self._left_out = left_out(newest_first, lambda day: self._size(there[day]), self._room.budget)
+        found = left_out(newest_first, lambda day: self._size(there[day]), self._room.budget)
+        # What is not sealed yet is held whatever it takes: nobody could ask for the newest events otherwise.
+        self._left_out = frozenset(day for day in found if there[day].generation is not None)
 
     def is_left_out(self, day: str) -> bool:
         """Whether a day has to go, or stay away, for want of room."""
@@ -130,8 +132,12 @@ class SealedDays:
         except (AppiaError, KeyError):
             return 0
 
-    def work(self, there: Mapping[str, There]) -> Iterator[None]:
+    def work(self, there: Mapping[str, There], tell: Callable[[], None]) -> Iterator[None]:
         """Pull what is lacking, day by day, the newest first. Yields after each piece.
+
+        Args:
+            there: the days of the source.
+            tell: called before a day goes for another: what is not held has to be said first.
 
         Raises:
             SourceAway: the source cannot be read; what was begun goes on from there the next time.
@@ -141,7 +147,7 @@ class SealedDays:
             if self.is_left_out(day) or there[day].generation is None or not self._tools.faults.is_due(day):
                 continue
             try:
-                yield from self._work_on(there[day], stale.get(day, ()))
+                yield from self._work_on(there[day], stale.get(day, ()), tell)
             except SourceAway:
                 raise
             except (AppiaError, OSError) as error:
@@ -165,25 +171,27 @@ class SealedDays:
                     found.setdefault(day, []).append(name)
         return found
 
-    def _work_on(self, there: There, stale: Sequence[str]) -> Iterator[None]:
+    def _work_on(self, there: There, stale: Sequence[str], tell: Callable[[], None]) -> Iterator[None]:
         local = self._local.day(there.day)
         if self.served(there.day) == there.generation:
             yield from self._follow_indices(there, stale)
-            let_go(local, self._tools.disk)
+            let_go(local, self._tools.disk, keep_before=not self._room.budget)
             clear_staged(local, self._tools.disk)
         else:
             offer = self._offer(there)
             if offer is None:
                 return
-            self._make_room(there.day, missing_bytes(local, offer))
+            self._make_room(there.day, missing_bytes(local, offer), tell)
             yield from pull_generation(self._tools, local, offer)
         self._tools.faults.clear(there.day)
 
-    def _make_room(self, day: str, needed: int) -> None:
+    def _make_room(self, day: str, needed: int, tell: Callable[[], None]) -> None:
         """Let older days go for a day. Raises `AppiaError` where that does not suffice, or readers hold them up."""
         older = [one for one in self._local.days() if one < day and self.served(one) is not None]
         while (lacks := self._room.lacks(needed)) and older and self._room.budget:
             oldest = older.pop(0)
+            self._left_out |= {oldest}
+            tell()
             if not self.evict(oldest):
                 raise AppiaError(f"{oldest} has to go first, and a replica still reads it.")
         if lacks:

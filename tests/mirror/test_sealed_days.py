@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,8 @@ from services.common.days.names import StateNames
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.stored import size_of
 from services.common.days.verify import verify_day
-from services.common.durable import Disk
+from services.common.durable import Disk, read_counts
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -290,3 +292,49 @@ def test_with_a_signing_key_only_what_the_chain_names_is_pulled(
     mirror.settle()
     assert held_days(mirror) == [DAY]
     assert state.links.read_bytes() == there.state.links.read_bytes()
+
+
+def test_a_day_that_is_not_sealed_is_held_whatever_it_takes(there: Any, make_mirror: Any) -> None:
+    """With room for nothing, the newest events are here, and what is sealed is named."""
+    there.fill(DAYS[0], 20, sealed=True)
+    there.fill(DAY, 30, sealed=False)
+    mirror = make_mirror(there.state.root, budget=1)
+    mirror.settle()
+    assert mirror.state.day(DAY).segments() == [1]
+    assert set(not_held(mirror)) == {DAYS[0]}
+
+
+def test_a_full_disk_is_said_and_pulling_goes_on_when_there_is_room(there: Any, make_mirror: Any) -> None:
+    """What is here serves on; nothing that could not be written whole is ever counted or published."""
+    there.fill(DAYS[0], 30, sealed=True)
+    there.fill(DAY, 30, sealed=False)
+    calls = FullCalls()
+    mirror = make_mirror(there.state.root, disk=Disk(calls))
+    mirror.settle()
+    there.fill(DAYS[1], 300, sealed=True)
+    there.fill(DAY, 300, sealed=False)
+    calls.left = 20_000
+    for _ in range(4):
+        mirror.clock.now += 600
+        with suppress(OSError):
+            mirror.turn()
+    assert held_days(mirror) == [DAYS[0]]
+    assert any("No space left" in why for _, why in mirror.told)
+    assert read_counts(mirror.state.day(DAY).segment(1).counts("metadata"))[0] in {30, 330}
+    calls.left = 1 << 40
+    mirror.settle()
+    assert held_days(mirror) == [DAYS[0], DAYS[1]]
+    assert read_counts(mirror.state.day(DAY).segment(1).counts("metadata"))[0] == 330
+    assert mirror.rounds.status.faults == ()
+
+
+class FullCalls(SystemCalls):
+    """The system, with room for so many bytes more."""
+
+    left = 1 << 40
+
+    def write(self, fd: int, data: Any) -> int:
+        if self.left < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.left -= len(data)
+        return int(super().write(fd, data))

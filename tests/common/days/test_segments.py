@@ -165,6 +165,30 @@ def test_vectors_of_another_model_are_not_continued(
     assert json.loads(names.model("attack").read_text())["model"] == "attack@another"
 
 
+def test_vectors_that_are_replaced_are_noted_for_those_who_copy_the_files(
+    state: StateNames,
+    disk: Disk,
+    make_payloads: Callable[..., list[bytes]],
+    write_segment: Callable[..., None],
+) -> None:
+    """Each number after its vector, over a restart too; half a number of a crash is cut off; another model has none."""
+    names = state.day(DAY).segment(1)
+    write_segment(names, make_payloads(20))
+    model = json.loads(names.model("attack").read_text())
+    spec = VectorSpec("attack", model["model"], model["dim"], model["metric"])
+    for items in ([3, 4], [4]):
+        writer = VectorWriter(disk, names, spec)
+        assert items == [3, 4] or names.rewritten("attack").read_bytes()[-2:] == b"xx"
+        writer.rewrite(np.array(items), np.full((len(items), spec.dim), 7.0, np.float32))
+        writer.sync()
+        writer.close()
+        with names.rewritten("attack").open("ab") as file:
+            file.write(b"xx")
+    assert names.rewritten("attack").read_bytes() == np.array([3, 4, 4], "<u4").tobytes() + b"xx"
+    VectorWriter(disk, names, VectorSpec("attack", "attack@another", 4, "l2")).close()
+    assert not names.rewritten("attack").exists()
+
+
 def test_a_damaged_counter_is_noticed(
     state: StateNames, make_payloads: Callable[..., list[bytes]], write_segment: Callable[..., None]
 ) -> None:
