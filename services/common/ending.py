@@ -8,6 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
+from services.common.logs import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def end_if_it_fails(run: Callable[[], None]) -> None:
     except AppiaError:
         raise
     except Exception:  # noqa: BLE001 - whatever it is
-        traceback.print_exc()
+        say_error(traceback.format_exc())
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(FAILED)

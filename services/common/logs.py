@@ -56,8 +56,13 @@ def make_logger(
 
 def say_wrong(program: str, why: object, environ: Mapping[str, str] = os.environ) -> None:
     """Say on standard error why a program ends: one sentence for people, with the priority of an error."""
+    say_error(f"{program}: {why}", environ)
+
+
+def say_error(text: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Write lines for people on standard error; for the journal each has the priority of an error."""
     prefix = f"<{_PRIORITIES[ERROR]}>" if leads_to_journal(sys.stderr, environ) else ""
-    sys.stderr.write(f"{prefix}{program}: {why}\n")
+    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
 
 
 def leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
