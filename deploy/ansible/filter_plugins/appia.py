@@ -122,6 +122,17 @@ def formatted(value: str, form: str) -> str:
     return form.format(value)
 
 
+def not_ready(expected: Sequence[str], fleet: Mapping[str, Any]) -> list[str]:
+    """Of services named KIND/NAME those that `appia status --json` does not know as ready, each with the reason."""
+    known = {f"{one['kind']}/{one['name']}": one for one in fleet["services"]}
+    missing = [f"{name} is not registered" for name in expected if name not in known]
+    return missing + [
+        f"{name} is not ready ({known[name]['why'] or 'it does not say why'})"
+        for name in expected
+        if name in known and not (known[name]["answers"] and known[name]["ready"])
+    ]
+
+
 def option(value: str, name: str) -> list[str]:
     """An option and its value, two words of a command."""
     return [name, value]
@@ -183,6 +194,7 @@ class FilterModule:
             "appia_pair": pair,
             "appia_member_url": member_url,
             "appia_format": formatted,
+            "appia_not_ready": not_ready,
             "appia_option": option,
             "appia_address_of": address_of,
             "appia_node_option": node_option,

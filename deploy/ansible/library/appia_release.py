@@ -23,7 +23,7 @@ options:
     description:
       - C(current) puts C(version) into use and installs its units.
       - C(previous) puts the one before into use again, with its units and settings as they were.
-      - C(pruned) removes all releases but these two.
+      - C(pruned) removes all releases but these two, and those that a process still runs.
       - C(absent) takes the units and the links away; the releases stay.
     choices: [current, previous, pruned, absent]
     default: current
@@ -121,7 +121,7 @@ class Node:
         """Remove releases that are neither in use nor the one before."""
         wanted = {self.current(), _target(ROOT / "previous")}
         for release in sorted((ROOT / "releases").iterdir()):
-            if release not in wanted:
+            if release not in wanted and not is_used(release):
                 self.did.append(f"removed {release}")
                 if not self._check:
                     shutil.rmtree(release)
@@ -236,6 +236,17 @@ def replace(path: Path, content: bytes, mode: int, owner: tuple[int, int] = (0, 
 def has_user() -> bool:
     """Whether the user of the services is there."""
     return any(entry.pw_name == USER for entry in pwd.getpwall())
+
+
+def is_used(release: Path) -> bool:
+    """Whether a process has files of a release open as memory: one of another site that was not begun anew since."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if f"{release}/" in maps.read_text():
+                return True
+        except OSError:  # it ended meanwhile
+            continue
+    return False
 
 
 def _within(release: Path) -> Path:
