@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import threading
 import time
 import urllib.request
 from contextlib import closing
@@ -15,19 +14,28 @@ import pytest
 import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.common.days.held import Held, write_held
+from services.common.days.one_writer import lock_state
+from services.common.durable import Disk
+from services.common.errors import AppiaError
+from services.common.logs import make_logger
 from services.common.observing.observed import COMMON_METRICS
+from services.common.observing.systemd import ALONE
 from services.common.registry.connect import open_registry
 from services.common.rpc_client import RpcClient
 from services.common.settings import settings_table
+from services.mirror.building import build
+from services.mirror.main import main
 from services.mirror.settings import MirrorSettings
 from services.mirror.told import MIRROR_METRICS
+from tests.rag.conftest import World
 from tests.torture.processes import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = Path(__file__).parents[2] / "docs"
-SEALED, OPEN = "2026-01-21", "2026-01-22"
+SEALED, OPEN, NEXT = "2026-01-21", "2026-01-22", "2026-01-23"
 WITHIN_S = 5.0
 
 
@@ -91,13 +99,17 @@ class Site:
         self.context.term()
 
 
-@pytest.fixture
-def site(there: Any, tmp_path: Path) -> Iterator[Site]:
-    there.fill(SEALED, 200, sealed=True)
-    there.fill(OPEN, 100, sealed=False)
-    made = Site(there, tmp_path)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests of this file: processes take a while to start."""
+    folder = tmp_path_factory.mktemp("site")
+    world = World(folder / "there")
+    world.fill(SEALED, 200, sealed=True)
+    world.fill(OPEN, 100, sealed=False)
+    made = Site(world, folder)
     yield made
     made.end()
+    world.close()
 
 
 def _questions(world: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -136,6 +148,7 @@ def test_a_replica_over_the_copy_answers_as_one_over_the_source(site: Site) -> N
         if round_number:
             site.mirror.end()
             site.mirror.launch()
+            site.mirror.wait_ready()
         took_s = site.wait_rows(300 + 40 * (round_number + 1))
         assert round_number or took_s < WITHIN_S
     site.world.seal(OPEN)
@@ -149,7 +162,8 @@ def test_a_replica_over_the_copy_answers_as_one_over_the_source(site: Site) -> N
 
 def test_it_says_how_it_is_while_the_source_is_away_and_goes_on(site: Site) -> None:
     """Fail static: the copy serves; ping, registry and pages say what is wrong; with the origin it goes on."""
-    site.wait_rows(300)
+    rows = site.rows(site.there)
+    site.wait_rows(rows)
     site.origin.end()
     with closing(open_registry("file", site.here)) as registry:
         (entry,) = registry.entries("mirror")
@@ -164,12 +178,12 @@ def test_it_says_how_it_is_while_the_source_is_away_and_goes_on(site: Site) -> N
     )
     found = {family.name for family in text_string_to_metric_families(page)}
     assert {m.name.removesuffix("_total") for m in (*MIRROR_METRICS, *COMMON_METRICS)} <= found
-    assert site.rows(site.copy) == 300
-    site.world.fill(OPEN, 7, sealed=False)
+    assert site.rows(site.copy) == rows
+    site.world.fill(NEXT, 7, sealed=False)
     port = int(site.origin.ready["endpoint"].rpartition(":")[2])
     again = site.start("origin", "again", state=str(site.world.state.root), bind=f"tcp://127.0.0.1:{port}")
     again.wait_ready()
-    site.wait_rows(307, 60)
+    site.wait_rows(rows + 7, 60)
     assert site.mirror.stop() == 0
 
 
@@ -222,25 +236,29 @@ def test_a_copy_whose_source_was_never_read_says_so(
         ({"source": "https://user:topsecret@h/x::y"}, "is no URL"),
     ],
 )
-def test_wrong_settings_are_one_sentence(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
-    """Exit status 2 and one line, which names no secret; `--check` says the same and makes nothing."""
+def test_wrong_settings_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, Any], said: str
+) -> None:
+    """Exit status 2 and one line, which names no secret; nothing is made."""
     file = tmp_path / "mirror.toml"
     values = {"state": str(tmp_path / "state"), **settings}
     file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
-    command = [sys.executable, "-m", "services.mirror.main", "--settings", str(file), "--check"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
-    assert said in ended.stderr
-    assert "topsecret" not in ended.stderr
+    with pytest.raises(SystemExit) as ended:
+        main(["--settings", str(file), "--check"])
+    line = capsys.readouterr().err
+    assert (ended.value.code, len(line.splitlines())) == (2, 1)
+    assert said in line
+    assert "topsecret" not in line
     assert not (tmp_path / "state").exists()
 
 
 def test_an_ingesters_own_days_are_not_taken_for_a_copy(there: Any) -> None:
     """A mirror refuses a state directory that it did not make, and an ingester one that a mirror keeps."""
     there.fill(SEALED, 5, sealed=False)
-    file = there.state.root.parent / "mirror.toml"
-    file.write_text(f'state = "{there.state.root}"\nsource = "file:///nowhere"\n')
-    command = [sys.executable, "-m", "services.mirror.main", "--settings", str(file)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
-    assert "has days of an ingester of its own" in ended.stderr
+    settings = MirrorSettings(state=there.state.root, source="file:///nowhere")
+    mirror = build(settings, Disk(), make_logger("mirror"), (ALONE, threading.Event()))
+    with pytest.raises(AppiaError, match="has days of an ingester of its own"), mirror:
+        pass
+    write_held(Disk(), there.state.mirror, Held("file:///x", reached=True))
+    with pytest.raises(AppiaError, match="is the copy that a mirror keeps"):
+        lock_state(there.state, Disk(), "ingester")
