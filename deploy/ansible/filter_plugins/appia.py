@@ -8,6 +8,8 @@ from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -133,6 +135,13 @@ def not_ready(expected: Sequence[str], fleet: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def unknown_names(names: Sequence[str], roles: str) -> list[str]:
+    """Of names of variables those that begin with `appia_` and stand in no meta/argument_specs.yml of a folder of roles."""
+    specs = [yaml.safe_load(path.read_text("utf-8")) for path in Path(roles).glob("*/meta/argument_specs.yml")]
+    known = {name for spec in specs for name in spec["argument_specs"]["main"]["options"]}
+    return sorted(name for name in names if name.startswith("appia_") and name not in known)
+
+
 def option(value: str, name: str) -> list[str]:
     """An option and its value, two words of a command."""
     return [name, value]
@@ -195,6 +204,7 @@ class FilterModule:
             "appia_member_url": member_url,
             "appia_format": formatted,
             "appia_not_ready": not_ready,
+            "appia_unknown_names": unknown_names,
             "appia_option": option,
             "appia_address_of": address_of,
             "appia_node_option": node_option,
