@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PARTS = (0.05, 0.2, 0.5, 1.0)
 """After which shares of the events memory is read."""
 SERVICES = ("ingester", "replica", "health")
-SETTLING_S = 2.0
+SETTLING_S = 1.0
 
 Point = tuple[float, float]
 
