@@ -33,6 +33,7 @@ lint: ## check style, types, layering, the generated stub, and what must not be 
 	$(VENV)/bin/python make/check_repo.py
 	$(VENV)/bin/python make/check_writes.py
 	$(VENV)/bin/hadolint Dockerfile
+	cd deploy/ansible && $(abspath $(VENV))/bin/ansible-lint --offline
 
 bench: ## measure, and write the figures to benchmarks/results/
 	@make/venv.sh dev

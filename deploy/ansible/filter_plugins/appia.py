@@ -13,7 +13,7 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-SECRET_MODE = "0400"
+CLOSED = "0400"  # the mode of what only its owner reads
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _text(text: str) -> str:
 
 def of_family(networks: Sequence[str], version: int) -> list[str]:
     """The networks and addresses of IP version 4 or 6."""
-    return [network for network in networks if (":" in network) == (version == 6)]  # noqa: PLR2004 - the version of IP
+    return [network for network in networks if (":" in network) == (version == 6)]
 
 
 def in_url(address: str) -> str:
@@ -59,21 +59,27 @@ def in_url(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def secret_files(vault: Mapping[str, str], places: Mapping[str, str], owner: str = "root") -> list[dict[str, str]]:
+def secret_files(
+    vault: Mapping[str, str], places: Mapping[str, str], owner: str = "root"
+) -> list[dict[str, str]]:
     """Files for the module `appia_files` from the vault, which has the content of each file by its path, in base64.
 
     `places` says where a file of the vault goes, or a folder, whose names end in a slash both.
     """
     files = []
     for source, target in places.items():
-        found = [path for path in vault if path == source or (source.endswith("/") and path.startswith(source))]
+        found = [
+            path for path in vault if path == source or (source.endswith("/") and path.startswith(source))
+        ]
         if not found:
-            raise ValueError(f"The vault of the site has no {source}: run the playbook keys.yml, then this one again.")
+            raise ValueError(
+                f"The vault of the site has no {source}: run the playbook keys.yml, then this one again."
+            )
         files += [
             {
                 "path": target + path.removeprefix(source),
                 "base64": vault[path],
-                "mode": SECRET_MODE,
+                "mode": CLOSED,
                 "owner": owner,
                 "group": owner,
             }
@@ -96,12 +102,13 @@ def secret_tree(vault: Mapping[str, str], folder: str, owner: str, group: str) -
     """All files of the vault for the module `appia_files`, below a folder of this machine."""
     whose = {"owner": owner, "group": group}
     return [
-        {"path": f"{folder}/{path}", "base64": content, "mode": _mode(path), **whose} for path, content in vault.items()
+        {"path": f"{folder}/{path}", "base64": content, "mode": _mode(path), **whose}
+        for path, content in vault.items()
     ]
 
 
 def _mode(path: str) -> str:
-    return "0444" if path.startswith("public/") or path.endswith(".public") else SECRET_MODE
+    return "0444" if path.startswith("public/") or path.endswith(".public") else CLOSED
 
 
 def without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -136,8 +143,10 @@ def not_ready(expected: Sequence[str], fleet: Mapping[str, Any]) -> list[str]:
 
 
 def unknown_names(names: Sequence[str], roles: str) -> list[str]:
-    """Of names of variables those that begin with `appia_` and stand in no meta/argument_specs.yml of a folder of roles."""
-    specs = [yaml.safe_load(path.read_text("utf-8")) for path in Path(roles).glob("*/meta/argument_specs.yml")]
+    """Of names those that begin with `appia_` and stand in no meta/argument_specs.yml of a folder of roles."""
+    specs = [
+        yaml.safe_load(path.read_text("utf-8")) for path in Path(roles).glob("*/meta/argument_specs.yml")
+    ]
     known = {name for spec in specs for name in spec["argument_specs"]["main"]["options"]}
     return sorted(name for name in names if name.startswith("appia_") and name not in known)
 
@@ -161,7 +170,7 @@ def node_option(node: str, name: str, variables: Mapping[str, Any]) -> list[str]
 def url_files(urls: Mapping[str, str], folder: str) -> list[dict[str, str]]:
     """Addresses of channels of alerts, which hold passwords, as files for the module `appia_files`: NAME.url each."""
     return [
-        {"path": f"{folder}/{name}.url", "content": f"{url}\n", "mode": SECRET_MODE} for name, url in urls.items()
+        {"path": f"{folder}/{name}.url", "content": f"{url}\n", "mode": CLOSED} for name, url in urls.items()
     ]
 
 

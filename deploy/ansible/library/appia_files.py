@@ -62,7 +62,9 @@ class Owned:
     @classmethod
     def of(cls, given: dict[str, Any], mode: str) -> Owned:
         """What the task says; root's where it says nothing."""
-        return cls(given.get("owner", "root"), given.get("group", "root"), int(str(given.get("mode", mode)), 8))
+        return cls(
+            given.get("owner", "root"), given.get("group", "root"), int(str(given.get("mode", mode)), 8)
+        )
 
     def same_as(self, status: os.stat_result) -> bool:
         """Whether it is so already. A user who is not there yet, as in check mode, owns nothing."""
@@ -126,7 +128,6 @@ class Wanted:
             self.owned.give(Path(name))
             os.fsync(handle)
         Path(name).replace(self.path)
-
 
     def _make_room(self) -> None:
         """Make the folders above that are missing; those of a secret are closed to others as the secret is."""

@@ -1,4 +1,4 @@
-"""Ansible module: which release a node runs. It puts one into use, or the one before, with units and settings of its own."""
+"""Ansible module: puts a release into use, or the one before with the units and settings that it ran with."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ short_description: Put an installed release into use, go back to the one before,
 description:
   - C(/opt/appia/current) leads to the release in use and C(/opt/appia/previous) to the one before. Both are links, and
     a link is replaced at once, so there is always one.
-  - When a release goes out of use, the settings of the node and what this machine said about its units are kept with it,
-    and come back with it.
+  - When a release goes out of use, the settings of the node and what this node adds to units are kept with it, and
+    come back with it.
 options:
   state:
     description:
@@ -181,7 +181,9 @@ class Node:
                 if not self._check:
                     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                     status = source.stat()
-                    replace(target, source.read_bytes(), status.st_mode & 0o777, (status.st_uid, status.st_gid))
+                    replace(
+                        target, source.read_bytes(), status.st_mode & 0o777, (status.st_uid, status.st_gid)
+                    )
 
     def _do_remove(self, path: Path) -> None:
         self.did.append(f"removed {path}")
@@ -204,7 +206,9 @@ def of_the_node(place: Path) -> list[Path]:
     """What belongs to this node and may differ between releases: settings, or additions to units of appia and etcd."""
     if place == SETTINGS:
         return sorted(SETTINGS.glob("*.toml"))
-    return sorted(path for path in UNITS.glob("*.service.d/*.conf") if path.parent.name.startswith(("appia-", "etcd.")))
+    return sorted(
+        path for path in UNITS.glob("*.service.d/*.conf") if path.parent.name.startswith(("appia-", "etcd."))
+    )
 
 
 def keep(release: Path) -> None:
@@ -261,7 +265,11 @@ def main() -> None:
     """Do what the task asks for."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["current", "previous", "pruned", "absent"], "default": "current"},
+            "state": {
+                "type": "str",
+                "choices": ["current", "previous", "pruned", "absent"],
+                "default": "current",
+            },
             "version": {"type": "str"},
             "etcd": {"type": "bool", "default": False},
         },
@@ -278,11 +286,10 @@ def main() -> None:
         if not (release / "release.json").is_file() and not module.check_mode:
             module.fail_json(msg=f"The release {release} is not installed on this node.")
         node.use(release)
-    else:
-        before = _target(ROOT / "previous")
-        if before is None or not (before / "release.json").is_file():
-            module.fail_json(msg="There is no release before the one in use on this node: nothing to go back to.")
+    elif (before := _target(ROOT / "previous")) is not None and (before / "release.json").is_file():
         node.go_back(before)
+    else:
+        module.fail_json(msg="There is no release before the one in use on this node: nothing to go back to.")
     module.exit_json(changed=bool(node.did), did=node.did)
 
 

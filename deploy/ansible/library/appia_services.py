@@ -47,7 +47,9 @@ ANSWER_S = 5
 MOST_STARTS = 3
 SHOWN_LINES = 15
 HTTP_OK = 200
-ASKED = "ActiveState,SubState,UnitFileState,LoadState,NeedDaemonReload,ExecMainStartTimestampMonotonic,NRestarts"
+ASKED = (
+    "ActiveState,SubState,UnitFileState,LoadState,NeedDaemonReload,ExecMainStartTimestampMonotonic,NRestarts"
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class State:
 
     def on_its_way(self) -> bool:
         """Whether it runs, or begins to: a first member of etcd is not active before there are others."""
-        return self.facts["ActiveState"] in {"active", "activating", "reloading"} and not self.waits_for_another_try()
+        return (
+            self.facts["ActiveState"] in {"active", "activating", "reloading"}
+            and not self.waits_for_another_try()
+        )
 
     def waits_for_another_try(self) -> bool:
         """Whether it ended by itself, and systemd will begin it again."""
@@ -78,7 +83,9 @@ class State:
 
     def began(self) -> float:
         """When its main process began, seconds since the epoch by the clock as it goes now."""
-        return time.time() - (time.monotonic() - int(self.facts["ExecMainStartTimestampMonotonic"] or 0) / 1e6)
+        return time.time() - (
+            time.monotonic() - int(self.facts["ExecMainStartTimestampMonotonic"] or 0) / 1e6
+        )
 
     def restarts(self) -> int:
         """How often systemd began it again since somebody last asked for it."""
