@@ -11,7 +11,7 @@ variable "registry" {
   default     = "etcds://10.0.0.11:2379,10.0.0.12:2379,10.0.0.13:2379/appia/main"
 }
 
-variable "source" {
+variable "days_from" {
   description = "Where the days are: the origin on the ingester's node, or another URL that mirrors take."
   type        = string
   default     = "appia://10.0.0.11:5574"
@@ -96,7 +96,7 @@ job "appia-mirror" {
       template {
         destination = "local/mirror.toml"
         data        = <<-TOML
-          source = "${var.source}"
+          source = "${var.days_from}"
           source_key = "/etc/appia/keys/mirror.secret"
           source_server_key = "/etc/appia/keys/origin.server.public"
           state = "/var/lib/appia/main"

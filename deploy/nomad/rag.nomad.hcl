@@ -1,4 +1,4 @@
-# Replicas: as many as `count`, on nodes that have the days, at ports that Nomad chooses; clients find them in the registry.
+# Replicas: as many as `replicas` says, on nodes that have the days, at ports that Nomad chooses; clients find them in the registry.
 # docs/nomad.md.
 
 variable "image" {
@@ -12,7 +12,7 @@ variable "registry" {
   default     = "etcds://10.0.0.11:2379,10.0.0.12:2379,10.0.0.13:2379/appia/main"
 }
 
-variable "count" {
+variable "replicas" {
   type    = number
   default = 2
 }
@@ -33,7 +33,7 @@ job "appia-rag" {
   }
 
   group "rag" {
-    count = var.count
+    count = var.replicas
 
     # Nodes that have the days: the ingester's, and those with a mirror.
     constraint {

@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"make containers: {fault}", file=sys.stderr)
         return 2
     podman = Podman(options.folder.resolve())
-    podman.prepare()
     if not options.inside:
+        podman.prepare()
         command = [sys.executable, "-m", "make.containers", "--inside", *(argv or sys.argv[1:])]
         images = Images(podman, options.suite, options.bundle)
         report = Report()
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Failed:
             return 1
         environment = {**os.environ, "APPIA_BUILT": "\n".join(report.rows())}
-        entered = ["unshare", "--mount", "--net", "sh", "-c", *ENTERED]
+        entered = ["unshare", "--mount", "--net", "sh", "-c", ENTERED, "sh"]
         return subprocess.run([*entered, *command], cwd=ROOT, env=environment, check=False).returncode
     return _inside(podman, options.report)
 
@@ -81,11 +82,12 @@ def _build(report: Report, images: Images) -> None:
 
 def _inside(podman: Podman, target: Path | None) -> int:
     report, stack = Report(not_run=list(NOT_RUN)), Stack(podman)
-    try:
-        stack.down(volumes=True)
-        Scenario(stack, report).run()
-    except Failed:
-        stack.down(volumes=True)
+    with suppress(Failed):
+        try:
+            stack.down(volumes=True)
+            Scenario(stack, report).run()
+        finally:
+            stack.down(volumes=True)
     if target is not None:
         target.write_text(_markdown(report, podman.run(["podman", "--version"]).strip()), "utf-8")
     return int(report.failed)

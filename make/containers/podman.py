@@ -29,8 +29,14 @@ NEEDED = {
 }
 """Each tool, and the Debian package that has it."""
 NETAVARK = "/usr/lib/podman/netavark"
-ENTERED = ('umount -q /sys/fs/cgroup/unified; ip link set lo up; exec "$@"', "sh")
-"""crun takes no mixture of both versions of control groups."""
+ENTERED = """\
+umount -q /sys/fs/cgroup/unified
+mkdir -p /run/containers/networks
+mount -t tmpfs tmpfs /run/containers/networks
+ip link set lo up
+exec "$@"
+"""
+"""crun takes no mixture of both versions of control groups; which addresses are taken is kept in one place for all."""
 STORAGE = """\
 [storage]
 driver = "overlay"
@@ -68,8 +74,10 @@ class Podman:
     folder: Path
 
     def prepare(self) -> None:
-        """Write the settings."""
+        """Write the settings, and forget what ran before: it ended with its namespaces, as at the end of a machine."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("run", "tmp", "networks"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         for name, text in (("storage.conf", STORAGE), ("containers.conf", CONTAINERS)):
             (self.folder / name).write_text(text.format(folder=self.folder))
 

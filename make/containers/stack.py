@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped] # its stubs are no dependency
+import yaml
 
 from make.containers.report import Failed
 
