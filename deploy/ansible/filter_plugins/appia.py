@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,18 @@ def unknown_names(names: Sequence[str], roles: str) -> list[str]:
     return sorted(name for name in names if name.startswith("appia_") and name not in known)
 
 
+def replicas_of(node: str, variables: Mapping[str, Any], usual: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The replicas of a node as they register, rag/NODE-NAME; those that are usual where the inventory says nothing of it."""
+    return [f"rag/{node}-{one['name']}" for one in variables[node].get("appia_replicas", usual)]
+
+
+def newest(versions: Sequence[str]) -> str:
+    """The newest of some releases: numbers in it are compared as numbers."""
+    return max(
+        versions, key=lambda version: [int(part) for part in re.findall("[0-9]+", version)], default=""
+    )
+
+
 def option(value: str, name: str) -> list[str]:
     """An option and its value, two words of a command."""
     return [name, value]
@@ -214,6 +227,8 @@ class FilterModule:
             "appia_format": formatted,
             "appia_not_ready": not_ready,
             "appia_unknown_names": unknown_names,
+            "appia_replicas_of": replicas_of,
+            "appia_newest": newest,
             "appia_option": option,
             "appia_address_of": address_of,
             "appia_node_option": node_option,

@@ -64,6 +64,11 @@ class Places:
         return self.root / KEPT / "settings"
 
     @property
+    def kept_previous(self) -> Path:
+        """Which release was the one before it."""
+        return self.root / KEPT / "previous"
+
+    @property
     def kept_units(self) -> Path:
         """What the node adds to units, as it was then."""
         return self.root / KEPT / "units"
@@ -95,16 +100,23 @@ class Node:
         self._link(ROOT / "current", _within(release))
 
     def go_back(self, release: Path) -> None:
-        """Put the one before into use again; the one that was is not kept as its previous one."""
+        """Put the one before into use again, with its units and settings."""
         now = self.current()
         if now is not None and now != release:
             self._remove_strangers(now, release)
         self._install_units(release)
         self._restore(release)
         self._link(ROOT / "current", _within(release))
-        self.did.append("removed previous")
-        if not self._check:
-            (ROOT / "previous").unlink(missing_ok=True)
+        self._previous_of(release)
+
+    def _previous_of(self, release: Path) -> None:
+        """Let `previous` lead where it did when the release was in use, if that is there still."""
+        noted = Places(release).kept_previous
+        before = ROOT / "releases" / noted.read_text() if noted.is_file() else None
+        if before is not None and (before / "release.json").is_file():
+            self._link(ROOT / "previous", _within(before))
+        else:
+            self._do_remove(ROOT / "previous")
 
     def leave(self) -> None:
         """Take away what releases brought into the system."""
@@ -223,6 +235,8 @@ def keep(release: Path) -> None:
             shutil.copy2(path, target)
             status = path.stat()
             os.chown(target, status.st_uid, status.st_gid)
+    if (previous := _target(ROOT / "previous")) is not None:
+        places.kept_previous.write_text(previous.name)
 
 
 def replace(path: Path, content: bytes, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
