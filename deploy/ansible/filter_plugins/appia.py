@@ -153,7 +153,7 @@ def unknown_names(names: Sequence[str], roles: str) -> list[str]:
 
 
 def replicas_of(node: str, variables: Mapping[str, Any], usual: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The replicas of a node as they register, rag/NODE-NAME; those that are usual where the inventory says nothing of it."""
+    """The replicas of a node as they register, rag/NODE-NAME; the usual ones where the inventory names none."""
     return [f"rag/{node}-{one['name']}" for one in variables[node].get("appia_replicas", usual)]
 
 
