@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,9 @@ from services.common.durable import Disk
 from services.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from services.common.site.expiry import Expiry
     from services.common.site.making import MadeSite
     from services.common.site.wanted import Wanted
 
@@ -92,6 +95,14 @@ class Doing:
             help="Make the certificates of etcd anew, of the same authority. Default: off.",
         ),
     ] = False
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE",
+            help="A node that is gone: its secrets are removed, its key revoked; may be given several times.",
+            show_default="none",
+        ),
+    ] = None
     show: Annotated[
         bool,
         typer.Option("--show", help="Make nothing; list until when certificates are good. Default: off."),
@@ -124,40 +135,48 @@ def site(
     from services.common.site.making import Tools, make_site  # noqa: PLC0415 - cryptography loads slowly
 
     if doing.show:
-        if nodes != Nodes() or about != Site() or doing.renew_certificates:
+        if nodes != Nodes() or about != Site() or doing != Doing(show=True):
             raise UsageError("--show stands alone: it makes nothing.")
         _show(folder, as_json=as_json)
         return
     made = make_site(
         folder,
-        lambda before: _wanted(folder, before, nodes, about),
+        lambda before: _wanted(folder, before, (nodes, about, doing.forget or ())),
         Tools(Disk()),
         renew=doing.renew_certificates,
+        forget=doing.forget or (),
     )
     _tell(made, as_json=as_json)
 
 
-def _wanted(folder: Path, before: Wanted | None, nodes: Nodes, about: Site) -> Wanted:
-    from services.common.site.wanted import DEFAULT_SITE, Wanted, parse_nodes  # noqa: PLC0415 - as above
+def _wanted(folder: Path, before: Wanted | None, asked: tuple[Nodes, Site, Sequence[str]]) -> Wanted:
+    """What there shall be: what there was, without the nodes that are gone, and what is asked for."""
+    from services.common.site.wanted import DEFAULT_SITE, Wanted  # noqa: PLC0415 - as above
 
-    name = about.site or (before.site if before else DEFAULT_SITE)
+    nodes, about, gone = asked
+    name = about.site if about.site is not None else (before.site if before else DEFAULT_SITE)
     if before is not None and before.site != name:
         raise UsageError(
             f"{folder} holds the secrets of the site {before.site}: each site has a folder of its own."
         )
-    given = {role: parse_nodes(getattr(nodes, role) or [], role) for role in ("ingester", "rag", "etcd")}
+    wanted = (before or Wanted(site=name)).without(gone).and_also(_asked(folder, name, nodes, about))
+    if not wanted.ingester:
+        raise UsageError("Which node writes? Give --ingester NODE=ADDRESS.")
+    return wanted
+
+
+def _asked(folder: Path, name: str, nodes: Nodes, about: Site) -> Wanted:
+    """What this run names."""
+    from services.common.site.wanted import ROLES, Wanted, parse_nodes  # noqa: PLC0415 - as above
+
     other = about.etcd_authority
-    asked = Wanted(
+    return Wanted(
         site=name,
-        **given,
+        **{role: parse_nodes(getattr(nodes, role) or [], role) for role in ROLES},
         analysts=tuple(about.analyst or ()),
         encrypt=about.encrypt,
         etcd_authority=os.path.relpath(other.resolve(), folder.resolve()) if other else "",
     )
-    wanted = before.and_also(asked) if before else asked
-    if not wanted.ingester:
-        raise UsageError("Which node writes? Give --ingester NODE=ADDRESS.")
-    return wanted
 
 
 def _tell(made: MadeSite, *, as_json: bool) -> None:
@@ -166,19 +185,40 @@ def _tell(made: MadeSite, *, as_json: bool) -> None:
     registry = registry_url(made.members, made.wanted.prefix)
     root = made.folder.root
     if as_json:
-        print_json(
-            {"folder": str(root), "site": made.wanted.site, "registry": registry, "made": list(made.made)}
-        )
+        told = {"folder": str(root), "site": made.wanted.site, "registry": registry}
+        print_json({**told, "made": list(made.made), "removed": list(made.removed)})
         return
     changed = "these are new:" if made.made else "nothing was missing."
     print_lines(
         f"{root} holds the secrets of the site {made.wanted.site}; {changed}",
         *(f"  {one}" for one in made.made),
+        *(("These are gone:",) if made.removed else ()),
+        *(f"  {one}" for one in made.removed),
     )
-    print_lines(f'Services of this site register at: registry = "{registry}"')
-    members = len(made.members)
+    print_lines(f'Services of this site register at: registry = "{registry}"', *_advice(made))
+
+
+def _advice(made: MadeSite) -> Iterator[str]:
+    """What may be asked for, and is hardly meant; and what has to be done before long."""
+    from services.common.site.expiry import expiries  # noqa: PLC0415 - as above
+
+    members, servers = len(made.members), len(made.wanted.servers)
     if members and members % 2 == 0:
-        print_lines(f"{members} members of etcd bear no more losses than {members - 1} do: use 1, 3 or 5.")
+        yield f"{members} members of etcd bear no more losses than {members - 1} do: use 1, 3 or 5."
+    if not members and servers > 1:
+        yield "Services on several nodes find each other by etcd alone: name its members with --etcd."
+    yield from _ending(expiries(made.folder))
+
+
+def _ending(certificates: Sequence[Expiry]) -> Iterator[str]:
+    """What to do about certificates that end before long."""
+    soon = datetime.now(UTC) + timedelta(days=SOON_DAYS)
+    ending = [one for one in certificates if one.until < soon]
+    if any(one.is_authority for one in ending):
+        yield "The authority ends before long, and its certificates with it: docs/site.md tells how to make another."
+    elif ending:
+        first = f"{ending[0].path} is good until {ending[0].until.date()}"
+        yield f"{first}: make certificates anew with --renew-certificates, and install again."
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
@@ -188,21 +228,20 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
     if read_wanted(SiteFolder(folder).site_file) is None:
         raise UsageError(f"{folder} holds no secrets of a site: make them with `appia keys site`.")
-    now = datetime.now(UTC)
-    rows = [
-        (one.path, one.addresses, one.until.date().isoformat(), (one.until - now).days)
-        for one in expiries(SiteFolder(folder))
-    ]
+    now, found = datetime.now(UTC), expiries(SiteFolder(folder))
+    rows = [(one.path, one.addresses, one.until.date().isoformat(), (one.until - now).days) for one in found]
     if as_json:
         names = ("certificate", "addresses", "until", "days_left")
         print_json(
             {"folder": str(folder), "certificates": [dict(zip(names, row, strict=True)) for row in rows]}
         )
         return
+    if not rows:
+        print_lines(f"{folder} holds no certificates: the registry of this site is a folder.")
+        return
     cells = [(path, " ".join(addresses), until, left) for path, addresses, until, left in rows]
     print_table(["certificate", "~addresses", "until", ">days left"], cells)
-    if any(left < SOON_DAYS for *_, left in rows):
-        print_lines("Make them anew with --renew-certificates, and install them again.")
+    print_lines(*_ending(found))
 
 
 def etcd_users(

@@ -16,7 +16,7 @@ from services.cli import keys_site
 from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.common.site.making import Tools, make_site
-from services.common.site.wanted import read_wanted
+from services.common.site.wanted import Wanted, read_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,9 +110,53 @@ def test_certificates_that_end_soon_are_pointed_out_and_made_anew(
     assert wanted is not None
     old = Tools(Disk(), now=lambda: datetime.now(UTC) - timedelta(days=800))
     make_site(root, lambda _before: wanted, old, renew=True)
-    assert "Make them anew with --renew-certificates" in _said(run("site", root, "--show"))
+    for words in (("--show",), ()):  # who only adds an analyst is told, too
+        assert "make certificates anew with --renew-certificates" in _said(run("site", root, *words))
     assert "registry/client.pem" in _said(run("site", root, "--renew-certificates"))
     assert "--renew-certificates" not in _said(run("site", root, "--show"))
+
+
+def test_an_authority_that_ends_soon_is_not_made_anew_by_renewing(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Its certificates end with it, however often they are made anew."""
+    root = tmp_path / "site"
+    asked = Wanted(ingester={"n1": "10.0.0.11"}, etcd={"n1": "10.0.0.11"})
+    old = Tools(Disk(), now=lambda: datetime.now(UTC) - timedelta(days=3640))
+    make_site(root, lambda _before: asked, old, renew=False)
+    for words in (("--show",), ("--renew-certificates",)):
+        said = _said(run("site", root, *words))
+        assert "The authority ends before long" in said
+        assert "with --renew-certificates" not in said
+
+
+def test_a_site_without_certificates_says_so(run: Callable[..., Result], tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    assert "by etcd alone" not in _said(run("site", root, "--ingester", "n1=10.0.0.11"))
+    assert "holds no certificates" in _said(run("site", root, "--show"))
+    assert json.loads(_said(run("site", root, "--show", "--json")))["certificates"] == []
+    assert "find each other by etcd alone" in _said(run("site", root, "--rag", "n2=10.0.0.12"))
+
+
+def test_a_node_that_is_gone_is_forgotten_and_another_may_have_its_address(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    root = tmp_path / "site"
+    _said(run("site", root, *NODES, "--etcd", "n2=10.0.0.12"))
+    assert "have one address" in str(run("site", root, "--rag", "n3=10.0.0.12").exception)
+    told = json.loads(_said(run("site", root, "--forget", "n2", "--rag", "n3=10.0.0.12", "--json")))
+    assert told["registry"] == "etcds://10.0.0.11:2379/appia/main"
+    assert told["removed"] == [
+        "clients/mirror-n2.secret",
+        "etcd/n2",
+        "public/n2.server.public",
+        "server/n2.secret",
+    ]
+    assert "server/n3.secret" in told["made"]
+    assert not list(root.rglob("*n2*"))
+    assert "These are gone:\n  clients/mirror-n3.secret" in _said(run("site", root, "--forget", "n3"))
+    assert "has no node 'n2'; it has n1." in str(run("site", root, "--forget", "n2").exception)
+    assert "Which node writes?" in str(run("site", root, "--forget", "n1").exception)
 
 
 def test_another_site_uses_the_same_etcd_from_wherever_it_is_named(

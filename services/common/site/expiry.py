@@ -24,6 +24,7 @@ class Expiry:
     path: str
     addresses: tuple[str, ...]
     until: datetime
+    is_authority: bool = False
 
 
 def expiries(folder: SiteFolder) -> list[Expiry]:
@@ -42,6 +43,7 @@ def expiries(folder: SiteFolder) -> list[Expiry]:
                 str(path.relative_to(folder.root)),
                 tuple(addresses_of(certificate)),
                 certificate.not_valid_after_utc,
+                path.parent == folder.authority,
             )
         )
     return sorted(found, key=lambda one: (one.until, one.path))

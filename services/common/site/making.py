@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.access.book import read_access
 from services.common.access.curve import KeyPair
-from services.common.access.edit import add_key
+from services.common.access.edit import add_key, revoke_key
 from services.common.chain.keys import (
     active_public_key,
     new_signing_key,
@@ -50,7 +50,7 @@ from services.common.site.wanted import Wanted, read_wanted
 from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from services.common.durable import Disk
 
@@ -82,16 +82,22 @@ class Tools:
 
 @dataclass(frozen=True)
 class MadeSite:
-    """What there is now, and what of it was made or changed by this run: paths below the folder, sorted."""
+    """What there is now, and what this run made or changed of it, and removed: paths below the folder, sorted."""
 
     folder: SiteFolder
     wanted: Wanted
     members: dict[str, str]
     made: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
 
 def make_site(
-    root: Path, wanted: Callable[[Wanted | None], Wanted], tools: Tools, *, renew: bool
+    root: Path,
+    wanted: Callable[[Wanted | None], Wanted],
+    tools: Tools,
+    *,
+    renew: bool,
+    forget: Sequence[str] = (),
 ) -> MadeSite:
     """Make what is missing of the secrets of a site in the folder `root`, which is made too. Blocks; durable on return.
 
@@ -100,6 +106,7 @@ def make_site(
         wanted: Says what is asked for, given what `site.json` says (None: nothing yet).
         tools: The disk, the clock and randomness.
         renew: Whether certificates are made anew, also those that are right; the authority stays.
+        forget: Nodes whose secrets are removed, where `wanted` names them no more; their rights to ask are revoked.
 
     Raises:
         UsageError: what is asked for does not go together.
@@ -113,8 +120,11 @@ def make_site(
     with locked_folder(folder.ingester):
         before = read_wanted(folder.site_file)
         making = _Making(folder, wanted(before), tools)
+        for node in forget:
+            making.forget(node)
         making.run(renew=renew)
-        return MadeSite(folder, making.wanted, making.members, tuple(sorted(making.made)))
+        made, removed = tuple(sorted(making.made)), tuple(sorted(making.removed))
+        return MadeSite(folder, making.wanted, making.members, made, removed)
 
 
 def authority_folder(folder: SiteFolder, wanted: Wanted) -> SiteFolder:
@@ -157,12 +167,13 @@ def read_password(folder: SiteFolder, user: str) -> str:
 
 
 class _Making:
-    """One run over one folder; `made` grows by what it makes."""
+    """One run over one folder; `made` and `removed` grow by what it makes and removes."""
 
     def __init__(self, folder: SiteFolder, wanted: Wanted, tools: Tools) -> None:
         self.folder, self.wanted = folder, wanted
         self.members = members_of(folder, wanted)
         self.made: list[str] = []
+        self.removed: list[str] = []
         self._disk, self._tools = tools.disk, tools
 
     def run(self, *, renew: bool) -> None:
@@ -176,6 +187,28 @@ class _Making:
             self._client(name, operations)
         # Last: a run that was broken off is not taken for a whole one.
         self._like(self.folder.site_file, self.wanted.to_json(), SECRET_MODE)
+
+    def forget(self, node: str) -> None:
+        """Remove what a node had that the site has no more; its rights go first."""
+        if node in self.wanted.nodes:
+            return
+        mirror, access = f"{MIRROR_PREFIX}{node}", self.folder.access
+        known = read_access(access).principals.get(mirror) if access.exists() else None
+        if known is not None and not known.revoked:
+            revoke_key(self._disk, access, mirror)
+            self._note(access)
+        folder = self.folder
+        server = (folder.server_secret(node), folder.server_public(node))
+        for path in (folder.client_secret(mirror), *server, folder.member(node)):
+            if path.exists():
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            self._disk.remove(path)
+        except OSError as error:
+            raise AppiaError(f"{path} could not be removed ({error.strerror}): check its folder.") from error
+        self.removed.append(str(path.relative_to(self.folder.root)))
 
     def _ingester_keys(self) -> None:
         keys = self.folder.ingester
@@ -232,6 +265,11 @@ class _Making:
     def _authority(self) -> Authority:
         home = authority_folder(self.folder, self.wanted).authority
         pair = Pair(home / CA, home / CA_KEY)
+        rooms = (*map(self.folder.member, self.wanted.etcd), self.folder.registry, self.folder.reader)
+        copies = [room / CA for room in rooms if (room / CA).exists()]
+        if copies and self.wanted.etcd and not pair.certificate.exists():
+            # Another authority would be trusted by no member and no service that runs.
+            raise AppiaError(f"{pair.certificate} is gone: restore it; {copies[0]} is a copy of it.")
         if pair.certificate.exists() or not self.wanted.etcd:
             authority = Authority.read(pair)
         else:
@@ -239,7 +277,7 @@ class _Making:
             authority = Authority.make(self._disk, pair, name, self._tools.now())
             self._note(pair.certificate)
         spelled = pair.certificate.read_bytes()
-        for room in (*map(self.folder.member, self.wanted.etcd), self.folder.registry, self.folder.reader):
+        for room in rooms:
             self._like(room / CA, spelled, PUBLIC_MODE)
         return authority
 

@@ -13,10 +13,11 @@ from services.common.errors import AppiaError, UsageError
 from services.common.site.names import HEALTH, MIRROR_PREFIX, OPERATOR, READER_SUFFIX, ROOT_USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT = 1
+ROLES = ("ingester", "rag", "etcd")
 DEFAULT_SITE = "main"
 ETCD_PORT = 2379
 REGISTRY_PREFIX = "appia"
@@ -25,6 +26,7 @@ _SITE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _MOST_HOST_CHARS = 253
+_EVERYBODY = ipaddress.ip_address("255.255.255.255")
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,31 @@ class Wanted:
             raise UsageError(
                 "The members of etcd are those of the site of --etcd-authority: add them there, or leave it out."
             )
-        for node in dict.fromkeys(node for role in self._roles() for node in role):
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        """A node has one address, and it is no other's: what is meant for one would go to the other."""
+        at: dict[str, str] = {}
+        for node in self.nodes:
             places = sorted({role[node] for role in self._roles() if node in role})
             if len(places) > 1:
                 raise UsageError(
                     f"The node {node} is given two addresses, {' and '.join(places)}: give it one."
                 )
+            other = at.setdefault(places[0], node)
+            if other != node:
+                raise UsageError(
+                    f"The nodes {other} and {node} have one address, {places[0]}: give each its own, or name the one "
+                    "that is gone with --forget."
+                )
 
     def _roles(self) -> Iterator[Mapping[str, str]]:
-        yield from (self.ingester, self.rag, self.etcd)
+        yield from (getattr(self, role) for role in ROLES)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All nodes, the ingester's first."""
+        return tuple(dict.fromkeys(node for role in self._roles() for node in role))
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -106,6 +124,19 @@ class Wanted:
             etcd_authority=more.etcd_authority or self.etcd_authority,
         )
 
+    def without(self, gone: Sequence[str]) -> Wanted:
+        """This without these nodes. Raises `UsageError` where there is no such node."""
+        for node in gone:
+            if node not in self.nodes:
+                raise UsageError(
+                    f"The site {self.site} has no node {node[:80]!r}; it has {', '.join(self.nodes)}."
+                )
+        kept = {
+            role: {node: place for node, place in getattr(self, role).items() if node not in gone}
+            for role in ROLES
+        }
+        return replace(self, **kept)
+
     def to_json(self) -> bytes:
         """As `site.json` has it."""
         return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
@@ -140,7 +171,8 @@ def parse_nodes(texts: list[str], role: str) -> dict[str, str]:
         if not _NODE.fullmatch(node) or spelled is None:
             raise UsageError(
                 f"--{role} {text[:80]!r} is not NODE=ADDRESS: a name of letters, digits, '-' and '_' without dots, and "
-                f"an IP address or host name, such as --{role} node-1=10.0.0.11."
+                f"the IP address of one machine (IPv6 without brackets) or its host name, without a port, such as "
+                f"--{role} node-1=10.0.0.11."
             )
         if node in found:
             raise UsageError(f"--{role} names {node} twice.")
@@ -149,9 +181,11 @@ def parse_nodes(texts: list[str], role: str) -> dict[str, str]:
 
 
 def _address(text: str) -> str | None:
-    """An IP address (IPv6 without brackets) as it is usually spelled, or a host name; None for what is neither."""
+    """An IP address of one machine as it is usually spelled, or a host name; None for what is neither."""
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        found = ipaddress.ip_address(text)
+        of_many = found.is_unspecified or found.is_multicast or found == _EVERYBODY
+        return None if "%" in text or of_many else str(found)
     except ValueError:
         numbers = re.fullmatch(r"[0-9.]+", text)
         named = len(text) <= _MOST_HOST_CHARS and not numbers and _HOST.fullmatch(text)
@@ -176,7 +210,7 @@ def read_wanted(path: Path) -> Wanted | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise AppiaError(f"{path} cannot be read ({error.strerror}): check its owner.") from None
+        raise AppiaError(f"{path} cannot be read ({error.strerror}): check its name and owner.") from None
     try:
         return _parse(json.loads(content))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
@@ -186,7 +220,7 @@ def read_wanted(path: Path) -> Wanted | None:
 def _parse(raw: dict[str, Any]) -> Wanted:
     if raw.pop("format") != FORMAT or set(raw) != {one.name for one in fields(Wanted)}:
         raise ValueError("other fields than expected")
-    for role in ("ingester", "rag", "etcd"):
+    for role in ROLES:
         raw[role] = parse_nodes([f"{node}={address}" for node, address in raw[role].items()], role)
     if not all(isinstance(raw[name], str) for name in ("site", "etcd_authority")):
         raise ValueError("a name is no text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -170,6 +171,33 @@ def test_half_a_pair_is_made_anew_whole(make: Callable[..., MadeSite], lost: str
     (folder.root / "etcd" / "n1" / "server-key.pem").write_bytes(other.read_bytes())
     (folder.root / "etcd" / "n1" / "server-key.pem").chmod(0o400)
     assert make().made == ("etcd/n1/server.pem",)
+
+
+def test_an_authority_that_is_lost_is_not_replaced_by_another(make: Callable[..., MadeSite]) -> None:
+    """No member and no service that runs would trust it; and its key would be written over the old one."""
+    folder = make(**SITE).folder
+    key = (folder.authority / "ca-key.pem").read_bytes()
+    (folder.authority / "ca.pem").unlink()
+    with pytest.raises(
+        AppiaError, match=r"authority/ca.pem is gone: restore it; .*/etcd/n1/ca.pem is a copy"
+    ):
+        make()
+    assert (folder.authority / "ca-key.pem").read_bytes() == key
+    shutil.copy(folder.member("n1") / "ca.pem", folder.authority)
+    assert make().made == ()
+
+
+def test_a_node_that_is_forgotten_may_ask_nothing_any_more(make: Callable[..., MadeSite]) -> None:
+    """A run that was broken off after the rights were taken is finished by the same command; nothing is said twice."""
+    folder = make(**SITE).folder
+    revoke_key(Disk(), folder.access, "mirror-n3")
+    made = make(forget=("n3",))
+    assert read_access(folder.access).principals["mirror-n3"].revoked
+    assert made.wanted.nodes == ("n1", "n2")
+    assert made.made == ("site.json",)
+    assert len(made.removed) == 4
+    assert make(forget=("n2",)).made == ("access.toml", "site.json")
+    assert read_access(folder.access).principals["mirror-n2"].revoked
 
 
 def test_a_run_that_was_broken_off_anywhere_is_finished_by_the_next(

@@ -61,6 +61,7 @@ def test_no_bytes_in_its_place_do_more_than_be_refused(
 @pytest.mark.parametrize(
     "text",
     ["", "n1", "n1=", "=10.0.0.1", "n.1=10.0.0.1", "../n1=10.0.0.1", "n1=10.0.0", "n1=10.0.0.256",
+     "n1=0.0.0.0", "n1=::", "n1=224.0.0.1", "n1=ff02::1", "n1=255.255.255.255",
      "n1=[fd00::1]", "n1=fe80::1%eth0", "n1=a b", "n1=host:2379", "n1=-host", "n1=10.0.0.1/24", "n1=a,b",
      f"{'n' * 41}=10.0.0.1", f"n1={'a' * 254}"],
 )  # fmt: skip
@@ -112,3 +113,17 @@ def test_the_ingester_may_move_and_what_was_asked_for_stays() -> None:
 def test_a_shared_etcd_has_no_second_list_of_members() -> None:
     with pytest.raises(UsageError, match="those of the site of --etcd-authority"):
         Wanted(etcd={"n1": "10.0.0.1"}, etcd_authority="../other")
+
+
+def test_two_nodes_have_no_address_in_common() -> None:
+    """Two members of etcd at one place would be one, and the registry's URL would name it twice."""
+    with pytest.raises(UsageError, match=r"n1 and n2 have one address, 10\.0\.0\.1: .*--forget"):
+        Wanted(ingester={"n1": "10.0.0.1"}, rag={"n1": "10.0.0.1", "n2": "10.0.0.1"})
+
+
+def test_only_a_node_that_is_there_can_go() -> None:
+    gone = WHOLE.without(tuple(WHOLE.ingester))
+    assert gone.ingester == {}
+    assert set(gone.nodes) == set(WHOLE.nodes) - set(WHOLE.ingester)
+    with pytest.raises(UsageError, match="has no node 'x'; it has"):
+        WHOLE.without(("x",))
