@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.days.columns import ROW
 from services.common.errors import AppiaError
 from services.mirror.source import BadSource, Range
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from services.common.durable import Disk
     from services.mirror.source import Source
 
-OVERLAP = 64
-"""Bytes that are compared."""
+OVERLAP = 4 * ROW.itemsize
+"""Bytes that are compared: whole rows of columns, for the events of a flood differ only where a row begins."""
 
 
 class BeginAnew(AppiaError):  # noqa: N818 - it names a state of the world, not a fault of the caller

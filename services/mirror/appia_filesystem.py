@@ -34,9 +34,12 @@ MAX_CHUNK = 1 << 20
 MAX_RANGES = 128
 """Ranges in one request at most; with paths of 200 characters they stay far below the 64 KiB of a request."""
 MOST_ENTRIES = 1_000_000
+PAGE = 1000
+"""Names in one page, of an origin that is one."""
 _WAIT_S = 0.25
 """Pause after "too many" or "busy"."""
-_LONGEST_WAIT_S = 60.0
+LONGEST_S = 60.0
+"""For so long 1 MiB, or a page of names, may take in all, however many requests that is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
 _KINDS = ("file", "directory")
 
@@ -48,8 +51,8 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
     """Reads what an origin serves. Every call blocks, and may be made from any thread; they take turns.
 
     Errors are those of the standard library: FileNotFoundError; PermissionError where the origin refuses;
-    TimeoutError where a request was not answered within `timeout_s`; ConnectionError where nobody listens or the
-    connection broke; OSError with a sentence for all else. It can be used on after any of them.
+    TimeoutError where a request was not answered within `timeout_s`, or all of them took too long; ConnectionError
+    where nobody listens or the connection broke; OSError with a sentence for all else. It can be used on after any.
     """
 
     protocol: ClassVar[str] = PROTOCOL
@@ -88,7 +91,7 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
             raise UsageError(
                 f"{self.endpoint} has to prove itself: give the origin's public key, the file server.public."
             )
-        self.timeout_s = timeout_s
+        self.timeout_s, self.longest_s = timeout_s, LONGEST_S
         self._secured = credentials.secured(self.endpoint, {})
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -207,8 +210,9 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
 
     def _entries(self, path: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        after = ""
+        after, began = "", time.monotonic()
         while True:
+            self._check_time(began + self.longest_s * (1 + len(found) // PAGE))
             page = self._ask("list", {"path": path, "after": after}, path)
             entries, last = page.get("entries"), page.get("last")
             if not isinstance(entries, list) or not isinstance(last, str) or (last and last <= after):
@@ -226,12 +230,15 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
     def _read_all(self, asked: Sequence[Range]) -> list[bytes | OSError]:
         """Every range, in as many requests as it takes; a length of -1 is up to the end."""
         jobs = [_Job(path, start, length) for path, start, length in asked]
+        began, received = time.monotonic(), 0
         while waiting := [job for job in jobs if not job.is_done]:
-            self._read_some(waiting[:MAX_RANGES])
+            until = began + self.longest_s * (1 + received // MAX_CHUNK)
+            received += self._read_some(waiting[:MAX_RANGES], until)
         return [job.result for job in jobs]
 
-    def _read_some(self, jobs: list[_Job]) -> None:
-        """One request for these, and its answer given to them; waits where the origin says so."""
+    def _read_some(self, jobs: list[_Job], until: float) -> int:
+        """One request for these, and its answer given to them: so many bytes; waits where the origin says so."""
+        self._check_time(until)
         ranges: list[Range] = []
         left = MAX_CHUNK
         for job in jobs:
@@ -245,12 +252,19 @@ class AppiaFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no
         if not isinstance(parts, list) or len(parts) > len(ranges) or not isinstance(wait_s, int | float):
             raise self._no_answer("read")
         if not parts:
-            if not 0 < wait_s <= _LONGEST_WAIT_S:
+            if not 0 < wait_s <= LONGEST_S:
                 raise self._no_answer("read")
+            self._check_time(until - wait_s)
             time.sleep(wait_s)
         for job, (_, _, length), part in zip(jobs, ranges, parts, strict=False):
             if not isinstance(part, dict) or not job.take(part, length):
                 raise self._no_answer("read")
+        return sum(len(part.get("data", b"")) for part in parts)
+
+    def _check_time(self, until: float) -> None:
+        """Raise where an origin that sends a little again and again, or lets wait, would hold us up for ever."""
+        if time.monotonic() > until:
+            raise TimeoutError(f"{self.endpoint} is too slow: 1 MiB took longer than {self.longest_s:g} s.")
 
     def _ask(self, op: str, args: Mapping[str, Any], path: str) -> dict[str, Any]:
         """The answer to one request; again after a pause where the origin has too much to do."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 FIRST_S, LONGEST_S = 2.0, 300.0
 MOST_TOLD = 20
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class Faults:
         """A part is as it should be."""
         if part in self._faults:
             self._faults = {name: fault for name, fault in self._faults.items() if name != part}
+
+    def forget_days(self, days: Collection[str]) -> None:
+        """Of other days than these nothing is wanted any more, so nothing is wrong with them."""
+        self._faults = {
+            part: fault
+            for part, fault in self._faults.items()
+            if not _DAY.match(part) or part.partition(" ")[0] in days
+        }
 
     def of(self, part: str) -> str:
         """Why a part could not be pulled; empty where it could."""

@@ -33,7 +33,7 @@ class OpenDays:
         Raises `SourceAway`.
         """
         for place in [place for place in self._copies if place not in wanted]:
-            self._copies.pop(place).close()
+            self.let_go(place[0], [place[1]])
         for place in sorted(wanted, reverse=True):
             if place not in self._copies:
                 day, number = place
@@ -52,7 +52,7 @@ class OpenDays:
         return sum(copy.missing_rows for place, copy in self._copies.items() if place[0] == day)
 
     def let_go(self, day: str, numbers: Collection[int]) -> None:
-        """Close segments of a day that go, because a generation has them."""
+        """Close segments of a day that are not followed any more; what was wrong with them is of no matter then."""
         for number in numbers:
             copy = self._copies.pop((day, number), None)
             if copy is not None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_MANIFEST = 4 << 20
 _PIECE = 4 << 20  # bytes that are hashed between two yields
+_SYNCED = 16 << 20
+"""Bytes between two syncs. Publishing syncs everything: gigabytes at once would hold up the open day for minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def pull_file(source: Source, disk: Disk, wanted: Wanted) -> Iterator[None]:
     """
     if wanted.local.exists() and wanted.local.stat().st_size > wanted.size:
         disk.remove(wanted.local)
+    unsynced = 0
     with disk.append_to(wanted.local) as file:
         while file.size < wanted.size:
             data = source.read(Range(wanted.remote, file.size, min(source.piece, wanted.size - file.size)))
@@ -51,6 +54,10 @@ def pull_file(source: Source, disk: Disk, wanted: Wanted) -> Iterator[None]:
                     f"{wanted.remote} of the source has {file.size} bytes and should have {wanted.size}."
                 )
             file.write(data)
+            unsynced += len(data)
+            if unsynced >= _SYNCED:
+                file.sync()
+                unsynced = 0
             yield
     digest = hashlib.sha256()
     with wanted.local.open("rb") as written:

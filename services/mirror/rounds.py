@@ -15,7 +15,7 @@ from services.common.days.holds import Book
 from services.common.durable import is_full
 from services.common.errors import AppiaError
 from services.mirror.models import pull_models
-from services.mirror.source import SourceAway
+from services.mirror.source import BadSource, SourceAway
 from services.mirror.told import Status
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LOOK_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 LOOP = "rounds"
-_SOURCE = "source"
+_SOURCE, _DISK = "source", "disk"
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,11 @@ class Rounds:
         while not stop.is_set():
             try:
                 self.round(stop, beats)
+                self._parts.faults.clear(_DISK)
                 pause_s = FIRST_PAUSE_S
             except (AppiaError, OSError) as error:
-                self._parts.faults.note(_SOURCE if isinstance(error, SourceAway) else "disk", _said(error))
+                part = _SOURCE if isinstance(error, SourceAway | BadSource) else _DISK
+                self._parts.faults.note(part, _said(error))
                 self._work = iter(())
                 beats.beat(LOOP)
                 stop.wait(pause_s)
@@ -120,12 +122,17 @@ class Rounds:
             beats.beat(LOOP)
             return not stop.is_set()
 
+        def has_time() -> bool:
+            return go_on() and self._clocks.monotonic() < started + self._poll_s
+
         self._poll(go_on, is_whole=is_whole)
+        self._pull_shared(has_time, is_whole=is_whole)
+        self._parts.faults.clear(_SOURCE)
         if is_whole:
             self._look()
             self._looked_at = started
         self._note_whole()
-        while go_on() and self._clocks.monotonic() < started + self._poll_s:
+        while has_time():
             if next(self._work, self) is self:
                 stop.wait(max(started + self._poll_s - self._clocks.monotonic(), 0))
 
@@ -133,6 +140,10 @@ class Rounds:
         parts = self._parts
         parts.survey.look(whole=is_whole)
         parts.open_days.poll({place for one in self._there() for place in self._open_of(one)}, go_on)
+
+    def _pull_shared(self, has_time: Callable[[], bool], *, is_whole: bool) -> None:
+        """What speaks of all days: at least a part of it, and more while the next poll is not due."""
+        parts = self._parts
         for part, pull in (
             (
                 "feedback",
@@ -140,11 +151,10 @@ class Rounds:
             ),
             ("decisions", lambda: parts.shared.pull_logs(parts.local.decisions, parts.remote.decisions)),
         ):
-            self._try(part, pull, go_on)
+            self._try(part, pull, has_time)
         if is_whole:
-            self._try("chain", parts.shared.pull_chain, go_on)
-            self._try("retention", self._pull_book, go_on)
-        parts.faults.clear(_SOURCE)
+            self._try("chain", parts.shared.pull_chain, has_time)
+            self._try("retention", self._pull_book, has_time)
 
     def _pull_book(self) -> bool:
         self._book = self._parts.shared.pull_book()
@@ -172,7 +182,7 @@ class Rounds:
         """The segments of a day that no generation has, of those at the source."""
         if not there.segments or self._parts.sealed_days.is_left_out(there.day):
             return []
-        through = self._parts.sealed_days.through(there)
+        through = self._parts.sealed_days.through(there) or 0
         return [(there.day, number) for number in there.segments if number > through]
 
     def _look(self) -> None:
@@ -181,13 +191,16 @@ class Rounds:
         parts.sealed_days.choose(parts.survey.days)
         self._tell()
         self._remove()
+        parts.faults.forget_days(
+            {one.day for one in self._there() if not parts.sealed_days.is_left_out(one.day)}
+        )
         if next(self._work, self) is self:
             self._work = self._lacking()
 
     def _lacking(self) -> Iterator[None]:
         """All work on what does not change, days first."""
         parts = self._parts
-        yield from parts.sealed_days.work(parts.survey.days, self._tell)
+        yield from parts.sealed_days.work(lambda: parts.survey.days, self._tell)
         if not parts.faults.is_due("models"):
             return
         try:
@@ -201,11 +214,18 @@ class Rounds:
 
     def _tell(self) -> None:
         """Write which days are not held, before any of them goes."""
-        lacking = {one.day: self._why_lacking(one) for one in self._there()}
+        lacking = {**self._lost_sight_of(), **{one.day: self._why_lacking(one) for one in self._there()}}
         held = Held(self._url, reached=True, not_held={day: why for day, why in lacking.items() if why})
         if held != self._held:
             write_held(self._parts.disk, self._parts.local.mirror, held)
             self._held = held
+
+    def _lost_sight_of(self) -> dict[str, str]:
+        """Days that were said to be not held and that the source does not list now: that proves nothing."""
+        if self._held.source != self._url:
+            return {}
+        dropped = {one.day for one in self._book.dropped}
+        return {day: why for day, why in self._held.not_held.items() if day not in dropped}
 
     def _why_lacking(self, there: There) -> str:
         found = self._parts.sealed_days.lacking(there)
@@ -232,6 +252,8 @@ class Rounds:
     def _remove_segments(self, there: There) -> None:
         """Segments that the source replaced by a later one, as its recovery does; never because of an empty list."""
         through = self._parts.sealed_days.through(there)
+        if through is None:
+            return  # those that are lacking there may be in the generation that is not here yet
         for number in self._parts.local.day(there.day).segments():
             if number not in there.segments and through < number < max(there.segments, default=0):
                 self._parts.open_days.remove((there.day, number))

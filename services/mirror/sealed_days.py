@@ -21,10 +21,10 @@ from services.mirror.sealed import (
     pull_generation,
     pull_version,
 )
-from services.mirror.source import Gone, Range, SourceAway
+from services.mirror.source import Range, SourceAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from services.common.days.names import StateNames
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from services.mirror.sealed import Offer, Tools
     from services.mirror.survey import There
 
+_Sealed = tuple[str, int | None]
 _AT_ONCE = 100
+_NEWEST, _IN_TURN = 2, 20
+"""Days whose indices are looked at in each round: so few that a mirror of years asks little while nothing changes."""
 NO_ROOM = "not held here: newer days take all the room that this mirror may use"
 PULLED = "not held here yet: it is being pulled"
 NEWER = "not all of it is held here yet: a newer generation is being pulled"
@@ -47,6 +50,8 @@ class SealedDays:
         self._local, self._remote = places
         self._offers: dict[str, Offer] = {}
         self._left_out: frozenset[str] = frozenset()
+        self._through: dict[tuple[str, int], int] = {}
+        self._turn: int | None = None
 
     def choose(self, there: Mapping[str, There]) -> None:
         """Decide which days are held. Blocks to read the manifests of days that are new. Raises `SourceAway`."""
@@ -65,20 +70,24 @@ class SealedDays:
         return day in self._left_out
 
     def served(self, day: str) -> int | None:
-        """The generation that serves here; None where there is none, or its pointer is damaged."""
+        """The generation that serves here; None where there is none, or what says so is damaged: it is pulled anew."""
+        names = self._local.day(day)
         try:
-            return read_pointer(self._local.day(day).current)
-        except AppiaError:
+            number = read_pointer(names.current)
+            if number is not None and (day, number) not in self._through:
+                self._through[day, number] = sealed_through(names, number)
+        except (AppiaError, KeyError):
             return None
+        return number
 
-    def through(self, there: There) -> int:
-        """The last open segment that the generation has which serves at the source, as far as that is known."""
+    def through(self, there: There) -> int | None:
+        """The last open segment that the generation has which serves at the source; None where that is not known."""
         if there.generation is None:
             return 0
         if self.served(there.day) == there.generation:
-            return sealed_through(self._local.day(there.day), there.generation)
+            return self._through[there.day, there.generation]
         offer = self._offer(there)
-        return 0 if offer is None else offer.through
+        return None if offer is None else offer.through
 
     def _size(self, there: There) -> int:
         local = self._local.day(there.day)
@@ -96,9 +105,7 @@ class SealedDays:
             found = look_at_offer(self._tools, self._remote.day(there.day), there.generation)
         except SourceAway:
             raise
-        except Gone:
-            return None  # a newer generation replaced it just now
-        except AppiaError as error:
+        except AppiaError as error:  # or a newer generation replaced it just now, which the next look shows
             self._tools.faults.note(there.day, str(error))
             return None
         self._offers[there.day] = found
@@ -124,7 +131,7 @@ class SealedDays:
         names, served = self._local.day(day), self.served(day)
         try:
             rows = 0 if served is None else read_manifest(names.generation(served).chunk).rows
-            through = 0 if served is None else sealed_through(names, served)
+            through = 0 if served is None else self._through[day, served]
             counters = [
                 names.segment(number).counts("metadata") for number in names.segments() if number > through
             ]
@@ -132,34 +139,57 @@ class SealedDays:
         except (AppiaError, KeyError):
             return 0
 
-    def work(self, there: Mapping[str, There], tell: Callable[[], None]) -> Iterator[None]:
+    def work(self, there: Callable[[], Mapping[str, There]], tell: Callable[[], None]) -> Iterator[None]:
         """Pull what is lacking, day by day, the newest first. Yields after each piece.
 
         Args:
-            there: the days of the source.
+            there: gives the days of the source as they are known by then: a day that is sealed while others are pulled
+                comes before those.
             tell: called before a day goes for another: what is not held has to be said first.
 
         Raises:
             SourceAway: the source cannot be read; what was begun goes on from there the next time.
         """
-        stale = self._stale(there)
-        for day in sorted(there, reverse=True):
-            if self.is_left_out(day) or there[day].generation is None or not self._tools.faults.is_due(day):
-                continue
+        looked = self._looked_at(sorted(there(), reverse=True))
+        stale, done = self._stale(there(), looked), set[_Sealed]()
+        while (one := self._next(there(), looked, done)) is not None:
+            done.add((one.day, one.generation))
             try:
-                yield from self._work_on(there[day], stale.get(day, ()), tell)
+                yield from self._work_on(one, stale.get(one.day, ()), tell)
             except SourceAway:
                 raise
             except (AppiaError, OSError) as error:
-                self._offers.pop(day, None)  # it may be mended there: the next try reads the manifests anew
-                self._tools.faults.note(day, str(error))
+                # It may be mended there: the next try reads the manifests anew.
+                self._offers.pop(one.day, None)
+                self._tools.faults.note(one.day, str(error))
 
-    def _stale(self, there: Mapping[str, There]) -> dict[str, list[str]]:
+    def _looked_at(self, days: Sequence[str]) -> frozenset[str]:
+        """Of the days, the newest first, those whose indices are looked at: all at first, then some in turn."""
+        if self._turn is None or len(days) <= _IN_TURN:
+            self._turn = 0
+            return frozenset(days)
+        turn = [days[(self._turn + place) % len(days)] for place in range(_IN_TURN)]
+        self._turn = (self._turn + _IN_TURN) % len(days)
+        return frozenset((*turn, *days[:_NEWEST]))
+
+    def _next(
+        self, there: Mapping[str, There], looked: Collection[str], done: Collection[_Sealed]
+    ) -> There | None:
+        """The newest day that there is something to do about."""
+        for day in sorted(there, reverse=True):
+            one = there[day]
+            if (day, one.generation) in done or one.generation is None or self.is_left_out(day):
+                continue
+            if (day in looked or self.served(day) != one.generation) and self._tools.faults.is_due(day):
+                return one
+        return None
+
+    def _stale(self, there: Mapping[str, There], looked: Collection[str]) -> dict[str, list[str]]:
         """By day the indices of the generation here of which the source serves another version."""
         wanted = [
             (day, name, self._remote.day(day).generation(one.generation).index_current(name))
             for day, one in there.items()
-            if one.generation is not None and self.served(day) == one.generation
+            if day in looked and one.generation is not None and self.served(day) == one.generation
             for name in INDICES
         ]
         found: dict[str, list[str]] = {}
@@ -183,6 +213,7 @@ class SealedDays:
                 return
             self._make_room(there.day, missing_bytes(local, offer), tell)
             yield from pull_generation(self._tools, local, offer)
+            self._through.pop((there.day, offer.generation), None)
         self._tools.faults.clear(there.day)
 
     def _make_room(self, day: str, needed: int, tell: Callable[[], None]) -> None:

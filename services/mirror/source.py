@@ -101,6 +101,8 @@ class FilesystemSource:
         except _GONE:
             raise Gone(f"The source has no {path}.") from None
         except Exception as error:
+            # A piece that never arrives may be too long for the link: the next is shorter.
+            self._pace.spent(0, self._clock() - began)
             raise self._away(error) from error
         self._pace.spent(len(data), self._clock() - began)
         return _bounded(data, path, end - start)

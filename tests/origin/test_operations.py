@@ -146,6 +146,7 @@ def test_bytes_are_held_to_the_rate(
 
 def test_an_origin_without_a_state_directory_is_not_ready(start: Callable[..., Any], tmp_path: Any) -> None:
     """It says so, serves nothing, and serves when the ingester has made one."""
+    (tmp_path / "later").mkdir()
     running = start(tmp_path / "later")
     with zmq.Context() as context, closing(RpcClient(context, running.serving.endpoint)) as client:
         answer = client.call("ping", {}, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,13 +44,19 @@ class OpenSegmentReader:
         self._addresses: NDArray[np.uint8] = np.empty((0, ADDRESS_BYTES), np.uint8)
         self._seen: object = None
         self._view: SegmentView | None = None
+        self._folder: int | None = (
+            None  # a descriptor: while it is open, no other folder is taken for this one
+        )
 
     def view(self) -> SegmentView:
         """What is committed now; the same object while nothing new is.
 
         Raises:
-            FileNotFoundError: the segment is gone, because its day was sealed meanwhile.
+            FileNotFoundError: the segment is gone, because its day was sealed meanwhile, or another one is in its
+                place: a mirror begins one anew whose source came back with other rows.
         """
+        if self._folder is None:
+            self._folder = os.open(self._names.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         counts = {name: read_counts(self._names.counts(name)) for name in ("metadata", *EVENT_INDICES)}
         # Another model may have written the same number of rows meanwhile.
         seen = counts, [_inode(self._names.model(name)) for name in EVENT_INDICES]
@@ -62,7 +69,7 @@ class OpenSegmentReader:
 
     def _check_there(self) -> None:
         """After reading: a segment vanishes as a whole, so what was read before is of the whole of it."""
-        if not self._names.folder.is_dir():
+        if self._folder is None or not os.path.samestat(os.fstat(self._folder), self._names.folder.stat()):
             raise FileNotFoundError(self._names.folder)
 
     def _make_view(self, counts: dict[str, tuple[int, int]]) -> SegmentView:
@@ -133,6 +140,9 @@ class OpenSegmentReader:
         """Close the files; views given before may no longer fetch events."""
         self._events.close()
         self._log.close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            os.close(folder)
 
 
 NOT_WRITTEN = "not written yet"
