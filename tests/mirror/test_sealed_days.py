@@ -21,7 +21,7 @@ from services.common.days.sealed_reader import SealedReader
 from services.common.days.stored import size_of
 from services.common.days.verify import verify_day
 from services.common.durable import Disk, read_counts
-from services.common.system_calls import SystemCalls
+from tests.mirror.conftest import QuickCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -328,7 +328,7 @@ def test_a_full_disk_is_said_and_pulling_goes_on_when_there_is_room(there: Any, 
     assert mirror.rounds.status.faults == ()
 
 
-class FullCalls(SystemCalls):
+class FullCalls(QuickCalls):
     """The system, with room for so many bytes more."""
 
     left = 1 << 40
