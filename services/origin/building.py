@@ -16,6 +16,7 @@ from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.observing.condition import Condition, Process, Readiness
 from services.common.observing.observed import Observing
+from services.common.registry.advertising import advertised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -96,7 +97,7 @@ def build(
     limits = RpcSettings(settings.bind, settings.workers, settings.waiting)
     server = RpcServer(context, limits, answering.handlers, log, entrance)
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
-    entry = Entry(KIND, settings.name, settings.advertise or server.endpoint)
+    entry = Entry(KIND, settings.name, advertised(server.endpoint, settings.advertise))
 
     def facts() -> Info:
         return {"pid": os.getpid(), **entrance.facts}

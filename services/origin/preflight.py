@@ -18,5 +18,6 @@ def look_at(settings: OriginSettings, flight: Preflight) -> None:
         AppiaError: a setting or a key cannot be used.
     """
     flight.server(settings.bind, AccessFiles(settings.server_key, settings.access))
+    advertised(settings.bind, settings.advertise)
     flight.observed(settings.observe)
     flight.registry(settings.registry, settings.registry_keys)

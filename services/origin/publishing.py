@@ -1,6 +1,6 @@
 """Publishes days to a place that mirrors pull from: what is immutable first, the pointers at it last.
 
-The place looks like the state directory. What is there is looked up and not remembered, so a publisher that was killed
+The place looks like the state directory. What is there is asked and not written down, so a publisher that was killed
 goes on where it was. A file that is there in its size is whole, because files appear whole (`stores.py`); what grows is
 compared by its last bytes. Nothing goes but what the state directory has let go: a day that `retention.json` names as
 dropped, generations and segments that a newer generation of that day has replaced.
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from services.common.days.holds import read_book
 from services.common.days.layout import check_layout
 from services.common.days.names import INDICES, StateNames, number_name, parse_number, read_pointer
+from services.common.errors import AppiaError
+from services.common.rpc import NotFound
+from services.origin.remembering import RememberingStore
 from services.origin.segments import Segment
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from services.origin.source import Source
     from services.origin.stores import Store
 
+ASK_EVERY_S = 3600.0
+"""So often the place is asked what it has, also where nothing failed."""
 _LOGS = ("feedback", "decisions")
 _LINKS, _BOOK = "chain/links.jsonl", "retention.json"
 
@@ -37,7 +42,8 @@ class Publisher:
         """
         self._state = StateNames(root)
         self._source = source
-        self._store = store
+        self._store = RememberingStore(store)
+        self._asked_s: float | None = None
         self._open_every_s = open_every_s
         self._whole: set[str] = set()
         """Folders that never change and are there whole."""
@@ -50,17 +56,44 @@ class Publisher:
             OSError: the place fails or is away.
             AppiaError: the state directory is away or damaged; what was published stays.
         """
+        if self._asked_s is None or now_s - self._asked_s >= ASK_EVERY_S:
+            self._ask_anew()
+            self._asked_s = now_s
+        try:
+            self._all(now_s)
+        except OSError:  # what became of the last write is not known
+            self._ask_anew()
+            raise
+
+    def _ask_anew(self) -> None:
+        self._store.forget()
+        self._whole.clear()
+
+    def _all(self, now_s: float) -> None:
         check_layout(self._state)
         self._store.check()
         self._refresh("VERSION")
         self._models()
         self._refresh(_LINKS)
-        for day in reversed(self._state.days()):
-            self._day(self._state.day(day), now_s)
+        damaged = self._days(now_s)
         for word in _LOGS:
             self._logs(word)
         self._drop_days()
         self._refresh(_BOOK)
+        if damaged is not None:
+            raise damaged
+
+    def _days(self, now_s: float) -> AppiaError | None:
+        """Every day, the newest first; gives why one of them cannot be published, which keeps no other back."""
+        damaged = None
+        for day in reversed(self._state.days()):
+            try:
+                self._day(self._state.day(day), now_s)
+            except NotFound:  # it changes under us: the next look sees it as it is then
+                continue
+            except AppiaError as error:
+                damaged = error
+        return damaged
 
     def _refresh(self, path: str) -> None:
         self._source.refresh(self._store, path)

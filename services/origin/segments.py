@@ -33,7 +33,6 @@ class Segment:
         self._store = store
         self._put_s: float | None = None
         self._changed: dict[str, int] = {}  # by name, when the file had changed that was put whole
-        self._counters: dict[str, bytes] = {}
 
     def publish(self, now_s: float, every_s: float) -> None:
         """Bring it up to date; whole files only where `every_s` seconds have gone by since. Blocks.
@@ -56,17 +55,17 @@ class Segment:
             if name.endswith(_SMALL):
                 self._source.refresh(self._store, self._at(name))
             elif anew or (in_place and is_due):
-                self._put(name)
+                self._put(name, there.get(name))
             else:
                 self._source.grow(self._store, self._at(name), there.get(name), in_place=in_place)
         self._put_late(late, whole=anew or is_due)
         if is_due or anew:
             self._put_s = now_s
 
-    def _put(self, name: str) -> None:
-        """Put a file whole if it changed since it was put."""
+    def _put(self, name: str, there: int | None) -> None:
+        """Put a file whole if it changed since it was put, or is not there in its size."""
         changed, size = self._source.mtime_ns(self._at(name)), self._source.size(self._at(name))
-        if size >= 0 and self._changed.get(name) != changed:
+        if size >= 0 and (self._changed.get(name) != changed or size != there):
             self._store.put(self._at(name), self._source.chunks(self._at(name), 0, size))
             self._changed[name] = changed
 
@@ -74,11 +73,8 @@ class Segment:
         """Counters, and before them what tells of changes in place, as it was before those were put."""
         for name in sorted(late, key=lambda one: one.endswith(_COUNTER)):
             content = late[name]
-            if content is None or content == self._counters.get(name):
-                continue
-            if name.endswith(_COUNTER) or whole:
+            if content is not None and (name.endswith(_COUNTER) or whole):
                 put_small(self._store, self._at(name), content)
-                self._counters[name] = content
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}"

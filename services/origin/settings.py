@@ -25,9 +25,7 @@ class OriginSettings(ServiceSettings):
         description="where mirrors read, `tcp://HOST:PORT`; `*` for any free port; elsewhere than on loopback it needs "
         "`server_key` and `access`",
     )
-    advertise: str | None = Field(
-        None, description="the endpoint that others are told; the bound one where not set"
-    )
+    advertise: str | None = Field(None, description=ADVERTISED)
     observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,

@@ -31,6 +31,7 @@ _OBJECT_STORES = frozenset(
 """Protocols whose files appear whole when they are closed, and that cannot rename."""
 _OF_A_WRITER = ("writer.lock", "writer.json")
 _STAGED = ".staged"
+_VERSION = "VERSION"
 
 
 class Store(Protocol):
@@ -68,17 +69,21 @@ class FolderStore:
         """Publish into `root`, which an operator made."""
         self._root = root
         self._disk = disk
+        self._had_days = False
 
     def check(self) -> None:
         """As the port says.
 
         Raises:
             UsageError: an ingester writes there.
-            OSError: it is not there.
+            OSError: it is not there, or what was published there is not: the share was taken away under its folder.
         """
         names = os.listdir(self._root)  # noqa: PTH208 - raises as it is read, not later
         if not set(_OF_A_WRITER).isdisjoint(names):
             raise UsageError(f"{self._root} is a state directory that an ingester writes: publish elsewhere.")
+        if self._had_days and _VERSION not in names:
+            raise FileNotFoundError(f"{self._root} has lost what was published there: is the share mounted?")
+        self._had_days = _VERSION in names
 
     def sizes(self, folder: str) -> Mapping[str, int | None]:
         """As the port says."""
@@ -100,6 +105,7 @@ class FolderStore:
     def put(self, path: str, chunks: Iterable[bytes]) -> None:
         """As the port says; durable when this returns."""
         final = self._root / path
+        self._had_days = True
         self._disk.make_folder(final.parent)
         staged = final.with_name(f".{final.name}{_STAGED}")
         with self._disk.new_file(staged) as file:

@@ -18,6 +18,7 @@ from services.mirror.appia_filesystem import AppiaFileSystem
 from services.origin.building import Serving, build
 from services.origin.settings import OriginSettings
 from tests.common.access.conftest import write_access
+from tests.mirror.conftest import QUICK
 from tests.rag.conftest import World
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SEALED, OPEN = "2026-01-21", "2026-01-22"
 def world(tmp_path: Path) -> Iterator[World]:
     """One sealed day and one open one."""
     made = World(tmp_path / "state")
+    made.disk = QUICK
     made.fill(SEALED, 30, sealed=True)
     made.fill(OPEN, 20, sealed=False)
     yield made

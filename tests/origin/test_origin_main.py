@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from services.common.registry.connect import open_registry
 from services.common.rpc_client import RpcClient
 from services.common.rpc_server import SERVER_METRICS
 from services.common.settings import settings_table
+from services.origin.main import main
 from services.origin.observing import ORIGIN_METRICS
 from services.origin.publishing_loop import PUBLISH_METRICS, PublishingLoop
 from services.origin.settings import OriginSettings
@@ -119,18 +121,19 @@ def _eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
         ("state = [", "is not TOML"),
     ],
 )
-def test_what_is_set_wrong_is_one_sentence(tmp_path: Path, text: str, why: str) -> None:
+def test_what_is_set_wrong_is_one_sentence(
+    tmp_path: Path, text: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And exit status 2."""
-    import re  # noqa: PLC0415 - for this test alone
-
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of this process stay
     settings = tmp_path / "origin.toml"
     settings.write_text(text)
-    done = subprocess.run(
-        [*COMMAND, "--settings", str(settings)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 2
-    assert re.search(why, done.stderr)
-    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["--settings", str(settings)])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert re.search(why, said)
+    assert len(said.splitlines()) == 1
 
 
 def test_a_place_that_fails_is_told_once_and_tried_again(tmp_path: Path) -> None:

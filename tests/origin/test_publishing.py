@@ -215,11 +215,10 @@ def test_what_grew_otherwise_there_is_put_whole(world: Any, store: FolderStore, 
     (world.state.root / "feedback").mkdir()
     own = world.state.root / "feedback" / "feedback-000001.log"
     own.write_bytes(b"a" * 10)
-    one = publisher(world, store)
-    one.publish(0)
+    publisher(world, store).publish(0)
     (share / "feedback" / "feedback-000001.log").write_bytes(b"a" * 5 + b"torn")
     own.write_bytes(b"a" * 20)
-    one.publish(1)
+    publisher(world, store).publish(1)
     assert (share / "feedback" / "feedback-000001.log").read_bytes() == b"a" * 20
 
 
@@ -268,6 +267,84 @@ def test_a_share_that_is_not_mounted_is_not_filled(world: Any, share: Path) -> N
     with pytest.raises(FileNotFoundError):
         publisher(world, FolderStore(share, Disk())).publish(0)
     assert not share.exists()
+
+
+def test_a_share_that_is_taken_away_is_not_filled(world: Any, store: FolderStore, share: Path) -> None:
+    """Its mount point is still there, and empty; nothing is put into it, and all goes on when the share is back."""
+    one = publisher(world, store)
+    one.publish(0)
+    share.rename(share.with_name("unmounted"))
+    share.mkdir()
+    world.write(OPEN, world.make(OPEN, 5, "more"))
+    with pytest.raises(FileNotFoundError, match="is the share mounted"):
+        one.publish(1)
+    assert list(share.iterdir()) == []
+    share.rmdir()
+    share.with_name("unmounted").rename(share)
+    one.publish(2)
+    assert contents(share) == needed(world)
+
+
+def test_a_damaged_day_keeps_no_other_back(world: Any, store: FolderStore, share: Path) -> None:
+    """It is told, and stays as it was published."""
+    one = publisher(world, store)
+    one.publish(0)
+    before = contents(share)
+    world.state.day(SEALED).current.write_text("nonsense")
+    world.write(OPEN, world.make(OPEN, 5, "more"))
+    with pytest.raises(AppiaError, match="should name a numbered folder"):
+        one.publish(1)
+    after = contents(share)
+    assert read_counts(share / "days" / OPEN / "open" / "000001" / "metadata.count")[0] == 25
+    assert {path: data for path, data in after.items() if SEALED in path} == {
+        path: data for path, data in before.items() if SEALED in path
+    }
+
+
+def test_a_place_is_asked_once_and_not_at_each_look(world: Any, share: Path) -> None:
+    """Nothing is listed or read there while nothing changes; after a failure and after an hour everything is."""
+    asked: list[str] = []
+
+    class Watched(FolderStore):
+        appends = False
+        fails = False
+
+        def sizes(self, folder: str) -> Any:
+            asked.append(folder)
+            return super().sizes(folder)
+
+        def read(self, path: str, start: int, length: int) -> Any:
+            asked.append(path)
+            return super().read(path, start, length)
+
+        def put(self, path: str, chunks: Iterable[bytes]) -> None:
+            if self.fails:
+                raise OSError("the place fails")
+            super().put(path, chunks)
+
+    store = Watched(share, Disk())
+    one = publisher(world, store)
+    one.publish(0)
+    first = set(asked)
+    asked.clear()
+    one.publish(1)
+    one.publish(PAUSE_S + 1)
+    assert asked == []
+    shutil.rmtree(share / "days" / SEALED)
+    one.publish(3600)
+    assert contents(share) == needed(world)
+    assert set(asked) == first
+    asked.clear()
+    store.fails = True
+    world.write(OPEN, world.make(OPEN, 5, "more"))
+    with pytest.raises(OSError, match="the place fails"):
+        one.publish(3700)
+    store.fails = False
+    asked.clear()
+    one.publish(3701)
+    assert "days" in {path.partition("/")[0] for path in asked}
+    one.publish(3701 + PAUSE_S)
+    assert contents(share) == needed(world)
 
 
 def test_old_decisions_go_as_they_go_here(world: Any, store: FolderStore, share: Path) -> None:
