@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.access.entrance import AccessFiles
+from services.common.registry.advertising import advertised
 
 if TYPE_CHECKING:
     from services.common.preflight import Preflight

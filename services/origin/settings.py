@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.common.observing.probe_server import OBSERVE
+from services.common.registry.advertising import ADVERTISED
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
 
