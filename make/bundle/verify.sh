@@ -12,8 +12,13 @@ fail() {
     exit 1
 }
 
-# Before the folder is changed: the key is named as seen from where this was called.
-key=${1:+$(realpath -- "$1")}
+key=
+if [ $# -gt 0 ]; then
+    # An empty name is that of a variable which nobody set: it must not do without the signature.
+    [ $# -eq 1 ] && [ -f "$1" ] && [ -r "$1" ] || fail "'$*' is no file of a public key: give one, or none"
+    # Before the folder is changed: the key is named as seen from where this was called.
+    key=$(realpath -- "$1")
+fi
 cd "$(dirname "$0")"
 
 [ -f SHA256SUMS ] || fail "there is no SHA256SUMS in $PWD: this is no whole bundle"

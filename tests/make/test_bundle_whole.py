@@ -116,6 +116,14 @@ def test_who_signed_it_is_proved_with_the_public_key(
     assert "was not signed with this key" in said
 
 
+@pytest.mark.parametrize("words", [("",), ("/nowhere",), ("a", "b")])
+def test_a_key_that_is_none_never_does_without_the_signature(
+    verify: Callable[..., tuple[int, str]], words: tuple[str, ...]
+) -> None:
+    """An empty name is that of a variable of a script that nobody set."""
+    assert verify(*words) == (1, f"verify: '{' '.join(words)}' is no file of a public key: give one, or none\n")
+
+
 def test_sums_that_were_made_anew_after_a_change_do_not_pass_for_signed(
     bundle: Path, verify: Callable[..., tuple[int, str]], key: Path, tmp_path: Path
 ) -> None:
