@@ -49,10 +49,17 @@ class OpenFollower:
             self.gone = True
             return False
         except UNREADABLE as error:
-            changed = self.fault != str(error)
-            self.fault = str(error)
-            return changed
-        return self._take(view)
+            return self._cannot(error)
+        try:
+            return self._take(view)
+        except sqlite3.Error as error:
+            return self._cannot(error)
+
+    def _cannot(self, error: Exception) -> bool:
+        """Keep why it cannot be read just now; True when that is another reason than before."""
+        changed = self.fault != str(error)
+        self.fault = str(error)
+        return changed
 
     def _take(self, view: SegmentView) -> bool:
         before = self.segment
@@ -60,6 +67,7 @@ class OpenFollower:
             # Opens a connection, which outlives the file when the segment is removed after sealing.
             if view.rows:
                 view.events.find("")
+            self.fault = None
             self.segment = Segment(view, Tally().grown(view))
             return True
         if view.rows < before.view.rows:

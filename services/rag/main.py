@@ -91,10 +91,13 @@ def serve(
 
 
 def _wait_opened(catalog: Catalog, stop: threading.Event, seconds: float) -> None:
+    """Wait for so long at most; raises `AppiaError` where nobody opens them any more."""
     until = time.monotonic() + seconds
     while not stop.is_set() and time.monotonic() < until:
         if catalog.wait_opened(0.05):
             return
+        if not catalog.is_followed:
+            raise AppiaError("The days could not be opened: the lines above say why.")
 
 
 def _announce(name: str, endpoint: str, observe: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from services.common.chain.keys import new_signing_key, read_signing_ring
 from services.common.chain.store import ChainWriter
 from services.common.days.adopting import adopt
 from services.common.days.manifest import MANIFEST, digest_folder, read_manifest
+from services.common.days.metadata import MetadataReader
 from services.common.days.names import StateNames
 from services.common.days.open_writer import VectorSpec, VectorWriter
 from services.common.days.opening import Opening
@@ -25,6 +27,7 @@ from services.common.logs import make_logger
 from services.rag.catalog import Catalog
 from services.rag.day_files import DayFiles, look_at_day
 from services.rag.events import find_event
+from services.rag.main import _wait_opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,6 +275,39 @@ def test_a_damaged_counter_keeps_the_last_rows(world: Any, follow: Any, until: A
     assert _rows(catalog) == 20
     counts.write_bytes(good)
     until(lambda: not _faults(catalog))
+
+
+def test_an_open_day_whose_database_cannot_be_opened_is_named_and_comes_back(
+    world: Any, follow: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the start: the replica says so and serves the rest, and does not wait for ever."""
+    world.fill("2026-01-22", 10, sealed=False)
+    world.fill("2026-01-21", 5, sealed=True)
+    opens = MetadataReader.__init__
+
+    def fails(reader: MetadataReader, path: Path, *, immutable: bool) -> None:
+        if not immutable:
+            raise sqlite3.OperationalError("unable to open database file")
+        opens(reader, path, immutable=immutable)
+
+    monkeypatch.setattr(MetadataReader, "__init__", fails)
+    catalog = follow(world)
+    assert (_rows(catalog), _faults(catalog)) == (5, {"2026-01-22": "unable to open database file"})
+    monkeypatch.setattr(MetadataReader, "__init__", opens)
+    until(lambda: (_rows(catalog), _faults(catalog)) == (15, {}))
+
+
+def test_a_replica_whose_days_nobody_opens_ends_and_is_started_again(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait until its time to start is over, and answer nothing."""
+    monkeypatch.setattr(threading, "excepthook", lambda _failed: None)
+    monkeypatch.setattr(Catalog, "_open_first", lambda _catalog: 1 // 0)
+    catalog = Catalog(world.state, make_logger("rag"))
+    catalog.start()
+    with pytest.raises(AppiaError, match="could not be opened"):
+        _wait_opened(catalog, threading.Event(), 60)
+    catalog.stop()
 
 
 def test_a_day_that_is_removed_goes(world: Any, follow: Any, until: Any) -> None:

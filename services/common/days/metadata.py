@@ -48,6 +48,8 @@ _NO_DAMAGE = (
 )
 """What SQLite raises for a full disk, a lock or a wrong call, as against `DatabaseError` itself for a damaged file."""
 _SEALED = "mode=ro&immutable=1"
+_LOG_FILES = ("-wal", "-shm")
+"""Beside a database in WAL mode: its log, and what its users share in memory."""
 
 EventFields = dict[str, Any]
 SensorId = tuple[str, str]
@@ -64,6 +66,7 @@ class MetadataWriter:
         as long as SQLite's own check takes where nobody closed it in order.
         """
         self._path, self._disk = path, disk
+        self._is_finished = False
         try:
             self._open()
         except sqlite3.DatabaseError as error:
@@ -99,7 +102,7 @@ class MetadataWriter:
 
     def _discard(self) -> None:
         self._db.close()
-        for end in ("-wal", "-shm", ""):
+        for end in (*_LOG_FILES, ""):
             self._disk.remove(self._path.with_name(self._path.name + end))
 
     def rows(self) -> int:
@@ -173,13 +176,22 @@ class MetadataWriter:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
+        self._is_finished = True
         self._disk.calls.written_by_library(self._path)
 
     def close(self) -> None:
-        """Close the connection, and leave an empty write-ahead log, where no reader is in the way."""
+        """Close the connection, and leave an empty write-ahead log, where no reader is in the way.
+
+        SQLite takes the files of the log away with the last connection. Who may not write beside a database in WAL mode
+        can open it only while they are there (https://sqlite.org/wal.html#read_only_databases): a replica has to start
+        while this process is away, too.
+        """
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        if self._path.exists() and not self._is_finished:
+            for end in _LOG_FILES:
+                self._disk.append_to(self._path.with_name(f"{self._path.name}{end}")).close()
 
 
 def _event_rows(first_row: int, table: EventTable, narratives: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+import subprocess
+import sys
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from services.common.days.metadata import MetadataReader, MetadataWriter, check_database
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -33,3 +37,59 @@ def test_the_check_says_what_is_wrong_with_what_is_no_database(tmp_path: Path, c
     if content is not None:
         path.write_bytes(content)
     assert len(list(check_database(path))) == 1
+
+
+def test_who_may_not_write_beside_it_reads_it_when_its_writer_is_gone_and_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """As a replica under systemd that starts while the ingester, or the mirror, is stopped or waits for its source."""
+    folder = tmp_path / "segment"
+    folder.mkdir()
+    path = folder / "metadata.db"
+    with closing(MetadataWriter(path)):
+        pass
+    folder.chmod(0o555)
+    try:
+        with _reading_only(path) as count:
+            assert count() == 0
+            with closing(MetadataWriter(path)) as writer:
+                writer._db.execute("INSERT INTO narratives VALUES (0, 'a')")
+                assert count() == 1
+            assert count() == 1
+        with _reading_only(path) as count:
+            assert count() == 1
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_database_that_never_changes_again_is_one_file(tmp_path: Path) -> None:
+    with closing(MetadataWriter(tmp_path / "metadata.db")) as writer:
+        writer.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["metadata.db"]
+
+
+@contextmanager
+def _reading_only(path: Path) -> Iterator[Callable[[], int]]:
+    """Asks another process, which may write nothing in its folder, how many narratives there are."""
+    code = (
+        "import sys; from pathlib import Path; from services.common.days.metadata import MetadataReader\n"
+        "reader = MetadataReader(Path(sys.argv[1]), immutable=False)\n"
+        "for _ in sys.stdin:\n"
+        "    print(reader._db.execute('SELECT count(*) FROM narratives').fetchone()[0], flush=True)\n"
+    )
+    # The system lets root write everywhere, but for who lacks this one right.
+    as_others = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    command = [*as_others, sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        def count() -> int:
+            questions.write("?\n")
+            questions.flush()
+            return int(answers.readline())
+
+        yield count
+        questions.close()
+        assert process.wait(10) == 0
