@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from services.mirror.survey import Survey, There
 
 LOOK_S = 5.0
+_POLLS = 5
+"""So many polls come between two looks, where that is less."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 LOOP = "rounds"
 _SOURCE, _DISK = "source", "disk"
@@ -70,6 +72,7 @@ class Rounds:
         """Say that nothing was pulled yet, unless a mirror of before said more; `url` names the source."""
         self._parts, self._url, self._poll_s, self._clocks = parts, url, poll_s, clocks
         self._work: Iterator[None] = iter(())
+        self._look_s = min(LOOK_S, _POLLS * poll_s)
         self._looked_at = -LOOK_S
         self._whole_at = clocks.monotonic()
         self._held = Held(url, reached=False)
@@ -116,7 +119,7 @@ class Rounds:
     def round(self, stop: threading.Event, beats: Beats) -> None:
         """One poll, and work on what is sealed until the next is due. Raises what `Source` and `Disk` do."""
         started = self._clocks.monotonic()
-        is_whole = started >= self._looked_at + LOOK_S
+        is_whole = started >= self._looked_at + self._look_s
 
         def go_on() -> bool:
             beats.beat(LOOP)

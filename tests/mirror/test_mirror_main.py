@@ -15,6 +15,8 @@ import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.common.days.held import Held, write_held
+from services.common.days.layout import claim_layout
+from services.common.days.names import StateNames
 from services.common.days.one_writer import lock_state
 from services.common.durable import Disk
 from services.common.errors import AppiaError
@@ -56,8 +58,10 @@ class Site:
         self.world, self.folder, self.here = world, folder, folder / "here"
         self.context = zmq.Context()
         self.running: list[Service] = []
+        claim_layout(StateNames(self.here), Disk())  # as a mirror does first: a replica need not wait for it
         self.origin = self.start("origin", state=str(world.state.root))
         self.there = self.start("rag", "there", state=str(world.state.root))
+        self.copy = self.start("rag", "here", state=str(self.here))
         self.origin.wait_ready()
         port = self.origin.ready["endpoint"].rpartition(":")[2]
         self.mirror = self.start(
@@ -65,11 +69,9 @@ class Site:
             state=str(self.here),
             source=f"appia://127.0.0.1:{port}",
             observe="127.0.0.1:0",
-            poll_s=0.2,
+            poll_s=0.1,
         )
-        self.mirror.wait_ready()
-        self.copy = self.start("rag", "here", state=str(self.here))
-        for service in (self.there, self.copy):
+        for service in (self.mirror, self.there, self.copy):
             service.wait_ready()
 
     def start(self, service: str, name: str = "", **settings: Any) -> Service:
