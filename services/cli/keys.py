@@ -32,7 +32,7 @@ def new(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a wire key ring, and a key that signs sealed days. Nothing is ever overwritten.
+    """Make a wire key ring, and a key that signs sealed days. Nothing is ever overwritten; half a run is finished.
 
     Copy DIR/wire, and nothing else of DIR, to each machine that runs `appia feed --to`; whoever has it can send
     events, and read them on their way.
@@ -43,10 +43,13 @@ def new(
         public_key_file,
     )
     from services.common.durable import Disk  # noqa: PLC0415 - as above
-    from services.common.wire.keys import new_key_ring, ring_folder  # noqa: PLC0415 - as above
+    from services.common.wire.keys import new_key_ring, read_key_ring, ring_folder  # noqa: PLC0415 - as above
 
-    ring = new_key_ring(folder)
-    public = active_public_key(folder) or new_signing_key(folder, Disk()).public
+    public = active_public_key(folder)
+    # A ring alone was left by a run that was broken off: the key that signs is made after it, and named last.
+    is_half = public is None and ring_folder(folder).exists()
+    ring = read_key_ring(folder) if is_half else new_key_ring(folder)
+    public = public or new_signing_key(folder, Disk()).public
     if as_json:
         print_json({"keys": str(folder), "primary": ring.primary, "signing": public.id})
     else:

@@ -25,7 +25,7 @@ def check_url(url: str) -> str:
     """The protocol of a URL.
 
     Raises:
-        UsageError: the URL is none, or fsspec does not know it.
+        UsageError: the URL is none, or fsspec does not know it, or what it needs is not installed.
     """
     protocol, found, _ = url.partition("://")
     if not found or "::" in url:
@@ -36,6 +36,11 @@ def check_url(url: str) -> str:
         AppiaFileSystem._get_kwargs_from_urls(url)  # noqa: SLF001 - how fsspec itself reads a URL
     elif protocol not in fsspec.available_protocols():
         raise UsageError(f"The source {shown(url)!r} is of a kind that fsspec does not know: {protocol}.")
+    else:
+        try:
+            fsspec.get_filesystem_class(protocol)
+        except ImportError as error:
+            raise UsageError(f"The source {shown(url)!r} cannot be opened: {error}.") from None
     return protocol
 
 

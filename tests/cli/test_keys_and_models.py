@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.cli.keys import new
 from services.cli.store_folder import model_store_folder
+from services.common.chain.keys import read_signing_ring
+from services.common.errors import UsageError
+from services.common.wire.keys import new_key_ring, read_key_ring
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,6 +37,22 @@ def test_keys_are_made_once(appia: Appia, tmp_path: Path) -> None:
     assert (again.returncode, again.stdout) == (2, "")
     assert "is not overwritten" in again.stderr
     assert appia("keys", "new", str(tmp_path / "other")).stdout.startswith("Made key ")
+
+
+def test_keys_that_were_half_made_are_finished(tmp_path: Path) -> None:
+    """A run that was killed leaves a ring alone, or a key that signs and is not named: no service takes that."""
+    keys = tmp_path / "keys"
+    ring = new_key_ring(keys)
+    for _ in range(2):
+        new(keys, as_json=True)
+        signing = read_signing_ring(keys)
+        assert signing is not None
+        assert read_key_ring(keys).primary == ring.primary
+        (keys / "signing" / "ACTIVE").unlink()
+    assert len(signing.keys) == 2  # one more: what the other signed, if it did, stays provable
+    new(keys, as_json=True)
+    with pytest.raises(UsageError, match="is not overwritten"):
+        new(keys)
 
 
 @pytest.mark.parametrize(

@@ -198,3 +198,14 @@ def test_root_reads_keys_as_the_user_they_belong_to(
     (nobodys / "wire/ring.json").chmod(0o666)
     assert checked("ingester", settings_file(tmp_path, keys=str(nobodys))) == 2
     assert os.geteuid() == 0
+
+
+def test_a_mirror_whose_source_needs_what_is_not_installed_is_told_before_it_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(protocol: str) -> None:
+        raise ImportError(f"install what speaks {protocol}")
+
+    monkeypatch.setattr("fsspec.get_filesystem_class", missing)
+    assert checked("mirror", settings_file(tmp_path, source="s3://days/main")) == 2
+    assert "'s3://days/main' cannot be opened: install what speaks s3." in capsys.readouterr().err
