@@ -62,7 +62,7 @@ def test_events_of_a_flood_that_a_source_lost_are_not_kept(
     alike = [type(hosts[0]).FromString(hosts[0].SerializeToString()) for _ in range(60)]
     for number, event in enumerate(alike):
         event.event_id = f"alike-{number:03d}"
-        event.event_timestamp.seconds += number
+        event.event_timestamp.nanos = number * 1_000_000
     there.write(DAY, alike[:30], index=False)
     mirror = make_mirror(there.state.root)
     mirror.turn()
