@@ -35,7 +35,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         node = Node(machine, MODELS)
         soon = machine.root / "etc/systemd/system/appia-rag@1.service.d"
         soon.mkdir()
-        (soon / "soon.conf").write_text("[Service]\nWatchdogSec=3\n")
+        (soon / "soon.conf").write_text("[Service]\nWatchdogSec=3\nRestartSec=100ms\n")
         machine.boot()
         wait_for("the services did not start with the machine", 60, node.are_active)
         assert node.feed(SAMPLE, EVENTS) == EVENTS
