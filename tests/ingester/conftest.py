@@ -230,9 +230,10 @@ def start(state: StateNames, disk: Disk, clock: Clock) -> Iterator[Callable[[], 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
     """Wait until a condition holds; fail with its name after 30 s, which no sound machine needs."""
+    patience_s = float(os.environ.get("APPIA_TEST_EVENTUALLY_S", "30"))
 
     def wait(what: str, condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < until, f"never came true: {what}"
             time.sleep(0.01)

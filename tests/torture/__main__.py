@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="suites at the same time; 2 by default")
     parser.add_argument("--report", type=Path, default=Path("torture-report.md"), help="the report file")
     parser.add_argument("--slice", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one-fault", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=SLICE_S, help=argparse.SUPPRESS)
     return parser
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slice(suite: Suite, chosen: argparse.Namespace, seed: int) -> int:
     until = time.monotonic() + chosen.seconds
-    part = Slice(suite.name, seed, chosen.first, chosen.rounds, chosen.seconds)
+    part = Slice(suite.name, seed, chosen.first, chosen.rounds, chosen.seconds, chosen.one_fault)
     print(to_line(run_here(suite, part, until)))
     return 0
 

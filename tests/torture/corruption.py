@@ -269,7 +269,7 @@ def run(budget: Budget) -> Outcome:
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="appia-ruin-", dir=MEMORY if MEMORY.is_dir() else None) as home:
         ruin = Ruin(budget, Path(home))
-        for number in budget.numbers():
+        for number in budget.numbers(outcome):
             ruin.round(number, outcome)
         outcome.count("questions that failed", ruin.failed_questions)
     return outcome

@@ -254,7 +254,7 @@ def run(budget: Budget) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="appia-crash-", dir=MEMORY if MEMORY.is_dir() else None) as home:
         crashes = Crashes(budget, Path(home))
         outcome.count("points", 0 if budget.first else len(crashes.points))
-        for number in budget.numbers():
+        for number in budget.numbers(outcome):
             crashes.round(number, outcome)
     return outcome
 

@@ -308,7 +308,7 @@ def run(budget: Budget) -> Outcome:
         rounds = Rounds(system, outcome)
         number = budget.first
         try:
-            for number in budget.numbers():
+            for number in budget.numbers(outcome):
                 rounds.round(number, budget.random(number))
                 outcome.rounds += 1
             rounds.finish(number)

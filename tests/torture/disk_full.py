@@ -92,7 +92,7 @@ class FullDisk:
 
     def run(self) -> Outcome:
         """Do the rounds of the budget; whole states, so that a round can be done again by its number."""
-        for number in self._budget.numbers():
+        for number in self._budget.numbers(self.outcome):
             if number % ROUNDS_A_STATE == 0 or not self.outcome.rounds:
                 self._begin()
                 for before in range(number - number % ROUNDS_A_STATE, number):

@@ -180,7 +180,7 @@ def run(budget: Budget) -> Outcome:
         if system.cluster.wires is None:
             outcome.count("members stopped, not cut off: no network namespaces here")
         number = budget.first
-        for number in budget.numbers():
+        for number in budget.numbers(outcome):
             _torture(system, budget.random(number), outcome, number)
             outcome.rounds += 1
         if not system.displace():

@@ -66,7 +66,7 @@ def blind(target: Target) -> Suite:
     def run(budget: Budget) -> Outcome:
         inputs, check = target.inputs(), target.check(budget.folder)
         outcome, before = Outcome(), _memory()
-        for number in budget.numbers():
+        for number in budget.numbers(outcome):
             data = mutate(inputs, budget.random(number))
             told = judge(check, data)
             outcome.rounds += 1

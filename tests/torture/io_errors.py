@@ -109,7 +109,7 @@ class IoErrors:
                 chapters = list(self._prepare())
                 for chapter in chapters:
                     self.outcome.count(f"operations of {chapter.act.__name__}", chapter.operations)
-                for number in self._budget.numbers():
+                for number in self._budget.numbers(self.outcome):
                     self._round(number, chapters)
                     self.outcome.rounds += 1
         finally:

@@ -77,7 +77,7 @@ class Machine:
 def run(budget: Budget) -> Outcome:
     """Let each round's machine live, and tell what it repeated."""
     outcome = Outcome()
-    for number in budget.numbers():
+    for number in budget.numbers(outcome):
         luck = budget.random(number)
         state = budget.folder / "state"
         state.mkdir()

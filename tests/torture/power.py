@@ -82,7 +82,7 @@ class PowerCuts:
         """Do the rounds of the budget."""
         try:
             with in_turn(self._ids):
-                for number in self._budget.numbers():
+                for number in self._budget.numbers(self.outcome):
                     self._ids.seed(f"{self._budget.seed}/ids {number}")
                     self._round(number)
                     self.outcome.rounds += 1

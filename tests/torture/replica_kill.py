@@ -370,7 +370,7 @@ def run(budget: Budget) -> Outcome:
         fleet = Fleet(budget.folder, ends)
         load = Load(fleet, Growth(fleet))
         load.start(ends)
-        for number in budget.numbers():
+        for number in budget.numbers(outcome):
             try:
                 _round(fleet, load, budget.random(number), outcome, number)
             except AppiaError as error:

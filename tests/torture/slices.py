@@ -28,6 +28,7 @@ class Slice:
     first: int
     rounds: int
     seconds: float
+    is_fault_enough: bool = False
 
 
 def run_here(suite: Suite, part: Slice, until: float) -> Outcome:
@@ -35,7 +36,9 @@ def run_here(suite: Suite, part: Slice, until: float) -> Outcome:
     with tempfile.TemporaryDirectory(
         prefix=f"appia-{suite.name}-", dir=_MEMORY if _MEMORY.is_dir() else None
     ) as folder:
-        return suite.run(Budget(part.seed, Path(folder), part.rounds, part.first, until))
+        return suite.run(
+            Budget(part.seed, Path(folder), part.rounds, part.first, until, part.is_fault_enough)
+        )
 
 
 def run_apart(part: Slice) -> Outcome:

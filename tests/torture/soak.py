@@ -409,7 +409,7 @@ def _resident_kib() -> int:
 def run(budget: Budget) -> Outcome:
     """Let the days of a budget pass, then look at each."""
     soak = Soak(budget)
-    for _ in budget.numbers():
+    for _ in budget.numbers(soak.outcome):
         soak.day()
         soak.outcome.rounds += 1
     for sentence in soak.close():

@@ -19,7 +19,7 @@ class Budget:
     """How much to do, with which luck, and where.
 
     `folder` is empty, belongs to this run and is removed after it. `until` is on the monotonic clock, in seconds; a
-    suite ends after the round that passes it.
+    suite ends after the round that passes it, and with `is_fault_enough` after the first that broke a promise.
     """
 
     seed: int
@@ -27,13 +27,17 @@ class Budget:
     rounds: int
     first: int = 0
     until: float = float("inf")
+    is_fault_enough: bool = False
 
-    def numbers(self) -> Iterator[int]:
-        """The numbers of the rounds to do, as long as there is time."""
+    def numbers(self, outcome: Outcome) -> Iterator[int]:
+        """The numbers of the rounds to do, as long as there is time; `outcome` is what they have come to so far."""
         for number in range(self.first, self.first + self.rounds):
-            if time.monotonic() >= self.until and number > self.first:
+            if number > self.first and (time.monotonic() >= self.until or self._is_enough(outcome)):
                 return
             yield number
+
+    def _is_enough(self, outcome: Outcome) -> bool:
+        return self.is_fault_enough and outcome.broken > 0
 
     def random(self, number: int) -> random.Random:
         """The luck of one round: the same for the same seed and number, wherever the run began."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from torture import in_ci
-from torture.mutants import MUTANTS, ROOT, SEED, Mutant, build, judge
+from torture.mutants import MUTANTS, ROOT, SEED, Mutant, build, holds, judge
 from torture.suites import every_suite
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ def test_a_mutant_that_changes_nothing_lives() -> None:
     assert "did not catch" in (judge(idle) or "")
     gone = Mutant("gone", "services/rag/protocol.py", "no such line", "", "tests/rag/test_schemas.py")
     assert "0 times" in (judge(gone) or "")
+
+
+def test_a_mutant_whose_test_is_gone_is_not_caught(tmp_path: Path) -> None:
+    """A test that cannot be run fails whatever the code does."""
+    build(None, tmp_path)
+    with pytest.raises(RuntimeError, match="cannot be run"):
+        holds("tests/rag/test_schemas.py::test_that_nobody_wrote", tmp_path)
 
 
 def test_a_mutant_is_the_product_with_one_change(tmp_path: Path) -> None:
