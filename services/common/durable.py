@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Protocol, Self
 
-from services.common.errors import AppiaError
+from services.common.counts import pack_counts
 from services.common.system_calls import SYSTEM
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from services.common.system_calls import SystemCalls
 
-_ROWS = struct.Struct("<QQI")
 _GOING = ".going"
 _STAGED = ".staged"
 
@@ -174,10 +171,7 @@ class PatchFile(_OpenFile):
 
 
 class CountFile(_OpenFile):
-    """Two committed counters (rows and items) that readers in other processes poll.
-
-    On disk: `u64 rows | u64 items | u32 crc32 of the first 16 bytes`, little endian, written by one `pwrite`.
-    """
+    """Two committed counters that readers in other processes poll, as `counts` has them; written by one `pwrite`."""
 
     def __init__(self, calls: SystemCalls, path: Path, mode: int) -> None:
         """Open or create the file at `path`."""
@@ -195,46 +189,6 @@ class CountFile(_OpenFile):
     def close(self) -> None:
         """Close the file."""
         self._calls.close(self._fd)
-
-
-def pack_counts(rows: int, items: int) -> bytes:
-    """The 20 bytes that a `CountFile` holds."""
-    head = _ROWS.pack(rows, items, 0)[:16]
-    return head + struct.pack("<I", _crc(head))
-
-
-def read_counts(path: Path) -> tuple[int, int]:
-    """Read `(rows, items)`; `(0, 0)` where the file is absent, and the last try's result is checked by its crc.
-
-    Raises:
-        AppiaError: the file is damaged.
-    """
-    for _ in range(8):
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            return 0, 0
-        found = unpack_counts(raw)
-        if found is not None:
-            return found
-    raise AppiaError(
-        f"{path} is damaged (its checksum does not fit): stop the ingester, delete the file, start again"
-    )
-
-
-def unpack_counts(raw: bytes) -> tuple[int, int] | None:
-    """What a `CountFile` of these bytes says; None where they are damaged, or are being written just now."""
-    if not raw:
-        return 0, 0
-    if len(raw) == _ROWS.size:
-        rows, items, crc = _ROWS.unpack(raw)
-        if crc == _crc(raw[:16]):
-            return rows, items
-    return None
-
-
-def _crc(head: bytes) -> int:
-    return zlib.crc32(head)
 
 
 class Closes(Protocol):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.generations import retire
 from services.common.days.identity import IdentitySet, identities, sort_identities
 from services.common.days.log import LogReader
 from services.common.days.log_format import EVENT, Damage, Record, was_begun
 from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import FILE_SHIFT, SegmentLog, SegmentLogReader
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 from services.common.rest.storage_keys import NO_KEYS
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.columns import ROW
 from services.common.days.metadata import MetadataWriter
-from services.common.durable import close_all, read_counts
+from services.common.durable import close_all
 from services.common.events.parse import Refused, parse_event
 from services.common.events.table import tabulate
 from services.mirror.appended import Appended, BeginAnew

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from services.common.counts import unpack_counts
 from services.common.days.names import EVENT_INDICES
-from services.common.durable import unpack_counts
 from services.common.errors import AppiaError
 from services.mirror.appended import BeginAnew
 from services.mirror.open_events import COUNTER, EventsCopy

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.counts import read_counts
 from services.common.days.generations import sealed_through
 from services.common.days.manifest import read_manifest
 from services.common.days.names import INDICES, read_pointer
 from services.common.days.stored import size_of
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 from services.mirror.room import left_out
 from services.mirror.sealed import (

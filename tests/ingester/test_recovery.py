@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.common.counts import pack_counts
 from services.common.days.sealing import Sealer
-from services.common.durable import Disk, pack_counts
 from services.common.events.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from services.common.days.embedders import Embedders
     from services.common.days.names import OpenNames, StateNames
+    from services.common.durable import Disk
 
 DAY = "2026-01-22"
 NOON = 1_769_040_000 + 43_200

@@ -19,8 +19,8 @@ import pytest
 from onnx import numpy_helper
 
 from services.cli.models import model_store_folder
+from services.common.counts import read_counts
 from services.common.days.file_blocks import COUNT
-from services.common.durable import read_counts
 from services.common.embedding.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 from services.common.embedding.store import ModelStore, sha256_of
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.holds import Book, Dropped, to_bytes
 from services.common.days.manifest import MANIFEST
 from services.common.days.open_reader import OpenSegmentReader
-from services.common.durable import Disk, read_counts
+from services.common.durable import Disk
 from services.common.observing.beats import Beats
 from services.mirror.pace import LEAST
 from services.rag.day_files import DayFiles, look_at_day

@@ -13,6 +13,7 @@ import pytest
 from services.common.chain.follower import ChainFollower
 from services.common.chain.keys import new_signing_key, read_signing_ring
 from services.common.chain.store import ChainWriter
+from services.common.counts import read_counts
 from services.common.days.adopting import adopt
 from services.common.days.held import read_held
 from services.common.days.holds import Book, Dropped, to_bytes
@@ -20,7 +21,7 @@ from services.common.days.names import StateNames
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.stored import size_of
 from services.common.days.verify import verify_day
-from services.common.durable import Disk, read_counts
+from services.common.durable import Disk
 from tests.mirror.conftest import QuickCalls
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 
+from services.common.counts import read_counts
 from services.common.days.carried import carried
 from services.common.days.holds import Book, Dropped, to_bytes
 from services.common.days.names import StateNames
-from services.common.durable import Disk, read_counts
+from services.common.durable import Disk
 from services.common.errors import AppiaError, UsageError
 from services.origin.fsspec_store import FsspecStore
 from services.origin.publishing import Publisher

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from services.common.chain.state import CHUNK
+from services.common.counts import read_counts
 from services.common.days.manifest import MANIFEST, faults_in, hash_file, read_manifest
 from services.common.days.names import ENTITY, EVENT_INDICES, INDICES, read_pointer
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.distinct import DistinctVectors, Embedded
-from services.common.durable import read_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.chunk import open_chunk
 from services.common.days.columns import ADDRESS_BYTES, ROW
 from services.common.days.embedders import spec_of
@@ -21,7 +22,6 @@ from services.common.days.generations import sealed_through
 from services.common.days.names import read_pointer
 from services.common.days.open_writer import VectorWriter
 from services.common.days.traffic import TableTraffic, column_traffic
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 from services.common.events.windows import CELL, Cells
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.columns import ADDRESS_BYTES, ROW, TAGS, map_tags, unpack_texts
 from services.common.days.names import EVENT_INDICES
 from services.common.days.open_writer import SegmentLogReader, VectorSpec
 from services.common.days.store import SegmentEvents
 from services.common.days.vectors import VectorIndex
 from services.common.days.view import SegmentView
-from services.common.durable import read_counts
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:

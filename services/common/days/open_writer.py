@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.common.counts import read_counts
 from services.common.days.columns import ROW, AddressTable, TextTable
 from services.common.days.log import LogReader, LogWriter
 from services.common.days.log_format import EVENT
 from services.common.days.metadata import MetadataWriter
-from services.common.durable import close_all, read_counts
+from services.common.durable import close_all
 from services.common.rest.storage_keys import NO_KEYS
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.counts import read_counts
 from services.common.days.generations import sealed_through
 from services.common.days.names import read_pointer
-from services.common.durable import read_counts
 
 if TYPE_CHECKING:
     from services.common.days.names import DayNames

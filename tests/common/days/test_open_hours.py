@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.common.counts import read_counts
 from services.common.days.embedders import spec_of
 from services.common.days.names import read_pointer
 from services.common.days.open_hours import AT_ONCE, HourWriter
 from services.common.days.open_writer import ColumnWriter, SegmentLog, VectorWriter
 from services.common.days.traffic import TableTraffic
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 from services.common.events.parse import parse_event
 from services.common.events.table import tabulate

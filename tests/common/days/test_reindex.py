@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.common.counts import read_counts
 from services.common.days.chunk import open_chunk
 from services.common.days.file_blocks import COUNT, VECTORS, FileBlocks
 from services.common.days.index_builder import IndexTools
@@ -23,7 +24,6 @@ from services.common.days.reindex import Reindexer
 from services.common.days.units import UNITS
 from services.common.days.verify import verify_day
 from services.common.days.versions import activate, roll_back, versions_of
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from services.common.counts import read_counts
 from services.common.days.columns import ROW, unpack_texts
 from services.common.days.expansion import Nearness
 from services.common.days.manifest import MANIFEST, read_manifest
 from services.common.days.names import EVENT_INDICES, read_pointer
 from services.common.days.open_writer import VectorSpec, VectorWriter
 from services.common.days.verify import verify_day
-from services.common.durable import read_counts
 from services.common.errors import AppiaError
 from services.common.events.parse import parse_event
 
