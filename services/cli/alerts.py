@@ -140,13 +140,13 @@ def _told(state: Path) -> dict[str, Any]:
     """What health says, or where none runs, what its file says."""
     from services.cli.health_at import NoHealth, health_of  # noqa: PLC0415 - `appia --help` starts quicker without it
     from services.cli.jobs import call  # noqa: PLC0415 - as above
-    from services.cli.running import is_running  # noqa: PLC0415 - as above
+    from services.cli.running import is_served  # noqa: PLC0415 - as above
     from services.common.days.layout import check_layout  # noqa: PLC0415 - as above
     from services.common.days.names import StateNames  # noqa: PLC0415 - as above
 
     names = StateNames(state)
     check_layout(names)
-    if is_running(names):
+    if is_served(names):
         try:
             with health_of(state) as health:
                 return call(health, "alerts", {})

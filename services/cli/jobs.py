@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
+    from services.cli.running import Running
     from services.common.access.credentials import Credentials
+    from services.common.registry.port import Info
     from services.common.rpc_client import RpcClient
 
     Show = Callable[[Mapping[str, Any]], None]
@@ -35,10 +37,26 @@ def ingester_of(state: Path, credentials: Credentials | None = None) -> Iterator
     from services.common.access.credentials import Credentials  # noqa: PLC0415 - as above
     from services.common.rpc_client import RpcClient  # noqa: PLC0415 - as above
 
-    endpoint = read_running(state).ingester.control
-    secured = (credentials or Credentials.of_environment()).secured(endpoint, {})
+    running = read_running(state)
+    endpoint, used = running.ingester.control, credentials or Credentials.of_environment()
+    asks_registry = used.own is not None and used.server_key is None
+    secured = used.secured(endpoint, _registered(running, state) if asks_registry else {})
     with zmq.Context() as context, contextlib.closing(RpcClient(context, endpoint, secured)) as client:
         yield client
+
+
+def _registered(running: Running, state: Path) -> Info:
+    """What the registry says of the ingester that runs there, such as its public key; empty where it does not know."""
+    from services.common.registry.connect import open_registry, registry_keys_in  # noqa: PLC0415 - as above
+
+    registry = open_registry(running.registry, state, registry_keys_in(Path(running.keys)))
+    with contextlib.closing(registry):
+        found = [
+            one.info
+            for one in registry.entries("ingester")
+            if one.info.get("control") == running.ingester.control
+        ]
+    return next(iter(found), {})
 
 
 def call(ingester: RpcClient, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

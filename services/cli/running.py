@@ -123,6 +123,12 @@ def is_running(names: StateNames) -> bool:
     return False
 
 
+def is_served(names: StateNames) -> bool:
+    """Whether services of this state directory can be asked: their supervisor lives, or the system keeps them."""
+    found = _read(names)
+    return (found is not None and found.pid == INSTALLED) or is_running(names)
+
+
 def read_running(root: Path) -> Running:
     """The running stack of a state directory.
 
@@ -131,9 +137,9 @@ def read_running(root: Path) -> Running:
     """
     names = StateNames(root)
     check_layout(names)
-    found = _read(names)
-    if (found is None or found.pid != INSTALLED) and not is_running(names):
+    if not is_served(names):
         raise AppiaError(f"nothing runs on {root}: start it with `appia up --state {root}`")
+    found = _read(names)
     if found is not None:
         return found
     if names.endpoints.exists():

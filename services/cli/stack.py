@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
@@ -165,6 +166,7 @@ def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
         "state": str(names.root),
         "keys": str(names.keys),
         "v2": endpoint(options.listen, intake),
+        **_advertised(options.listen, intake),
         "v1_pull": endpoint(LOOPBACK, v1_port),
         "control": endpoint(LOOPBACK, ports.port("control", LOOPBACK)),
         "observe": observe_at(ports, INGESTER),
@@ -172,6 +174,14 @@ def _ingester(options: StackOptions, ports: PortBook) -> dict[str, Any]:
         **_from_keys(options),
     }
     return {**values, **options.overrides["ingester"]}
+
+
+def _advertised(listen: str, port: int) -> dict[str, str]:
+    """What is registered where the intake is every address of this machine; all others are in the registry as bound."""
+    address = ipaddress.ip_address(listen)
+    if not address.is_unspecified:
+        return {}
+    return {"advertise": endpoint(LOOPBACK if address.version == 4 else "::1", port)}
 
 
 def observe_at(ports: PortBook, name: str) -> str:

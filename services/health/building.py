@@ -26,6 +26,7 @@ from services.common.observing.beats import Beats
 from services.common.observing.condition import Condition, Process, Readiness
 from services.common.observing.observed import Observing
 from services.common.private_folders import check_private
+from services.common.registry.advertising import advertised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -217,7 +218,7 @@ def _condition(ground: Ground, rounds: Rounds, beats: Beats, config: Watcher[Hea
 
 def _beat(ground: Ground, server: RpcServer, config: Watcher[HealthLive]) -> Heartbeat:
     settings = ground.settings
-    entry = Entry(KIND, settings.name, server.endpoint)
+    entry = Entry(KIND, settings.name, advertised(server.endpoint, settings.advertise))
 
     def facts() -> Info:
         return {"pid": os.getpid(), **server.entrance.facts, **config.facts()}

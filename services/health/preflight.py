@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.common.access.curve import KeyPair
 from services.common.access.entrance import AccessFiles
 from services.common.chain.keys import read_public_key
+from services.common.registry.advertising import advertised
 from services.health.alerts.rules_file import parse_rules, read_rules_file
 from services.health.readings import SIGNALS
 
@@ -22,6 +23,7 @@ def look_at(settings: HealthSettings, flight: Preflight) -> None:
         AppiaError: a setting, a key or a rule cannot be used.
     """
     flight.server(settings.bind, AccessFiles(settings.server_key, settings.access))
+    advertised(settings.bind, settings.advertise)
     flight.observed(settings.observe)
     flight.registry(settings.registry, settings.registry_keys)
     flight.file("key", settings.key, KeyPair.read)

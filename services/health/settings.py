@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from services.common.config.tree import HealthLive
 from services.common.observing.probe_server import OBSERVE
+from services.common.registry.advertising import ADVERTISED
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S, check_label
 from services.common.settings import ServiceSettings, service_config
 
@@ -24,6 +25,7 @@ class HealthSettings(HealthLive, ServiceSettings):
         description="where it is asked, `tcp://HOST:PORT`; elsewhere than on loopback it needs `server_key` and "
         "`access`",
     )
+    advertise: str | None = Field(None, description=ADVERTISED)
     observe: str = Field("", description=OBSERVE)
     registry: str = Field(
         "file", description="where services register: `file`, or `etcds://HOST:PORT[,HOST:PORT][/PREFIX]`"

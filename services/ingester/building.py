@@ -16,6 +16,7 @@ from services.common.events.vocabulary import load_vocabulary
 from services.common.observing.beats import Beats
 from services.common.observing.observed import Observing
 from services.common.observing.systemd import Supervised
+from services.common.registry.advertising import advertised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -269,7 +270,8 @@ def _feedback(ground: Ground, keys: LogKeys) -> FeedbackDesk:
 
 def _heartbeat(ground: Ground, receiver: Receiver, control: RpcServer) -> Heartbeat:
     settings = ground.settings
-    facts: Info = {"pid": os.getpid(), "control": control.endpoint, **control.entrance.facts}
-    entry = Entry(KIND, settings.name, receiver.v2_endpoint, facts)
+    asked_at = advertised(control.endpoint, settings.advertise_control, "advertise_control")
+    facts: Info = {"pid": os.getpid(), "control": asked_at, **control.entrance.facts}
+    entry = Entry(KIND, settings.name, advertised(receiver.v2_endpoint, settings.advertise), facts)
     registry = open_registry(settings.registry, ground.state.root, settings.registry_keys)
     return Heartbeat(registry, entry, lambda: {**entry.info, **ground.config.facts()})

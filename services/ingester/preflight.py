@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.common.access.entrance import AccessFiles
 from services.common.chain.keys import read_signing_ring
 from services.common.private_folders import check_unwritable
+from services.common.registry.advertising import advertised
 from services.common.rpc import check_endpoint
 from services.common.wire.keys import read_key_ring
 from services.ingester.private_links import check_private
@@ -28,6 +29,8 @@ def look_at(settings: IngesterSettings, flight: Preflight) -> None:
         check_endpoint(place, encrypted=True)
     check_private(places, lambda _event, _facts: None, allow_public=settings.allow_public_v1)
     flight.server(settings.control, AccessFiles(settings.server_key, settings.access))
+    advertised(settings.v2, settings.advertise)
+    advertised(settings.control, settings.advertise_control, "advertise_control")
     flight.observed(settings.observe)
     flight.registry(settings.registry, settings.registry_keys)
     flight.storage(settings.storage_key, required=settings.require_encryption)

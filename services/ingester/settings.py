@@ -10,6 +10,7 @@ from services.common.config.tree import IngesterLive
 from services.common.days.chosen_models import ChosenModels
 from services.common.embedding.manifest import ModelName
 from services.common.observing.probe_server import OBSERVE
+from services.common.registry.advertising import ADVERTISED
 from services.common.settings import ServiceSettings, service_config
 from services.common.wire.keys import (
     DEFAULT_V1_CHANNEL,
@@ -29,6 +30,7 @@ class IngesterSettings(IngesterLive, ServiceSettings):
     v2: str = Field(
         "tcp://127.0.0.1:*", description="where senders of version 2 frames connect, tcp://HOST:PORT"
     )
+    advertise: str | None = Field(None, description=f"of `v2`, {ADVERTISED}")
     v1_pull: str = Field(
         "", description="where version 1 sensors push to, tcp://HOST:PORT; empty for nowhere"
     )
@@ -48,6 +50,7 @@ class IngesterSettings(IngesterLive, ServiceSettings):
         description="where `appia seal` asks, tcp://HOST:PORT; elsewhere than on loopback it needs `server_key` and "
         "`access`",
     )
+    advertise_control: str | None = Field(None, description=f"of `control`, {ADVERTISED}")
     observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,

@@ -25,6 +25,7 @@ from services.common.errors import AppiaError
 from services.common.observing.beats import Beats
 from services.common.observing.condition import Condition, Process, Served, without_facts
 from services.common.observing.observed import Observing
+from services.common.registry.advertising import advertised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -122,7 +123,7 @@ def build(
         observing = Observing(settings.observe, condition, sources, supervised, log)
         registry = open_registry(settings.registry, settings.state, settings.registry_keys)
         held.callback(registry.close)
-        entry = Entry(KIND, settings.name, settings.advertise or server.endpoint)
+        entry = Entry(KIND, settings.name, advertised(server.endpoint, settings.advertise))
 
         def facts() -> Info:
             return {"pid": os.getpid(), **rounds.status.facts(), **entrance.facts}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.common.access.credentials import Credentials
 from services.common.access.entrance import AccessFiles
 from services.common.chain.keys import read_public_key
+from services.common.registry.advertising import advertised
 from services.mirror.opening import check_url
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def look_at(settings: MirrorSettings, flight: Preflight) -> None:
         "source_key", settings.source_key, lambda path: Credentials.read(path, settings.source_server_key)
     )
     flight.server(settings.bind, AccessFiles(settings.server_key, settings.access))
+    advertised(settings.bind, settings.advertise)
     flight.observed(settings.observe)
     flight.registry(settings.registry, settings.registry_keys)
     flight.storage(settings.storage_key, required=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.common.observing.probe_server import OBSERVE
+from services.common.registry.advertising import ADVERTISED
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
 
@@ -58,9 +59,7 @@ class MirrorSettings(ServiceSettings):
         description="where it answers `ping`, `tcp://HOST:PORT`; `*` for any free port; elsewhere than on loopback it "
         "needs `server_key` and `access`",
     )
-    advertise: str | None = Field(
-        None, description="the endpoint that others are told; the bound one where not set"
-    )
+    advertise: str | None = Field(None, description=ADVERTISED)
     observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,

@@ -18,6 +18,7 @@ from services.common.days.opening import Opening
 from services.common.days.trial import ProcessTrials
 from services.common.events.vocabulary import load_vocabulary
 from services.common.observing.observed import Observing
+from services.common.registry.advertising import advertised
 from services.common.registry.connect import open_registry
 from services.common.registry.heartbeat import Heartbeat
 from services.common.registry.port import Entry
@@ -120,7 +121,7 @@ def build(context: zmq.Context[zmq.Socket[bytes]], ground: Ground) -> Serving:
     condition = replica.condition(lambda: why_stuck(server, catalog))
     sources = (source_of(catalog, readiness), server.source())
     registry = open_registry(settings.registry, settings.state, settings.registry_keys)
-    entry = Entry(KIND, settings.name, settings.advertise or server.endpoint)
+    entry = Entry(KIND, settings.name, advertised(server.endpoint, settings.advertise))
 
     def facts() -> Info:
         return {**_facts(catalog), **entrance.facts, **config.facts()}

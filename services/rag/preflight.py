@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.common.access.entrance import AccessFiles
 from services.common.chain.keys import read_public_key
+from services.common.registry.advertising import advertised
 from services.rag.geoip import GeoFile
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def look_at(settings: RagSettings, flight: Preflight) -> None:
         AppiaError: a setting, a key or a file cannot be used.
     """
     flight.server(settings.bind, AccessFiles(settings.server_key, settings.access))
+    advertised(settings.bind, settings.advertise)
     flight.observed(settings.observe)
     flight.registry(settings.registry, settings.registry_keys)
     flight.storage(settings.storage_key, required=settings.require_encryption)

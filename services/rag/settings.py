@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from services.common.config.tree import RagLive
 from services.common.observing.probe_server import OBSERVE
+from services.common.registry.advertising import ADVERTISED
 from services.common.registry.port import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from services.common.settings import ServiceSettings, service_config
 from services.rag.networks import INTERNAL, parse_networks
@@ -35,9 +36,7 @@ class RagSettings(RagLive, ServiceSettings):
         description="where it listens, `tcp://HOST:PORT`; `*` for any free port; elsewhere than on loopback it needs "
         "`server_key` and `access`",
     )
-    advertise: str | None = Field(
-        None, description="the endpoint that clients are told; the bound one where not set"
-    )
+    advertise: str | None = Field(None, description=ADVERTISED)
     observe: str = Field("", description=OBSERVE)
     server_key: Path | None = Field(
         None,

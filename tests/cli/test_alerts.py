@@ -144,6 +144,22 @@ def test_without_health_what_was_known_is_shown(said: Said, health: Running) -> 
     assert "this is what was known when it ran last" in err
 
 
+def test_services_that_the_system_keeps_are_asked_as_those_of_a_stack(
+    said: Said, health: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds the lock of `appia up` on a node; a health service that hangs there is said to."""
+    ingester = running.IngesterAt(0, "", "", "tcp://127.0.0.1:9")
+    kept = running.Running(str(tmp_path / "state"), "file", running.INSTALLED, ingester, [], str(tmp_path))
+    (tmp_path / "state/endpoints.json").write_text(kept.to_json())
+    health.see(forged(3))
+    status, out, err = said("list")
+    assert (status, "forged-frames" in out) == (1, True)
+    assert "no health service runs on" in err
+    assert "nothing runs on" not in err
+    monkeypatch.setattr(health_at, "health_of", lambda _state: contextlib.nullcontext(health))
+    assert said("list")[2] == ""
+
+
 @pytest.mark.usefixtures("health")
 def test_list_of_what_was_never_watched_is_empty(said: Said, tmp_path: Path) -> None:
     """A state directory without a file of alerts; one whose file is damaged is said to be."""

@@ -15,6 +15,7 @@ from services.cli.running import (
     Running,
     StackLock,
     is_running,
+    is_served,
     read_running,
 )
 from services.common.days.layout import claim_layout
@@ -80,6 +81,7 @@ def test_services_that_the_system_keeps_need_no_supervisor(names: StateNames) ->
     installed = replace(RUNNING, pid=INSTALLED)
     names.endpoints.write_text(installed.to_json())
     assert not is_running(names)
+    assert is_served(names)
     assert read_running(names.root) == installed
     StackLock(names).release()
 

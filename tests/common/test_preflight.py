@@ -127,9 +127,24 @@ def test_a_server_beyond_loopback_needs_keys(  # noqa: PLR0917 - fixtures
     assert "is not on loopback, where requests need keys" in capsys.readouterr().err
     secret, _ = make_server_key(Disk(), tmp_path / "server")
     guarded = {**anywhere, "server_key": str(secret), "access": str(access)}
+    assert checked(service, settings_file(tmp_path, **guarded)) == 2
+    told = "advertise_control" if place == "control" else "advertise"
+    assert f"nobody else can connect to that: set {told} to" in capsys.readouterr().err
+    guarded[told] = "tcp://10.1.2.3:5599"
     assert checked(service, settings_file(tmp_path, **guarded)) == 0
     access.write_text("format = 1\n[keys.alice]\n")
     assert checked(service, settings_file(tmp_path, **guarded)) == 2
+
+
+def test_an_intake_on_every_address_says_which_one_sensors_use(
+    tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its frames are encrypted anyway, so that no key of a server is missed."""
+    anywhere = {"keys": str(keys), "v2": "tcp://[::]:5570"}
+    assert checked("ingester", settings_file(tmp_path, **anywhere)) == 2
+    assert "tcp://[::]:5570 is every address of this machine" in capsys.readouterr().err
+    told = settings_file(tmp_path, advertise="tcp://[fd00::3]:5570", **anywhere)
+    assert checked("ingester", told) == 0
 
 
 def test_an_ingester_without_its_key_ring_is_told_how_to_make_one(

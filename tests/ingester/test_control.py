@@ -13,6 +13,7 @@ from services.common.access.curve import KeyPair, Secured, make_server_key
 from services.common.access.names import CHANGES, LOOKS, PING, REMARK
 from services.common.durable import Disk
 from services.common.feedback.follower import read_feedback
+from services.common.registry.files import FileRegistry
 from services.common.rpc_client import RpcClient, RpcRefused
 from tests.common.access.conftest import table, write_access
 
@@ -34,7 +35,12 @@ def test_the_control_socket_with_keys(launch: Callable[..., Any], state: StateNa
         table("ana", analyst.public, operations=["remarks"]),
         table("operator", operator.public, operations=["control"]),
     )
-    ingester = launch(control="tcp://0.0.0.0:*", server_key=str(server_key), access=str(access))
+    ingester = launch(
+        control="tcp://0.0.0.0:*",
+        advertise_control="tcp://127.0.0.1:*",
+        server_key=str(server_key),
+        access=str(access),
+    )
     endpoint = re.sub("0.0.0.0", "127.0.0.1", ingester.ready["endpoints"]["control"])  # noqa: S104 - of this test
     said = {"feedback_id": "f-1", "event_id": "e-1", "analyst": "somebody else", "verdict": "false_positive"}
     with zmq.Context() as context, contextlib.ExitStack() as stack:
@@ -52,6 +58,8 @@ def test_the_control_socket_with_keys(launch: Callable[..., Any], state: StateNa
                 client.call(op, {}, 20)
             assert refused.value.code == "forbidden"
         assert other.call("status", {}, 20)["refused_requests"] == {"operation": 3}
+    (entry,) = FileRegistry(state.registry).entries("ingester")
+    assert entry.info["control"] == endpoint
     (remark,) = (remark for _, remark in read_feedback(state).newest_first())
     assert remark.analyst == "ana"
     assert ingester.end() == 0
