@@ -304,3 +304,29 @@ def test_threads_take_turns(files: AppiaFileSystem, world: Any) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_an_origin_that_drips_or_lets_wait_holds_nobody_for_ever(
+    pretend: Callable[..., AppiaFileSystem],
+) -> None:
+    """A byte in each answer, a wait in each, a page of one name: each is a right answer, and all take too long."""
+    count = iter(range(10**6))
+
+    def page(_args: Any) -> dict[str, Any]:
+        name = f"n{next(count):08d}"
+        return {"entries": [[name, "file", 1, 1]], "last": name}
+
+    files = pretend(
+        read=lambda args: (
+            {"parts": [], "wait_s": 0.05}
+            if args["ranges"][0][0] == "waits"
+            else {"parts": [{"data": b"x", "size": 1 << 20}], "wait_s": 0}
+        ),
+        list=page,
+    )
+    files.longest_s = 0.2
+    for path in ("drips", "waits"):
+        with pytest.raises(TimeoutError, match="is too slow"):
+            files.cat_file(path, 0, 1 << 19)
+    with pytest.raises(TimeoutError, match="is too slow"):
+        files.ls("")
