@@ -113,7 +113,7 @@ def test_a_disk_that_failed_once_is_not_told_for_ever(there: Any, make_mirror: A
             raise error
 
     mirror.rounds.round = turn
-    stop.wait = mirror.clock.wait  # type: ignore[method-assign, assignment]
+    stop.wait = mirror.clock.wait  # type: ignore[method-assign]
     mirror.rounds.run(stop, Beats(mirror.clock))
     assert [len(faults) for faults in seen] == [0, 1, 0]
     assert "Input/output" in seen[1][0]
@@ -207,7 +207,12 @@ def test_little_is_asked_while_nothing_changes(
     mirror = make_mirror(there.state.root)
     mirror.settle()
     asked: list[str] = []
-    mirror.filesystem.change = lambda path, _start, data: (asked.append(path), data)[1]
+
+    def noted(path: str, _start: int, data: bytes) -> bytes:
+        asked.append(path)
+        return data
+
+    mirror.filesystem.change = noted
     mirror.turn()
     pointers = [path for path in asked if path.endswith("/attack/CURRENT")]
     assert 1 <= len(pointers) <= 3
