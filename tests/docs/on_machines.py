@@ -138,19 +138,25 @@ class Lab:
         self.machines._write_hosts()
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Type some chapters."""
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """What a command line asks for; ends the process where that is nothing that there is."""
     parser = argparse.ArgumentParser("docs.on_machines", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=", ".join(CHAPTERS))
     parser.add_argument(
-        "--bundle", type=Path, required=True, metavar="FOLDER", help="what `make bundle` made"
+        "--bundle", type=Path, metavar="FOLDER", help="what `make bundle` made; without it the newest"
     )
     parser.add_argument("--stay", action="store_true", help="leave the machines until Ctrl-C, to look around")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps what all commands printed")
     given = parser.parse_args(words)
-    chapters = given.chapters or list(CHAPTERS)
-    if unknown := set(chapters) - set(CHAPTERS):
+    given.chapters = given.chapters or list(CHAPTERS)
+    if unknown := set(given.chapters) - set(CHAPTERS):
         parser.error(f"there is no chapter {', '.join(sorted(unknown))}; there are {', '.join(CHAPTERS)}")
+    return given
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Type some chapters."""
+    given = parsed(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # machines are taken away then, too
     with tempfile.TemporaryDirectory(prefix="appia-guides-") as scratch:
         out = given.out or Path(scratch)
@@ -158,7 +164,7 @@ def main(words: Sequence[str] | None = None) -> int:
         machines = Machines(Path(scratch) / "machines", f"guide{os.getpid() % 100_000}")
         try:
             with Lab(machines, (given.bundle or built_bundle()).resolve(), out) as lab:
-                status = _type_all(lab, chapters)
+                status = _type_all(lab, given.chapters)
                 if given.stay:
                     _stay(lab)
                 return status
