@@ -30,8 +30,9 @@ _SHARE = 0.3
 """Of the time in all, one replica has this at least: who allows a minute does so because the question takes longer."""
 _HANDSHAKES = 2
 """A replica that breaks off the handshake so often does not take the keys; once it may have been stopping just then."""
-# What another replica may answer better; any other refusal would be the same everywhere.
-_PASSING = ("unavailable", "internal", "busy", "deadline")
+# What another replica may answer better; any other refusal would be the same everywhere. An event that one replica told
+# of is not yet at another that is a second behind, and never at one whose copy does not hold that day.
+_PASSING = ("unavailable", "internal", "busy", "deadline", "not_found")
 
 
 class Replicas(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from services.rag.asking import Replicas
+
+_LOOKS, _LOOK_AGAIN_S = 3, 0.3
+"""How often a new client looks into the registry: members of etcd that are busy, or choose a leader just then, answer
+at the second try; who is away or refuses is told soon all the same."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Where:
         return Credentials.read(self.key, self.server_key)
 
     def replicas(self) -> Replicas:
-        """Who may be asked; blocks for the registry.
+        """Who may be asked; blocks for the registry, three times its time at most.
 
         Raises:
             UsageError: neither endpoints nor what the registry needs are given.
@@ -56,9 +61,12 @@ class Where:
         if self.registry == "file" and self.state is None:
             raise UsageError("Where are the replicas? Give a state directory, an etcd registry or endpoints.")
         known = KnownSet(open_registry(self.registry, self.state or Path(), self.registry_keys), KIND)
-        if not known.refresh():
-            raise AppiaError(known.last_error or f"The registry {self.registry} does not answer.")
-        return known
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_LOOK_AGAIN_S)
+            if known.refresh():
+                return known
+        raise AppiaError(known.last_error or f"The registry {self.registry} does not answer.")
 
 
 @contextmanager

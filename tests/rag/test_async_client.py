@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.common.errors import UsageError
+from services.common.errors import AppiaError, UsageError
+from services.common.registry.known import KnownSet
 from services.common.rpc_client import RpcRefused, RpcTimeout
 from services.rag.asking import Patience
 from services.rag.async_client import AsyncClient
@@ -143,3 +144,16 @@ def test_the_examples_of_the_documentation_run(world: Any, start_replica: Any, u
         done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("10 [")
+
+
+def test_a_registry_that_does_not_answer_at_once_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Members of etcd that choose a leader answer no first look; who never answers is told in a sentence."""
+    looks = iter([False, False, True, False, False, False, True])
+    monkeypatch.setattr(KnownSet, "refresh", lambda _: next(looks))
+    where = Where(state=tmp_path)
+    assert where.replicas().entries() == []
+    with pytest.raises(AppiaError, match="registry file does not answer"):
+        where.replicas()
+    assert list(looks) == [True], "three looks each"

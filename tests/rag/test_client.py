@@ -17,15 +17,16 @@ from services.common.errors import AppiaError
 from services.common.logs import make_logger
 from services.common.registry.files import FileRegistry
 from services.common.registry.known import KnownSet
-from services.common.rpc import Deadline, Request, pack_request
+from services.common.rpc import Deadline, NotFound, Request, pack_request
 from services.common.rpc_client import RpcRefused, RpcTimeout
 from services.common.rpc_server import RpcServer, RpcSettings
 from services.rag.client import KIND, Client, FixedReplicas, Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from services.common.registry.port import Entry
+    from services.common.rpc_server import Handler
 
 DAY, OPEN = "2026-01-20", "2026-01-22"
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -238,6 +239,34 @@ def test_a_refusal_is_not_tried_again(world: Any, start_replica: Any, context: C
         assert refused.value.code == "usage"
 
 
+def test_what_one_replica_does_not_know_yet_another_is_asked_for(context: Context) -> None:
+    """An event that is new at one replica is found through another, whichever is asked first; a wrong id by none."""
+
+    def knows(known: str) -> Handler:
+        def get(args: Mapping[str, Any], _: Deadline) -> dict[str, Any]:
+            if args["event_id"] != known:
+                raise NotFound(f"There is no event {args['event_id']!r} on any day here.")
+            return {"event_id": known}
+
+        return get
+
+    servers = [
+        RpcServer(context, RpcSettings("tcp://127.0.0.1:*"), {"get": knows(name)}, make_logger("test"))
+        for name in ("old", "new")
+    ]
+    for server in servers:
+        server.start()
+    try:
+        with Client(FixedReplicas([server.endpoint for server in servers]), context) as client:
+            assert [client.get("new") for _ in range(8)] == [{"event_id": "new"}] * 8
+            with pytest.raises(RpcRefused, match="no event 'none'") as refused:
+                client.get("none")
+            assert refused.value.code == "not_found"
+    finally:
+        for server in servers:
+            server.stop()
+
+
 @pytest.mark.parametrize(
     ("wrong", "status", "said"),
     [
@@ -267,7 +296,7 @@ def test_a_state_directory_that_is_none_is_one_line(tmp_path: Any, start_replica
     replica = start_replica(tmp_path / "nothing")
     out, err = replica.process.communicate(timeout=30)
     assert (replica.process.returncode, out) == (1, "")
-    assert err.startswith(f"{tmp_path}/nothing is not a state directory")
+    assert err.startswith(f"appia-rag: {tmp_path}/nothing is not a state directory")
 
 
 def test_faults_are_logged_as_json(world: Any, start_replica: Any) -> None:
