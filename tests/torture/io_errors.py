@@ -214,7 +214,7 @@ SUITE = Suite(
     "io-errors",
     "a disk that fails loses nothing acknowledged, and ends or pauses the process",
     "operations",
-    ci_rounds=1_100,
+    ci_rounds=1_120,
     full_rounds=20_000,
     run=run,
 )

@@ -343,11 +343,16 @@ class Indexing:
         """Hand in, and wait until it is indexed and corrected. Raises what ended the thread."""
         for item in logged:
             self._queue.put(item, item.size)
-        self.finish(SegmentKey("", 0))
+        self._ask(SegmentKey("", 0))
         self._wait(lambda: not self.indexer.due() or self.indexer.faults())
+        self._ask(SegmentKey("", 0))
 
     def finish(self, upto: SegmentKey) -> None:
         """Let go of a day's segments."""
+        self._ask(upto)
+        self._ask(SegmentKey("", 0))  # after a step it closes files: that has come to its end when it takes this
+
+    def _ask(self, upto: SegmentKey) -> None:
         done = threading.Event()
         self._queue.put(Finish(upto, done), 0)
         self._wait(done.is_set)

@@ -184,14 +184,15 @@ class MetadataWriter:
 
         SQLite takes the files of the log away with the last connection. Who may not write beside a database in WAL mode
         can open it only while they are there (https://sqlite.org/wal.html#read_only_databases): a replica has to start
-        while this process is away, too.
+        while this process is away, too. A disk that fails or is full raises nothing here: nothing is lost by it.
         """
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         if self._path.exists() and not self._is_finished:
-            for end in _LOG_FILES:
-                self._disk.append_to(self._path.with_name(f"{self._path.name}{end}")).close()
+            with suppress(OSError):
+                for end in _LOG_FILES:
+                    self._disk.append_to(self._path.with_name(f"{self._path.name}{end}")).close()
 
 
 def _event_rows(first_row: int, table: EventTable, narratives: Sequence[int]) -> Iterator[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.common.days.metadata import MetadataReader, MetadataWriter, check_database
+from services.common.durable import Disk
+from services.common.system_calls import SystemCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,3 +96,20 @@ def _reading_only(path: Path) -> Iterator[Callable[[], int]]:
         yield count
         questions.close()
         assert process.wait(10) == 0
+
+
+class FullCalls(SystemCalls):
+    """No new file has room."""
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o640) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().open(path, flags, mode)
+
+
+def test_a_full_disk_does_not_keep_it_from_being_closed(tmp_path: Path) -> None:
+    """An index that fails is closed, and opened again later: what that raises would end all the others."""
+    writer = MetadataWriter(tmp_path / "metadata.db", Disk(FullCalls()))
+    writer.close()
+    with closing(MetadataWriter(tmp_path / "metadata.db")) as again:
+        assert again.rows() == 0
