@@ -96,6 +96,7 @@ job "appia-etcd" {
             "--initial-cluster=${join(",", [for name, address in var.members : "${name}=https://${address}:2380"])}",
             "--listen-metrics-urls=http://127.0.0.1:2381",
             "--client-cert-auth",
+            "--bcrypt-cost=4", # passwords are random: docs/runbooks/etcd.md
             "--trusted-ca-file=/etc/appia/keys/ca.pem",
             "--cert-file=/etc/appia/keys/server.pem",
             "--key-file=/etc/appia/keys/server-key.pem",

@@ -91,13 +91,11 @@ def _search(words: str, client: Client) -> dict[str, Any]:
 
 
 def _similar(client: Client) -> dict[str, Any]:
-    """What was like an event of a minute ago: one that every replica has."""
-    listed = client.list(limit=1, filters={"until": _before(60)})["events"] or client.list(limit=1)["events"]
-    return client.similar(listed[0]["event_id"], k=3) if listed else {"receipt": {}}
-
-
-def _before(seconds: int) -> int:
-    return time.time_ns() - seconds * 1_000_000_000
+    """What is like the newest event, as of the answer that showed it: another replica may not have it this moment."""
+    listed = newest(client)
+    if not listed["events"]:
+        return listed
+    return client.similar(listed["events"][0]["event_id"], k=3, as_of=listed["receipt"]["as_of"])
 
 
 def answered(site: str, question: str, who: str, ask: Callable[[], dict[str, Any]]) -> Asked:

@@ -31,13 +31,15 @@ MEDIA = Path("/media")
 RATE = 20.0
 _TESTS = Path(__file__).parents[1]
 ALL_WITHIN_S = 60.0
+AS_OPERATOR = ". /etc/appia/operator.env;"
+"""What a shell on the ingester's machine does first, so that commands ask as the operator."""
 _LOOK_S = 0.5
 
 SITE_A = Plan(
     "a", "ing-a", ("rag-1", "rag-2", "rag-3"), ("ing-a", "ing-b", "rag-1"), ("sensor-a",), (1,), 9604
 )
 SITE_B = Plan("b", "ing-b", ("rag-1", "rag-2", "rag-3"), (), ("sensor-b",), (2,), 9605)
-SMALL = Plan("a", "ing-a", ("rag-1",), ("ing-a",), ("sensor-a",), (1, 2), 9604)
+SMALL = Plan("a", "ing-a", ("rag-1",), ("rag-1",), ("sensor-a",), (1, 2), 9604)
 """One ingester, and one machine with two replicas: what fits in three minutes."""
 
 
@@ -84,7 +86,7 @@ class Fleet:
         shelf = self.folder / "bundles"
         version = version_of(bundle)
         place(bundle, shelf / version)
-        second, broken = f"{version}.post1", f"{version}.post2"
+        second, broken = (f"{version}.{number}" for number in (1, 2))
         derive(bundle, shelf / second, second)
         derive(bundle, shelf / broken, broken, broken=True)
         self.machines.add(*self.names, binds={shelf: MEDIA})
@@ -190,10 +192,7 @@ class Fleet:
     def alerts(self, site: str) -> Mapping[str, Any]:
         """What health of a site says, asked on its machine as an administrator does."""
         plan = self.plans[site]
-        line = (
-            "APPIA_KEY=/etc/appia/secrets/operator/client.secret "
-            f"appia alerts list --state /var/lib/appia/{site} --json"
-        )
+        line = f"{AS_OPERATOR} appia alerts list --state /var/lib/appia/{site} --json"
         return dict(json.loads(self.machines[plan.ingester].ssh(line, check=False).stdout))
 
     def _run(self, place_name: str, words: Sequence[str]) -> str:

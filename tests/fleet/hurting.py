@@ -91,5 +91,5 @@ def replicas_down(fleet: Fleet, machine: str) -> tuple[Alert, ...]:
 def seen_by_a_parted_ingester(fleet: Fleet, site: str) -> tuple[Alert, ...]:
     """The alerts of health on a machine that is parted from all others: to it all of them are gone."""
     plan = fleet.plans[site]
-    alone = (Alert(site, "etcd-down"),) if len(plan.members) > 1 else ()
-    return (*alone, *(Alert(site, "service-down", f"rag/{name}") for name in plan.replica_names))
+    gone = (Alert(site, "service-down", f"rag/{name}") for name in plan.replica_names)
+    return (Alert(site, "etcd-down"), *gone)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fleet.figures import read_record, span
-from fleet.fleet import MEDIA, RATE, wait_until
+from fleet.fleet import AS_OPERATOR, MEDIA, RATE, wait_until
 from fleet.story import Check
 from fleet.traffic import OFFICE_DAY
 
@@ -82,10 +82,7 @@ def begin(fleet: Fleet) -> Iterator[Check]:
 def seal(fleet: Fleet) -> Iterator[Check]:
     """The day that is over is sealed, and every replica serves it."""
     first, *_ = fleet.plans.values()
-    line = (
-        "APPIA_KEY=/etc/appia/secrets/operator/client.secret "
-        f"appia seal {OFFICE_DATE} --state /var/lib/appia/{first.name}"
-    )
+    line = f"{AS_OPERATOR} APPIA_SERVER_KEY=/etc/appia/public-a/{first.ingester}.server.public appia seal {OFFICE_DATE} --state /var/lib/appia/{first.name}"
     since = time.time()
     fleet.machines[first.ingester].ssh(line, timeout_s=300)
 

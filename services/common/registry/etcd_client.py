@@ -64,7 +64,7 @@ class EtcdClient:
     """Asks the members of one etcd cluster, beginning with the one that answered last; safe for several threads.
 
     It talks to etcd only when called, and makes a connection for each call. Where there is a login, the token that
-    etcd gives for it is kept until etcd does not know it any more.
+    etcd gives for it is kept until etcd does not know it any more, or no member answers.
     """
 
     def __init__(self, settings: EtcdSettings, keys: RegistryKeys) -> None:
@@ -98,6 +98,9 @@ class EtcdClient:
             else:
                 self._preferred = index
                 return answer
+        # A token names a place in etcd's log. An etcd whose data was lost waits for that place, without an answer.
+        # While one member alone is silent the others take it: logins are dear, and all services would log in at once.
+        self._forget()
         if refusals:
             raise RegistryUnavailable(
                 f"The registry in etcd cannot be used: {'; '.join(refusals + failures)}."
@@ -152,10 +155,6 @@ class EtcdClient:
             session.headers["Authorization"] = token
             try:
                 return call(client)
-            except ConnectionTimeoutError:
-                # A token names a place in etcd's log. One whose data was lost waits for it to come, without an answer.
-                self._forget(token)
-                raise
             except Etcd3Exception as error:
                 if not _says(error, *_STALE_TOKEN):
                     raise
@@ -187,10 +186,9 @@ class EtcdClient:
                 self._token = str(said["token"])
             return self._token or ""
 
-    def _forget(self, token: str) -> None:
+    def _forget(self) -> None:
         with self._logging_in:
-            if self._token == token:
-                self._token = None
+            self._token = None
 
     def _outage(self, error: Exception) -> str:
         if isinstance(error, ConnectionTimeoutError):
