@@ -82,7 +82,7 @@ def begin(fleet: Fleet) -> Iterator[Check]:
 def seal(fleet: Fleet) -> Iterator[Check]:
     """The day that is over is sealed, and every replica serves it."""
     first, *_ = fleet.plans.values()
-    line = f"{AS_OPERATOR} APPIA_SERVER_KEY=/etc/appia/public-a/{first.ingester}.server.public appia seal {OFFICE_DATE} --state /var/lib/appia/{first.name}"
+    line = f"{AS_OPERATOR} appia seal {OFFICE_DATE} --state /var/lib/appia/{first.name}"
     since = time.time()
     fleet.machines[first.ingester].ssh(line, timeout_s=300)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped]  # what Ansible has
+import yaml
 from fleet.analyst import Desk
 from fleet.sensors import Intake
 
