@@ -350,7 +350,7 @@ class Indexing:
     def finish(self, upto: SegmentKey) -> None:
         """Let go of a day's segments."""
         self._ask(upto)
-        self._ask(SegmentKey("", 0))  # after a step it closes files: that has come to its end when it takes this
+        self._ask(SegmentKey("", 0))  # the step before has closed what it closes when this is taken
 
     def _ask(self, upto: SegmentKey) -> None:
         done = threading.Event()
