@@ -121,7 +121,10 @@ def test_a_key_that_is_none_never_does_without_the_signature(
     verify: Callable[..., tuple[int, str]], words: tuple[str, ...]
 ) -> None:
     """An empty name is that of a variable of a script that nobody set."""
-    assert verify(*words) == (1, f"verify: '{' '.join(words)}' is no file of a public key: give one, or none\n")
+    assert verify(*words) == (
+        1,
+        f"verify: '{' '.join(words)}' is no file of a public key: give one, or none\n",
+    )
 
 
 def test_sums_that_were_made_anew_after_a_change_do_not_pass_for_signed(
