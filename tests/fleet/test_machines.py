@@ -95,13 +95,13 @@ def test_a_service_that_is_silenced_leaves_the_others_of_its_machine(pair: Machi
 
 def test_a_disk_outlives_a_power_cut_and_a_switching_off(pair: Machines) -> None:
     two, first = pair["two"], pair["two"].pid
-    two.run("sh", "-c", "echo kept > /root/note; mkdir -p /run/gone")
+    two.run("sh", "-c", "echo kept > /var/note; mkdir -p /run/gone")
     two.cut_power()
     assert not two.is_on()
     assert not hears(pair, "one", "two")
     two.boot()
     assert two.pid != first
-    assert two.run("cat", "/root/note").stdout == "kept\n"
+    assert two.run("cat", "/var/note").stdout == "kept\n"
     assert two.run("test", "-e", "/run/gone", check=False).returncode == 1
     two.poweroff()
     two.boot()
