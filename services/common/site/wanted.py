@@ -131,11 +131,11 @@ class Wanted:
                 raise UsageError(
                     f"The site {self.site} has no node {node[:80]!r}; it has {', '.join(self.nodes)}."
                 )
-        kept = {
-            role: {node: place for node, place in getattr(self, role).items() if node not in gone}
-            for role in ROLES
-        }
-        return replace(self, **kept)
+
+        def kept(places: Mapping[str, str]) -> dict[str, str]:
+            return {node: place for node, place in places.items() if node not in gone}
+
+        return replace(self, ingester=kept(self.ingester), rag=kept(self.rag), etcd=kept(self.etcd))
 
     def to_json(self) -> bytes:
         """As `site.json` has it."""
