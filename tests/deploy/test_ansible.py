@@ -263,6 +263,29 @@ def test_a_service_is_begun_anew_when_what_it_reads_is_newer(
     assert any("restart x.service" in ran for ran in module.ran) == any("start" in one for one in did)
 
 
+@pytest.mark.parametrize(
+    ("unit", "active", "did"),
+    [
+        ("appia-rag@1.service", "inactive", ["started appia.target"]),
+        ("appia-rag@1.service", "active", []),
+        ("etcd.service", "inactive", []),
+    ],
+)
+def test_services_of_appia_are_stopped_by_the_target_that_runs_with_them(
+    unit: str, active: str, did: list[str]
+) -> None:
+    """A target that was never started stops nothing."""
+    module = Module({})
+    module.answers["systemctl show"] = (
+        0,
+        "".join(f"{key}={value}\n" for key, value in state(ActiveState=active).items()),
+        "",
+    )
+    doing = services.Services(module, services.Systemd(module))
+    doing.gather([{"unit": unit}])
+    assert doing.did == did
+
+
 # ---- appia_release
 
 
@@ -312,6 +335,7 @@ def test_a_release_and_its_units_come_into_use_and_the_one_before_comes_back(nod
         "appia-.service.d",
         "appia-b.service",
         "appia.target",
+        "multi-user.target.wants",
     ]
     (node.settings / "rag-1.toml").write_text("new = 1\n")
     (node.settings / "rag-2.toml").write_text("")
@@ -324,6 +348,16 @@ def test_a_release_and_its_units_come_into_use_and_the_one_before_comes_back(nod
     assert (node.units / "appia-.service.d/20-networks.conf").read_text() == "old"
     assert (node.units / "appia.target").read_text() == "1"
     assert not (node.units / "appia-b.service").exists()
+
+
+def test_what_is_enabled_begins_with_the_machine_until_appia_is_taken_away(node: SimpleNamespace) -> None:
+    """Services are wanted by appia.target, so that has to be wanted by what the machine begins with."""
+    use(node, "1")
+    wanted = node.units / "multi-user.target.wants/appia.target"
+    assert wanted.is_symlink()
+    assert wanted.resolve() == node.units / "appia.target"
+    releases.Node(Module({"etcd": False})).leave()
+    assert not os.path.lexists(wanted)
 
 
 def test_the_way_back_leads_on_to_the_release_before_that(node: SimpleNamespace) -> None:

@@ -52,12 +52,12 @@ class Versions:
     broken: str
 
 
-def wait_until(there: Callable[[], bool], within_s: float, what: str) -> float:
-    """Wait for something; gives the seconds that it took. Raises AppiaError where it does not come."""
+def wait_until(there: Callable[[], bool], within_s: float, what: Callable[[], str]) -> float:
+    """Wait for something; gives the seconds that it took. Raises AppiaError with `what` where it does not come."""
     began = time.monotonic()
     while not there():
         if time.monotonic() - began > within_s:
-            raise AppiaError(f"{what}: not within {within_s:.0f} s")
+            raise AppiaError(f"{what()}: not within {within_s:.0f} s")
         time.sleep(_LOOK_S)
     return time.monotonic() - began
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fleet.fleet import Fleet
 
 CUT_S = 25.0
+BACK_WITHIN_S = 60.0
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 
@@ -70,11 +71,15 @@ def cut_power(fleet: Fleet, name: str) -> Iterator[Check]:
     machine.boot()
     units = [unit for plan in fleet.plans.values() for kind in ("mirror", "rag") for unit in plan.units(kind)]
 
-    def active() -> bool:
+    def states() -> dict[str, str]:
         told = machine.run("systemctl", "is-active", *units, check=False).stdout.split()
-        return told == ["active"] * len(units)
+        return dict(zip(units, told, strict=True))
 
-    took = wait_until(active, 60, "its services run again")
+    took = wait_until(
+        lambda: set(states().values()) == {"active"},
+        BACK_WITHIN_S,
+        lambda: f"its services run again: {states()}",
+    )
     yield Check("its services run again by themselves", held=True, seen=f"after {took:.0f} s")
     yield fresh(fleet)
     yield questions(fleet, since)

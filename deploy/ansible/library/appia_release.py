@@ -43,6 +43,7 @@ UNITS = Path("/etc/systemd/system")
 OTHER = {"sysusers.d": Path("/etc/sysusers.d"), "tmpfiles.d": Path("/etc/tmpfiles.d")}
 ETCD = "etcd.service.d"
 KEPT = "kept"
+TARGET = "appia.target"
 USER = "appia"
 COMMAND = Path("/usr/local/bin/appia")
 
@@ -96,6 +97,7 @@ class Node:
             self._remove_strangers(before, release)
             self._link(ROOT / "previous", _within(before))
         self._install_units(release)
+        self._link(wanted_at_boot(), UNITS / TARGET)
         self._link(COMMAND, ROOT / "current" / "bin" / "appia")
         self._link(ROOT / "current", _within(release))
 
@@ -120,7 +122,7 @@ class Node:
 
     def leave(self) -> None:
         """Take away what releases brought into the system."""
-        links = (ROOT / "current", ROOT / "previous", COMMAND)
+        links = (ROOT / "current", ROOT / "previous", COMMAND, wanted_at_boot())
         units = {path for release in (ROOT / "releases").glob("*") for path in self._files(release)}
         for path in sorted(units | {link for link in links if link.is_symlink()}):
             if os.path.lexists(path):
@@ -208,6 +210,7 @@ class Node:
         self.did.append(f"{link} leads to {target}")
         if self._check:
             return
+        link.parent.mkdir(mode=0o755, exist_ok=True)
         new = link.with_name(f".{link.name}.new")
         new.unlink(missing_ok=True)
         new.symlink_to(target)
@@ -249,6 +252,11 @@ def replace(path: Path, content: bytes, mode: int, owner: tuple[int, int] = (0, 
     new.chmod(mode)
     os.chown(new, *owner)
     new.replace(path)
+
+
+def wanted_at_boot() -> Path:
+    """The link by which the target, and with it every service that is enabled, begins with the machine."""
+    return UNITS / "multi-user.target.wants" / TARGET
 
 
 def has_user() -> bool:

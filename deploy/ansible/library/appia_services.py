@@ -47,6 +47,7 @@ ANSWER_S = 5
 MOST_STARTS = 3
 SHOWN_LINES = 15
 HTTP_OK = 200
+TARGET = "appia.target"
 ASKED = (
     "ActiveState,SubState,UnitFileState,LoadState,NeedDaemonReload,ExecMainStartTimestampMonotonic,NRestarts"
 )
@@ -158,6 +159,12 @@ class Services:
         elif changed := [*other_unit, *newer(service.get("inputs", []), state.began())]:
             self._do(f"restarted {unit}: {', '.join(changed)}", "--no-block", "restart", unit)
 
+    def gather(self, services: list[dict[str, Any]]) -> None:
+        """Have the target run with services of appia: only one that runs stops them together."""
+        ours = any(service["unit"].startswith("appia-") for service in services)
+        if ours and not self._systemd.state(TARGET).active():
+            self._do(f"started {TARGET}", "--no-block", "start", TARGET)
+
     def stop(self, service: dict[str, Any]) -> None:
         """Have it neither run nor begin with the machine."""
         unit = service["unit"]
@@ -222,6 +229,8 @@ def main() -> None:
         services.start(service)
         if module.params["wait"] and not module.check_mode:
             services.await_ready(service, module.params["within_s"])
+    if module.params["state"] == "started":
+        services.gather(module.params["services"])
     module.exit_json(changed=bool(services.did), did=services.did)
 
 
