@@ -87,6 +87,8 @@ def run(folder: Path, prefix: str, *, fast: bool) -> Found:
             whole = story.tell(_small(fleet) if fast else _large(fleet, versions))
             held = _end(fleet, story) if whole else []
             told = {site: fleet.alerts(site) for site in fleet.plans} if whole else {}
+            if not all(done.held for done in story.done):
+                fleet.keep_journals()
         finally:
             fleet.remove()
     found = raised(story.done, told)

@@ -165,18 +165,30 @@ class Fleet:
         words = [sys.executable, "-m", "fleet.holdings", str(self.folder / "desk/desks.json"), site, what]
         return dict(json.loads(self._run(DESK, words)))
 
+    def ages(self) -> dict[str, float | str]:
+        """How old the newest event of each replica is, in seconds; in its place why that is not known."""
+        found: dict[str, float | str] = {}
+        for site, plan in self.plans.items():
+            found |= dict.fromkeys(plan.replica_names, "It is not registered.")
+            try:
+                told = self.told(site, "newest")
+            except AppiaError as error:
+                told = dict.fromkeys(plan.replica_names, str(error))
+            found |= {name: "It has none." if age is None else age for name, age in told.items()}
+        return found
+
     def all_newer_than(self, seconds: float) -> bool:
         """Whether every replica of every site has an event that is no older."""
-        for name, plan in self.plans.items():
-            try:
-                told = self.told(name, "newest")
-            except AppiaError:
-                return False
-            if not set(plan.replica_names) <= set(told):
-                return False
-            if not all(isinstance(age, float) and age <= seconds for age in told.values()):
-                return False
-        return True
+        return all(isinstance(age, float) and age <= seconds for age in self.ages().values())
+
+    def keep_journals(self) -> None:
+        """Write what the machines logged beside everything else: they are about to go."""
+        for machine in self.machines:
+            if machine.is_on():
+                logged = machine.run(
+                    "journalctl", "--boot=all", "--no-pager", "--output=short-precise", check=False
+                )
+                (self.folder / f"{machine.name}.journal").write_text(logged.stdout)
 
     def wait_for_all(self, site: str, events: int) -> dict[str, list[str] | str]:
         """What every replica has, asked until each has so many events or a minute is over."""

@@ -40,7 +40,9 @@ def questions(fleet: Fleet, begin: float) -> Check:
 def fresh(fleet: Fleet) -> Check:
     """Wait until every replica knows events of the last seconds."""
     took = wait_until(
-        lambda: fleet.all_newer_than(FRESH_S), CATCH_UP_S, "every replica knows the newest events"
+        lambda: fleet.all_newer_than(FRESH_S),
+        CATCH_UP_S,
+        lambda: f"every replica knows the newest events: {fleet.ages()}",
     )
     return Check(
         f"every replica knows events younger than {FRESH_S:.0f} s", held=True, seen=f"after {took:.0f} s"
@@ -90,7 +92,7 @@ def seal(fleet: Fleet) -> Iterator[Check]:
         told = fleet.told(first.name, "sealed")
         return set(told) >= set(first.replica_names) and all(OFFICE_DATE in days for days in told.values())
 
-    took = wait_until(served, CATCH_UP_S, f"every replica serves {OFFICE_DATE} sealed")
+    took = wait_until(served, CATCH_UP_S, lambda: f"every replica serves {OFFICE_DATE} sealed")
     yield Check("every replica serves the sealed day", held=True, seen=f"after {took:.0f} s")
     yield questions(fleet, since)
 
