@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.cli.ask import Asking
+from services.cli.asking import ask
 from services.cli.running import Running, read_running
 from services.cli.store_folder import model_store_folder
 from services.common.days.names import StateNames, read_pointer
@@ -96,13 +98,20 @@ class Stack:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def rows(self) -> dict[str, int]:
-        """Events that the replicas serve, by day, with all indices."""
-        days = self.appia("days")["days"]
+        """Events that the replicas serve, by day, with all indices: what `appia days` asks, without a new process."""
+        days = ask(Asking(state=self.names.root), "days", {})["days"]
         return {day["day"]: min([day["rows"], *(i["rows"] for i in day["indices"].values())]) for day in days}
 
     def wait_for_rows(self, rows: int) -> dict[str, int]:
-        wait_until(f"{rows} events are served", lambda: sum(self.rows().values()) >= rows)
-        return self.rows()
+        found: dict[str, int] = {}
+
+        def are_served() -> bool:
+            found.clear()
+            found.update(self.rows())
+            return sum(found.values()) >= rows
+
+        wait_until(f"{rows} events are served", are_served)
+        return found
 
     def ids(self) -> Counter[str]:
         """How often each event is there, read from the files as a replica maps them."""
