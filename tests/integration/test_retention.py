@@ -47,7 +47,8 @@ def stack(
 ) -> Stack:
     """Two replicas and health, which looks each second; three sealed days."""
     settings = tmp_path_factory.mktemp("settings") / "settings.toml"
-    settings.write_text("[health]\ninterval_s = 1.0\n")
+    # Age alone decides, however full this machine's disk is.
+    settings.write_text("[health]\ninterval_s = 1.0\nkeep_percent = 0\n")
     started = start_stack("--replicas", "2", "--settings", str(settings), "--watchdog", "0")
     for day, file in old_days.items():
         end_of(started.feed("--format", "cicflowmeter", str(file)))
@@ -61,7 +62,8 @@ def test_a_day_that_is_too_old_goes_when_nobody_holds_or_reads_it(
     """A case holds one, a frozen replica reads the other: each goes when that has ended, and the third one stays."""
     held, read, kept = old_days
     stack.appia("hold", held, "--case", "smith")
-    assert [one["day"] for one in stack.appia("retention", "plan", "--keep-days", "30")["drops"]] == [read]
+    plan = stack.appia("retention", "plan", "--keep-days", "30", "--keep-percent", "0")
+    assert [one["day"] for one in plan["drops"]] == [read]
     frozen = stack.now.replicas[1].pid
     os.kill(frozen, signal.SIGSTOP)
     try:
