@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers guides clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers guides fleet clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -74,6 +74,10 @@ containers: ## build the images and run docker-compose.yml with podman, in names
 guides: bundle ## type the guides to install, upgrade and disaster on machines of their own (root; CHAPTERS='install')
 	@make/venv.sh dev
 	PYTHONPATH=tests:. $(VENV)/bin/python -m docs.on_machines $(CHAPTERS)
+
+fleet: bundle ## two sites on five machines of their own: installed, fed, asked, cut, upgraded, counted (root; FAST=1: three minutes)
+	@make/venv.sh dev
+	PYTHONPATH=tests:. $(VENV)/bin/python -m fleet $(if $(FAST),--fast,--report benchmarks/results/fleet.md) $(if $(CI),--if-possible)
 
 clean: ## remove caches, builds and the demo's state; keep the environment and the models
 	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -17,6 +17,7 @@ from fleet import hurting, installing
 from fleet.bundles import built_bundle
 from fleet.figures import holdings, read_record
 from fleet.fleet import SITE_A, SITE_B, SMALL, Fleet, Versions
+from fleet.image import why_not
 from fleet.machines import Machines
 from fleet.report import Found, write
 from fleet.story import Alert, Check, Step, Story, alert_checks, raised
@@ -48,12 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fast", action="store_true", help="one ingester, one machine with replicas, no upgrade"
     )
+    parser.add_argument(
+        "--if-possible", action="store_true", help="end well where there can be no machines, and say why"
+    )
     parser.add_argument("--prefix", default="fleet", help="what names of the system begin with")
     parser.add_argument(
         "--folder", type=Path, help="for everything; by default a temporary one that is removed"
     )
     parser.add_argument("--report", type=Path, help="the report, as Markdown; by default it is printed")
     chosen = parser.parse_args(arguments)
+    if chosen.if_possible and (reason := why_not()):
+        sys.stdout.write(f"No fleet here. {reason}\n")
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="appia-fleet-") as scratch:
         try:

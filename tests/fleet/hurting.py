@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fleet.fleet import wait_until
-from fleet.installing import fresh, questions
+from fleet.installing import calm, fresh, questions
 from fleet.story import Alert, Check
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def cut_etcd(fleet: Fleet, member: str) -> Iterator[Check]:
     yield questions(fleet, since)
     yield fresh(fleet)
     fleet.machines.network.mend()
+    yield calm(fleet)
 
 
 def cut_replica(fleet: Fleet, name: str) -> Iterator[Check]:
@@ -38,6 +39,7 @@ def cut_replica(fleet: Fleet, name: str) -> Iterator[Check]:
     yield questions(fleet, since)
     fleet.machines.network.plug(name)
     yield fresh(fleet)
+    yield calm(fleet)
     yield questions(fleet, since)
 
 
@@ -58,6 +60,7 @@ def part_ingester(fleet: Fleet, site: str) -> Iterator[Check]:
     )
     fleet.machines.network.mend()
     yield fresh(fleet)
+    yield calm(fleet)
     yield questions(fleet, since)
 
 
@@ -82,6 +85,7 @@ def cut_power(fleet: Fleet, name: str) -> Iterator[Check]:
     )
     yield Check("its services run again by themselves", held=True, seen=f"after {took:.0f} s")
     yield fresh(fleet)
+    yield calm(fleet)
     yield questions(fleet, since)
 
 

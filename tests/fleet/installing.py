@@ -20,6 +20,8 @@ INSTALL_S, UPGRADE_S = 900.0, 1200.0
 FRESH_S = 5.0
 """How old the newest event may be that a replica on another machine knows."""
 CATCH_UP_S = 90.0
+FIRST_QUESTIONS = 20
+OF_AN_HOUR = "service-restarting"
 
 
 def right(played: Played) -> Check:
@@ -47,6 +49,17 @@ def fresh(fleet: Fleet) -> Check:
     return Check(
         f"every replica knows events younger than {FRESH_S:.0f} s", held=True, seen=f"after {took:.0f} s"
     )
+
+
+def calm(fleet: Fleet) -> Check:
+    """Wait until no alert fires any more at any site, but those about the whole hour before."""
+
+    def firing() -> list[str]:
+        found = [(site, one) for site in fleet.plans for one in fleet.alerts(site)["firing"]]
+        return [f"{site}: {one['rule']} {one['subject']}" for site, one in found if one["rule"] != OF_AN_HOUR]
+
+    took = wait_until(lambda: not firing(), CATCH_UP_S, lambda: f"no alert is left: {', '.join(firing())}")
+    return Check("no alert is left", held=True, seen=f"after {took:.0f} s")
 
 
 def install(fleet: Fleet, site: str) -> Iterator[Check]:
@@ -77,8 +90,13 @@ def begin(fleet: Fleet) -> Iterator[Check]:
     )
     for sensor in fleet.sensors.values():
         sensor.start(RATE)
-    fleet.start_analyst()
     yield fresh(fleet)
+    since = time.time()
+    fleet.start_analyst()
+    wait_until(
+        lambda: len(read_record(fleet.record)) >= FIRST_QUESTIONS, CATCH_UP_S, lambda: "the analyst asks"
+    )
+    yield questions(fleet, since)
 
 
 def seal(fleet: Fleet) -> Iterator[Check]:
@@ -124,8 +142,15 @@ def upgrade(fleet: Fleet, versions: Versions) -> Iterator[Check]:
 
 
 def roll_back(fleet: Fleet, versions: Versions) -> Iterator[Check]:
-    """Back to the release before."""
-    yield from _change(fleet, versions.first, lambda site: fleet.play(site, "rollback.yml", UPGRADE_S))
+    """Back to the release before, by the first site; others on the same machines follow as they do in an upgrade."""
+    first, *_ = fleet.plans
+
+    def play(site: str) -> Played:
+        if site == first:
+            return fleet.play(site, "rollback.yml", UPGRADE_S)
+        return fleet.play(site, "upgrade.yml", UPGRADE_S, appia_bundle_on_node=versions.first)
+
+    yield from _change(fleet, versions.first, play)
 
 
 def _change(fleet: Fleet, bundle: str, play: Callable[[str], Played]) -> Iterator[Check]:
@@ -134,6 +159,7 @@ def _change(fleet: Fleet, bundle: str, play: Callable[[str], Played]) -> Iterato
         yield right(play(site))
     yield _all_use(fleet, bundle)
     yield fresh(fleet)
+    yield calm(fleet)
     yield questions(fleet, since)
 
 
@@ -150,4 +176,5 @@ def upgrade_broken(fleet: Fleet, versions: Versions) -> Iterator[Check]:
     yield Check("on one machine alone", len(played.failed) == 1, ", ".join(played.failed))
     yield _all_use(fleet, versions.second)
     yield fresh(fleet)
+    yield calm(fleet)
     yield questions(fleet, since)
