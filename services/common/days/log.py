@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 1 << 18
 """Bytes of a block that is kept by each reader of a sealed log, for the next event of the same block."""
+_SEEN = 9
+_MAY_BEGIN = re.compile(
+    b"(?s)(?=.{3}[\\x00-\\x%02x].{4}[\\x%02x-\\x%02x])" % (MAX_PAYLOAD >> 24, EVENT, DECISIONS)
+)
+"""Where a record may begin, by the `_SEEN` bytes up to its type: the first look at each byte of a damaged stretch."""
 
 
 class LogWriter:
@@ -349,7 +355,10 @@ class LogReader:
         window = 1 << 20
         for base in range(start, end, window):
             raw = self._pread(window + RECORD.size, base)
-            for i in range(min(window, len(raw) - RECORD.size + 1)):
+            for found in _MAY_BEGIN.finditer(raw, 0, window + _SEEN):
+                i = found.start()
+                if i + RECORD.size > len(raw):
+                    break
                 length, _, kind, lsn = RECORD.unpack_from(raw, i)
                 plausible = length <= MAX_PAYLOAD and EVENT <= kind <= DECISIONS and lsn > last_lsn
                 if (
