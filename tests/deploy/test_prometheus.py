@@ -138,10 +138,10 @@ def test_a_wrong_rule_would_be_found(tmp_path: Path) -> None:
     "path", sorted((PROJECT / "deploy" / "systemd").glob("*.service")), ids=lambda path: path.name
 )
 def test_the_units_are_watched(path: Path) -> None:
-    """systemd waits for the services' word, and starts again what does not give it."""
+    """systemd waits for the word of services and starts who does not give it again: as all units have in common."""
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(path.read_text("utf-8"))
+    unit.read([path, path.parent / "appia-.service.d" / "10-common.conf"], "utf-8")
     service = unit["Service"]
     assert service["Type"] == "notify"
     assert service["NotifyAccess"] == "main"
