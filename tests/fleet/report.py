@@ -107,7 +107,7 @@ def _read(path: str) -> list[str]:
 def _counted(found: Found) -> list[str]:
     asked = found.asked
     acknowledged = {one.site: one.acknowledged for one in found.holdings}
-    lost = sum(one.lost for one in found.holdings)
+    lost = sum(one.lost for one in found.holdings) if found.holdings else "not counted"
     rows = [
         ("questions asked", f"{asked.asked:,}"),
         ("questions that failed", len(asked.failed)),
