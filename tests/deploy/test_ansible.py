@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,8 +36,18 @@ def load(path: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    intern = sys.intern
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        # Ansible's library replaces it for the whole process, and torch, in tests that follow, does not take that.
+        sys.intern = intern
     return module
+
+
+def test_the_modules_leave_the_interpreter_as_it_was() -> None:
+    """Tests of other things share this process; torch refuses a `sys.intern` that is no builtin."""
+    assert isinstance(sys.intern, BuiltinFunctionType)
 
 
 filters = load("filter_plugins/appia.py")

@@ -98,7 +98,11 @@ def test_beyond_loopback_all_is_encrypted(
     keys.put("gateway", pair.public, delegate=True, operations=["days", "stats"])
     alice = keys.put("alice", days=[SEEN], operations=["days", "list"])
     bound = start_replica(
-        world.state.root, bind=f"tcp://{ALL_ADDRESSES}:*", server_key=str(server_key), access=str(keys.file)
+        world.state.root,
+        bind=f"tcp://{ALL_ADDRESSES}:*",
+        advertise="tcp://127.0.0.1:*",
+        server_key=str(server_key),
+        access=str(keys.file),
     )
     words = ["--listen", ALL_ADDRESSES, "--access", str(keys.file), "--key", str(tmp_path / "gateway.secret")]
     words += ["--server-key", public, "--tls-cert", str(made.server[0]), "--tls-key", str(made.server[1])]
