@@ -12,7 +12,7 @@ from services.common.access.book import read_access
 from services.common.access.curve import KeyPair
 from services.common.access.entrance import AccessFiles, check_access_files
 from services.common.errors import AppiaError
-from services.common.logs import say_wrong
+from services.common.journal import say_wrong
 from services.common.observing.probe_server import check_place
 from services.common.registry.connect import check_registry_url
 from services.common.registry.keys import read_registry_keys
@@ -49,9 +49,9 @@ class Preflight:
             read(path)
 
     @contextmanager
-    def as_owner_of(self, folder: Path) -> Iterator[None]:
+    def as_owner_of(self, place: Path) -> Iterator[None]:
         """Root reads keys as the user they belong to, who is the one that the service runs as; others as they are."""
-        owner = folder.stat().st_uid if os.geteuid() == 0 and folder.exists() else 0
+        owner = place.stat().st_uid if os.geteuid() == 0 and place.exists() else 0
         if owner == 0:
             yield
             return
@@ -82,7 +82,11 @@ class Preflight:
         """The storage keys, where logs are encrypted."""
         if path is None:
             open_log_keys(None, _nobody, require_encryption=required)
-        self.file("storage_key", path, lambda file: open_log_keys(file, _nobody, require_encryption=required))
+        self.file("storage_key", path, lambda file: self._open_log_keys(file, required=required))
+
+    def _open_log_keys(self, path: Path, *, required: bool) -> None:
+        with self.as_owner_of(path):
+            open_log_keys(path, _nobody, require_encryption=required)
 
 
 def check(program: str, load: Callable[[], S], look: Callable[[S, Preflight], None]) -> int:

@@ -15,6 +15,7 @@ from services.common.access.entrance import AccessFiles
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.preflight import Preflight
+from services.common.rest.storage_keys import new_storage_keys, storage_keys_file
 from services.common.wire.keys import new_key_ring
 
 if TYPE_CHECKING:
@@ -197,6 +198,7 @@ def nobodys() -> Iterator[Path]:
         Path(folder).chmod(0o711)
         keys = Path(folder) / "keys"
         new_key_ring(keys)
+        new_storage_keys(Disk(), storage_keys_file(keys))
         for path in (keys, *keys.rglob("*")):
             os.chown(path, 65534, 65534)
         yield keys
@@ -207,7 +209,8 @@ def test_root_reads_keys_as_the_user_they_belong_to(
     tmp_path: Path, nobodys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Files of the user who runs the service are refused to root otherwise; and root is root again afterwards."""
-    assert checked("ingester", settings_file(tmp_path, keys=str(nobodys))) == 0
+    stored = {"storage_key": str(storage_keys_file(nobodys))}
+    assert checked("ingester", settings_file(tmp_path, keys=str(nobodys), **stored)) == 0
     assert capsys.readouterr().err == ""
     assert os.geteuid() == 0
     (nobodys / "wire/ring.json").chmod(0o666)
