@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from services.common.errors import AppiaError
-from services.common.logs import say_error
+from services.common.journal import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
+from services.common.journal import INFO, PRIORITIES, leads_to_journal
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
 
 LONGEST = 40_000
 """Characters in a line at most; the journal cuts at 48 KiB where it is not told otherwise."""
-JOURNAL_VARIABLE = "JOURNAL_STREAM"
-"""systemd says here which stream is the journal, as DEVICE:INODE (systemd.exec(5))."""
-ERROR, INFO = "error", "info"
-_PRIORITIES = {"debug": 7, INFO: 6, "warning": 4, ERROR: 3, "critical": 2}  # as syslog(3) has them
 # JSON escapes what is below U+0020, and ASCII output all that is above U+007E; what is left is DEL.
 _DELETE, _ESCAPED_DELETE = "\x7f", "\\u007f"
 _TO_JSON = structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=True)
@@ -54,28 +52,8 @@ def make_logger(
     return cast("FilteringBoundLogger", logger.bind(service=service))
 
 
-def say_wrong(program: str, why: object, environ: Mapping[str, str] = os.environ) -> None:
-    """Say on standard error why a program ends: one sentence for people, with the priority of an error."""
-    say_error(f"{program}: {why}", environ)
-
-
-def say_error(text: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Write lines for people on standard error; for the journal each has the priority of an error."""
-    prefix = f"<{_PRIORITIES[ERROR]}>" if leads_to_journal(sys.stderr, environ) else ""
-    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
-
-
-def leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether what is written there is read by systemd's journal; it is not where somebody leads it elsewhere."""
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or no file at all
-        return False
-    return environ.get(JOURNAL_VARIABLE) == f"{status.st_dev}:{status.st_ino}"
-
-
 def _line(logger: WrappedLogger, method: str, facts: EventDict, *, is_journal: bool) -> str:
-    priority = _PRIORITIES.get(str(facts.get("level")), _PRIORITIES[INFO])
+    priority = PRIORITIES.get(str(facts.get("level")), PRIORITIES[INFO])
     text = _json(logger, method, facts)
     if len(text) > LONGEST:
         most = LONGEST // (len(facts) + 1)

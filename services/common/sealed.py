@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import lz4.block
-from cryptography.exceptions import InvalidTag
 
 from services.common.errors import AppiaError
-from services.common.hkdf import derived_aead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 MAGIC = b"APS1"
 SEED_BYTES = 32
@@ -83,7 +83,7 @@ class Seals:
             raise AppiaError(f"The revision {revision} of {name} is not of 0 to {MAX_REVISION}.")
         head = _HEAD.pack(MAGIC, self.primary, revision, salt := self.random(SALT_BYTES))
         block: bytes = lz4.block.compress(plain, store_size=False)
-        sealed = derived_aead(self.seeds[self.primary], _INFO, salt).encrypt(
+        sealed = _aead(self.seeds[self.primary], salt).encrypt(
             _NONCE, _SIZE.pack(len(plain)) + block, head + name.encode()
         )
         return head + sealed
@@ -104,8 +104,10 @@ class Seals:
         seed = self.seeds.get(key_id)
         if seed is None:
             raise NotOpened(f"{name} is sealed with key {key_id}, which is not among the keys here.")
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as in `_aead`
+
         try:
-            plain = derived_aead(seed, _INFO, salt).decrypt(
+            plain = _aead(seed, salt).decrypt(
                 _NONCE, sealed[_HEAD.size :], sealed[: _HEAD.size] + name.encode()
             )
         except InvalidTag:
@@ -171,6 +173,13 @@ def spell_seals(seals: Seals) -> bytes:
         for key_id, seed in seals.seeds.items()
     )
     return "".join(lines).encode()
+
+
+def _aead(seed: bytes, salt: bytes) -> ChaCha20Poly1305:
+    """What seals and opens one value. Who has no keys pays not for cryptography, which is 7 MB."""
+    from services.common.hkdf import derived_aead  # noqa: PLC0415 - see above
+
+    return derived_aead(seed, _INFO, salt)
 
 
 def _decompress(name: str, plain: bytes) -> bytes:

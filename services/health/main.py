@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
+from services.common.journal import say_wrong
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.private_folders import UMASK
 
@@ -31,8 +32,7 @@ _NOT_NEEDED = ("rich", "lzma", "bz2")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the health service as this process; gives the exit status."""
     _stay_small()
-    from services.common.logs import say_wrong  # noqa: PLC0415 - after what keeps the process small
-    from services.common.settings import add_check, load_settings  # noqa: PLC0415 - as above
+    from services.common.settings import add_check, load_settings  # noqa: PLC0415 - after what keeps the process small
     from services.health.settings import HealthSettings  # noqa: PLC0415 - as above
 
     parser = argparse.ArgumentParser(

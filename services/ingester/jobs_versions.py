@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from services.common.chain.store import NoLinks
 from services.common.days.adopting import adopt, sign_removal
 from services.common.days.names import INDICES
-from services.common.days.versions import activate, roll_back, served_generation
+from services.common.days.switching import activate, roll_back
+from services.common.days.versions import served_generation
 from services.common.errors import AppiaError, UsageError
 from services.ingester.jobs import Kind
 

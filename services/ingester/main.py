@@ -19,7 +19,8 @@ from services.common.days.one_writer import lock_state
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger, say_wrong
+from services.common.journal import say_wrong
+from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.preflight import check
 from services.common.private_folders import UMASK, check_unwritable

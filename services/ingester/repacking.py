@@ -12,7 +12,8 @@ from services.common.days.manifest import read_manifest
 from services.common.days.names import EVENT_INDICES, numbered, read_pointer
 from services.common.days.policies import Compression
 from services.common.days.stored import FULL, is_replaced
-from services.common.days.versions import activate, served_generation, versions_of
+from services.common.days.switching import activate
+from services.common.days.versions import served_generation, versions_of
 from services.common.errors import AppiaError, UsageError
 from services.ingester.jobs import Kind
 from services.ingester.jobs_versions import tell_end

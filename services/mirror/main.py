@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from services.common.durable import Disk
 from services.common.ending import end_if_it_fails
 from services.common.errors import AppiaError
-from services.common.logs import make_logger, say_wrong
+from services.common.journal import say_wrong
+from services.common.logs import make_logger
 from services.common.observing.systemd import ALONE, Supervised
 from services.common.preflight import check
 from services.common.private_folders import UMASK

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.logs import LONGEST, make_logger, say_wrong
+from services.common.journal import say_wrong
+from services.common.logs import LONGEST, make_logger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from services.common.days.proof import prove_day
 from services.common.days.repacking import Repacker
 from services.common.days.sealed_reader import SealedReader
 from services.common.days.sealing import Sealer
+from services.common.days.switching import roll_back
 from services.common.days.verify import verify_day
-from services.common.days.versions import roll_back
 from services.common.errors import AppiaError, UsageError
 from services.common.events.vocabulary import load_vocabulary
 from services.ingester.dropping import Dropping

@@ -16,7 +16,7 @@ from services.common.days.index_builder import IndexTools
 from services.common.days.log import LogWriter
 from services.common.days.log_format import FEEDBACK
 from services.common.days.reindex import Reindexer
-from services.common.days.versions import activate
+from services.common.days.switching import activate
 from services.common.feedback.remark import Remark, Verdict
 from services.common.logs import make_logger
 from services.common.rpc import Deadline

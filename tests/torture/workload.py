@@ -27,7 +27,7 @@ from services.common.days.layout import claim_layout
 from services.common.days.names import INDICES, StateNames, read_pointer
 from services.common.days.reindex import Reindexer
 from services.common.days.sealing import Sealer
-from services.common.days.versions import activate, roll_back
+from services.common.days.switching import activate, roll_back
 from services.common.durable import Disk
 from services.common.embedding.cache import CacheSettings, NarrativeCache
 from services.common.errors import AppiaError

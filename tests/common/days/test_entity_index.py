@@ -17,8 +17,8 @@ from services.common.days.index_builder import IndexTools
 from services.common.days.manifest import MANIFEST, read_manifest
 from services.common.days.names import ENTITY
 from services.common.days.reindex import Reindexer
+from services.common.days.switching import activate
 from services.common.days.verify import verify_day
-from services.common.days.versions import activate
 from services.common.events.profiles import COLUMN, PROFILE
 
 if TYPE_CHECKING:

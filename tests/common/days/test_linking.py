@@ -16,7 +16,7 @@ from services.common.days.manifest import read_manifest
 from services.common.days.names import number_name, read_pointer
 from services.common.days.proof import prove_day
 from services.common.days.reindex import Reindexer
-from services.common.days.versions import activate, roll_back
+from services.common.days.switching import activate, roll_back
 from services.common.durable import Disk
 from services.common.errors import AppiaError
 from services.common.system_calls import SystemCalls

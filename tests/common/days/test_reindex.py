@@ -21,9 +21,10 @@ from services.common.days.index_builder import IndexTools
 from services.common.days.names import EVENT_INDICES, INDICES, numbered, read_pointer
 from services.common.days.overlap import read_overlap
 from services.common.days.reindex import Reindexer
+from services.common.days.switching import activate, roll_back
 from services.common.days.units import UNITS
 from services.common.days.verify import verify_day
-from services.common.days.versions import activate, roll_back, versions_of
+from services.common.days.versions import versions_of
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from services.common.days.overlap import read_overlap
 from services.common.days.reindex import Reindexer
 from services.common.days.repacking import Repacker, RepackReport
 from services.common.days.stored import look_at_stored
+from services.common.days.switching import activate, roll_back
 from services.common.days.verify import verify_day
-from services.common.days.versions import activate, roll_back
 from services.common.errors import AppiaError, UsageError
 
 if TYPE_CHECKING:
