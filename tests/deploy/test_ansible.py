@@ -196,6 +196,22 @@ def test_files_become_what_is_given_and_a_second_time_nothing_happens(tmp_path: 
     assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
 
 
+def test_folders_above_are_open_where_those_of_who_logged_in_are_not(tmp_path: Path) -> None:
+    """An administrator with a umask of 077 makes folders that services can enter all the same."""
+    before = os.umask(0o077)
+    try:
+        apply(
+            {
+                "folders": [mine(tmp_path / "above/folder")],
+                "files": [mine(tmp_path / "over/it/file", content="")],
+            }
+        )
+    finally:
+        os.umask(before)
+    for folder in ("above", "above/folder", "over", "over/it"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o755
+
+
 def test_what_is_not_valid_changes_nothing(tmp_path: Path) -> None:
     """Not even the files before it; the sentence is that of the program, about the path where the file would be."""
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"

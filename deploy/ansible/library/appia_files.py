@@ -199,6 +199,7 @@ def named(paths: list[Path]) -> set[Path]:
 
 def main() -> None:
     """Read what the task wants, see whether it is valid, make it so."""
+    os.umask(0o022)  # whatever that of who logged in is: services enter these folders as a user of their own
     module = AnsibleModule(
         argument_spec={
             "folders": {"type": "list", "elements": "dict", "default": []},

@@ -285,6 +285,7 @@ def _target(link: Path) -> Path | None:
 
 def main() -> None:
     """Do what the task asks for."""
+    os.umask(0o022)  # whatever that of who logged in is: services enter these folders as a user of their own
     module = AnsibleModule(
         argument_spec={
             "state": {
