@@ -14,12 +14,23 @@ from services.common.observing.observed import COMMON_METRICS
 from services.common.rpc_server import SERVER_METRICS
 from services.health.observing import HEALTH_METRICS
 from services.ingester.observing import INGESTER_METRICS, JOBS
+from services.mirror.told import MIRROR_METRICS
+from services.origin.publishing_loop import PUBLISH_METRICS
 from services.rag.observing import REPLICA_METRICS
 from tests.promtool import needs_promtool, promtool
 
 PROJECT = Path(__file__).parents[2]
 PROMETHEUS, DASHBOARD = PROJECT / "deploy" / "prometheus", PROJECT / "deploy" / "grafana" / "appia.json"
-ALL = (*COMMON_METRICS, *SERVER_METRICS, *INGESTER_METRICS, JOBS, *REPLICA_METRICS, *HEALTH_METRICS)
+ALL = (
+    *COMMON_METRICS,
+    *SERVER_METRICS,
+    *INGESTER_METRICS,
+    JOBS,
+    *REPLICA_METRICS,
+    *MIRROR_METRICS,
+    *PUBLISH_METRICS,
+    *HEALTH_METRICS,
+)
 OF_LINUX = {
     "process_virtual_memory_bytes",
     "process_resident_memory_bytes",

@@ -134,6 +134,10 @@ def test_what_is_set_wrong_is_one_sentence(
     said = capsys.readouterr().err
     assert re.search(why, said)
     assert len(said.splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["--settings", str(settings), "--check"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == said
 
 
 def test_a_place_that_fails_is_told_once_and_tried_again(tmp_path: Path) -> None:
