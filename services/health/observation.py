@@ -33,8 +33,8 @@ class Disk:
         total_bytes, free_bytes: of the file system; what is kept for root counts as used.
         used_percent: of the bytes, 0 to 100.
         inode_used_percent: of the inodes, 0 to 100; 0 where the file system has no fixed number of them.
-        grows_bytes_per_s: by a regression over the samples kept; None while there are too few.
-        days_left: until it is full at this growth; None where that is unknown, or it does not grow.
+        grows_bytes_per_s: the median of what the samples kept show; None while there are too few.
+        days_left: until it is full at this growth; None where it does not grow, or that is too far ahead to be told.
     """
 
     path: str

@@ -10,7 +10,15 @@ import pytest
 from services.common.registry.port import Entry
 from services.health.memory import Counted, KnownSensor, KnownService
 from services.health.probes.asking import Answer
-from services.health.probes.disks import SAMPLES, file_systems, growth, look_at_disk, with_sample
+from services.health.probes.disks import (
+    FORESIGHT,
+    SAMPLES,
+    file_systems,
+    forecast,
+    growth,
+    look_at_disk,
+    with_sample,
+)
 from services.health.probes.intake import MOST_COUNTED, MOST_NODES, look_at_intake
 from services.health.probes.lag import with_lag
 from services.health.probes.sensors import (
@@ -36,23 +44,68 @@ NOW = 1_800_000_000 * S
 HOUR = 3600
 
 
-def test_growth_is_the_slope_of_the_samples_and_unknown_of_few() -> None:
-    """A thousand bytes a second, found from noisy samples; three samples say nothing."""
-    samples = [(NOW + hour * HOUR * S, 10**9 + hour * HOUR * 1000 + (-1) ** hour * 500) for hour in range(24)]
+GB = 10**9
+
+
+def half_hours(*used: float) -> list[tuple[int, int]]:
+    """Samples, the newest of now."""
+    first = len(used) - 1
+    return [(NOW - (first - number) * HOUR // 2 * S, int(bytes_)) for number, bytes_ in enumerate(used)]
+
+
+def test_growth_is_the_usual_slope_and_unknown_of_few() -> None:
+    """A thousand bytes a second, found from noisy samples; five samples say nothing."""
+    samples = [(NOW + hour * HOUR * S, GB + hour * HOUR * 1000 + (-1) ** hour * 500) for hour in range(24)]
     found = growth(samples)
     assert found is not None
     assert math.isclose(found, 1000, rel_tol=0.001)
-    assert growth(samples[:3]) is None
-    assert growth([samples[0]] * 5) is None
+    assert growth(samples[:5]) is None
+    assert growth([samples[0]] * 6) is None
+    assert growth([]) is None
+
+
+@pytest.mark.parametrize("burst_at", range(1, 8))
+def test_a_burst_on_a_new_site_foretells_nothing(burst_at: int) -> None:
+    """It was fed quickly for a minute; what came before and after says that this does not go on."""
+    used = [GB if number < burst_at else 6 * GB for number in range(8)]
+    for seen in range(1, len(used) + 1):
+        assert forecast(half_hours(*used[:seen]), 60 * GB).days_left is None
+
+
+def test_hours_foretell_hours_and_a_week_foretells_months() -> None:
+    """What three hours showed says nothing about next week, and is told where the disk is full tomorrow."""
+    three_hours = half_hours(*(number * GB for number in range(7)))
+    assert forecast(three_hours, 20 * GB).days_left == pytest.approx(10 / 24)
+    assert forecast(three_hours, int(2 * 3 * FORESIGHT * GB) + 10**7).days_left is None
+    a_week = half_hours(*(number * GB for number in range(SAMPLES)))
+    assert forecast(a_week, 48 * 100 * GB).days_left == pytest.approx(100)
+
+
+def test_what_began_today_is_told_before_the_week_shows_it() -> None:
+    """Six hours of growth after six quiet days."""
+    begun = half_hours(*[0.0] * (SAMPLES - 13), *(number * GB for number in range(13)))
+    assert growth(begun) == 0
+    assert forecast(begun, 20 * GB).days_left == pytest.approx(10 / 24)
+    over = half_hours(*[0.0] * 13, *(number * GB for number in range(13)), *[12.0 * GB] * 9)
+    assert forecast(over, 200 * GB).days_left is None
+
+
+def test_a_working_day_and_its_night_are_one_growth() -> None:
+    """Twenty GB in ten busy hours: full when so many days do not fit. Where the oldest goes each midnight, never."""
+    grows = [number // 48 * 20.0 + min(number % 48, 20) for number in range(SAMPLES)]
+    found = forecast(half_hours(*(used * GB for used in grows)), 200 * GB)
+    assert found.days_left == pytest.approx(10, rel=0.1)
+    level = [used - 20.0 * max(number // 48 - 2, 0) for number, used in enumerate(grows)]
+    assert forecast(half_hours(*(used * GB for used in level[144:])), 200 * GB).days_left is None
 
 
 def test_a_disk_tells_when_it_is_full(tmp_path: Path) -> None:
     """The days left are the free bytes by the growth; what shrinks is never full."""
     now = look_at_disk(tmp_path, [], NOW)
-    used = now.total_bytes - now.free_bytes
-    grows = [(NOW - hour * HOUR * S, used - hour * HOUR * 1_000_000) for hour in range(10, 0, -1)]
+    used, rate = now.total_bytes - now.free_bytes, now.free_bytes // (20 * HOUR)
+    grows = [(NOW - hour * HOUR * S, used - hour * HOUR * rate) for hour in range(10, 0, -1)]
     full = look_at_disk(tmp_path, grows, NOW)
-    assert full.days_left == pytest.approx(now.free_bytes / 1_000_000 / 86_400, rel=0.05)
+    assert full.days_left == pytest.approx(20 / 24, rel=0.05)
     shrinks = [(time, 2 * used - before) for time, before in grows]
     assert look_at_disk(tmp_path, shrinks, NOW).days_left is None
     assert now.days_left is None

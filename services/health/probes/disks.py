@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from services.health.observation import Disk
@@ -14,8 +16,14 @@ if TYPE_CHECKING:
 SAMPLE_S = 1800.0
 SAMPLES = 336
 """A sample each half hour over a week: that of a working day and of a weekend are in it."""
-LEAST_SAMPLES = 4
-"""Before so many nothing is said about growth: the first hours after a start are not usual."""
+WINDOWS_S = (21_600.0, 86_400.0, SAMPLES * SAMPLE_S)
+"""Growth is seen over six hours, a day and a week: what just began shows in the first, what is usual in the last."""
+LEAST_SAMPLES = 6
+"""Fewer say nothing about growth: it takes more than two hours to tell a burst from what goes on."""
+FORESIGHT = 4.0
+"""So many times as far ahead as was looked back; a whole week may say everything, as it has each kind of day."""
+_MOST_POINTS = 49
+"""Of a window, spread evenly: 1,176 pairs take less than a millisecond."""
 _A_DAY_S = 86_400.0
 _NS = 1e9
 
@@ -38,32 +46,70 @@ def look_at_disk(folder: Path, samples: Sequence[Sample], now_ns: int) -> Disk:
     """The file system of a folder now, and its growth by the samples before. Raises OSError."""
     found = os.statvfs(folder)
     total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-    grows = growth([*samples, (now_ns, total - free)])
+    seen = forecast([*samples, (now_ns, total - free)], free)
     return Disk(
         path=str(folder),
         total_bytes=total,
         free_bytes=free,
         used_percent=_percent(total - free, total),
         inode_used_percent=_percent(found.f_files - found.f_ffree, found.f_files),
-        grows_bytes_per_s=grows,
-        days_left=free / grows / _A_DAY_S if grows is not None and grows > 0 else None,
+        grows_bytes_per_s=seen.grows_bytes_per_s,
+        days_left=seen.days_left,
     )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How a file system grows, and when it is full; None for what cannot be told, or never comes."""
+
+    grows_bytes_per_s: float | None = None
+    days_left: float | None = None
+
+
+def forecast(samples: Sequence[Sample], free: int) -> Forecast:
+    """By the window that says that it is full soonest; where none does within its foresight, the longest one's growth.
+
+    Args:
+        samples: the newest last, which is of now.
+        free: bytes.
+    """
+    found = Forecast()
+    for window_s in WINDOWS_S:
+        seen = [sample for sample in samples if samples[-1][0] - sample[0] <= window_s * _NS]
+        grows = growth(seen)
+        if grows is None:
+            continue
+        days = _days_left(seen, grows, free)
+        if found.days_left is None or (days is not None and days < found.days_left):
+            found = Forecast(grows, days)
+    return found
+
+
+def _days_left(samples: Sequence[Sample], grows: float, free: int) -> float | None:
+    """Until it is full; None where that is never, or further ahead than these samples may be believed."""
+    if grows <= 0:
+        return None
+    left_s, span_s = free / grows, (samples[-1][0] - samples[0][0]) / _NS
+    is_a_week = span_s >= WINDOWS_S[-1] - 2 * SAMPLE_S
+    return left_s / _A_DAY_S if is_a_week or left_s <= FORESIGHT * span_s else None
 
 
 def growth(samples: Sequence[Sample]) -> float | None:
-    """Bytes a second by linear regression (least squares) over samples; None where there are too few."""
-    if len(samples) < LEAST_SAMPLES:
+    """Bytes a second: the median of the slopes between all pairs (Theil 1950, Sen 1968); None of too few samples.
+
+    A copy that was made once, or a day that was dropped, moves it hardly, unlike a regression by least squares.
+    """
+    step = -(-len(samples) // _MOST_POINTS)
+    points = samples[::-step][::-1] if step else ()
+    if len(points) < LEAST_SAMPLES:
         return None
-    times = [(time - samples[0][0]) / _NS for time, _ in samples]
-    used = [float(bytes_) for _, bytes_ in samples]
-    mean_time, mean_used = sum(times) / len(times), sum(used) / len(used)
-    spread = sum((time - mean_time) ** 2 for time in times)
-    if not spread:
-        return None
-    return (
-        sum((time - mean_time) * (value - mean_used) for time, value in zip(times, used, strict=True))
-        / spread
+    slopes = sorted(
+        (later[1] - sooner[1]) * _NS / (later[0] - sooner[0])
+        for sooner, later in combinations(points, 2)
+        if later[0] > sooner[0]
     )
+    middle = len(slopes) // 2
+    return (slopes[middle] + slopes[~middle]) / 2 if slopes else None
 
 
 def with_sample(samples: Sequence[Sample], now_ns: int, used: int) -> list[Sample]:
