@@ -75,9 +75,9 @@ guides: bundle ## type the guides to install, upgrade and disaster on machines o
 	@make/venv.sh dev
 	PYTHONPATH=tests:. $(VENV)/bin/python -m docs.on_machines $(CHAPTERS)
 
-fleet: bundle ## two sites on five machines of their own: installed, fed, asked, cut, upgraded, counted (root; FAST=1: three minutes)
+fleet: bundle ## two sites on five machines of their own: installed, fed, asked, cut, upgraded, counted (root; FAST=1: three minutes; VARIANT=hardened: one closed site)
 	@make/venv.sh dev
-	PYTHONPATH=tests:. $(VENV)/bin/python -m fleet $(if $(FAST),--fast,--report benchmarks/results/fleet.md) $(if $(CI),--if-possible)
+	PYTHONPATH=tests:. $(VENV)/bin/python -m fleet $(if $(FAST),--fast,$(if $(VARIANT),--variant $(VARIANT)) --report benchmarks/results/fleet$(if $(VARIANT),-$(VARIANT)).md) $(if $(CI),--if-possible)
 
 clean: ## remove caches, builds and the demo's state; keep the environment and the models
 	rm -rf .appia/demo .appia/demo.log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,15 +9,16 @@ import argparse
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet import hurting, installing
+from fleet import hardened, hurting, installing
 from fleet.bundles import built_bundle
 from fleet.figures import holdings, read_record
 from fleet.fleet import SITE_A, SITE_B, SMALL, Fleet, Versions
-from fleet.image import why_not
+from fleet.image import PACKAGES, why_not
 from fleet.machines import Machines
 from fleet.report import Found, write
 from fleet.story import Alert, Check, Step, Story, alert_checks, raised
@@ -25,9 +26,10 @@ from fleet.story import Alert, Check, Step, Story, alert_checks, raised
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fleet.figures import Holding
+    from fleet.sites import Plan
 
 OF_THIS_DISK = ("disk-", "inodes-")
 LIMITS = (
@@ -52,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--fast", action="store_true", help="one ingester, one machine with replicas, no upgrade"
     )
     parser.add_argument(
+        "--variant",
+        choices=["hardened"],
+        help="another site: encrypted, closed, on machines that are closed too",
+    )
+    parser.add_argument(
         "--if-possible", action="store_true", help="end well where there can be no machines, and say why"
     )
     parser.add_argument("--prefix", default="fleet", help="what names of the system begin with")
@@ -66,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="appia-fleet-") as scratch:
         try:
-            found = run(chosen.folder or Path(scratch), chosen.prefix, fast=chosen.fast)
+            told = "hardened" if chosen.variant else "fast" if chosen.fast else "whole"
+            found = run(chosen.folder or Path(scratch), chosen.prefix, TOLD[told])
         except AppiaError as error:
             sys.stderr.write(f"{error}\n")
             return 2
@@ -82,27 +90,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if found.failed else 0
 
 
-def run(folder: Path, prefix: str, *, fast: bool) -> Found:
-    """Make a fleet in `folder`, tell the story, and take everything away again.
+def run(folder: Path, prefix: str, told: Told) -> Found:
+    """Make a fleet in `folder`, tell a story, and take everything away again.
 
     Raises AppiaError where the fleet cannot be made, and KeyboardInterrupt after everything is gone.
     """
     bundle = built_bundle()
-    story, plans = Story(), (SMALL,) if fast else (SITE_A, SITE_B)
-    with Machines(folder / "machines", prefix) as machines:
-        fleet = Fleet(machines, folder, plans)
+    story = Story()
+    with Machines(folder / "machines", prefix, packages=told.packages) as machines:
+        fleet = Fleet(machines, folder, told.plans)
         try:
             versions = fleet.switch_on(bundle)
-            whole = story.tell(_small(fleet) if fast else _large(fleet, versions))
+            whole = story.tell(told.steps(fleet, versions))
             held = _end(fleet, story) if whole else []
-            told = {site: fleet.alerts(site) for site in fleet.plans} if whole else {}
+            alerts = {site: fleet.alerts(site) for site in fleet.plans} if whole else {}
             if not all(done.held for done in story.done):
                 fleet.keep_journals()
         finally:
             fleet.remove()
-    found = [one for one in raised(story.done, told) if not one.alert.rule.startswith(OF_THIS_DISK)]
+    found = [one for one in raised(story.done, alerts) if not one.alert.rule.startswith(OF_THIS_DISK)]
     return Found(
-        command=f"make fleet{' FAST=1' if fast else ''}",
+        command=told.command,
         done=story.done,
         record=read_record(fleet.record),
         holdings=held,
@@ -113,7 +121,7 @@ def run(folder: Path, prefix: str, *, fast: bool) -> Found:
     )
 
 
-def _small(fleet: Fleet) -> list[Step]:
+def _small(fleet: Fleet, _: Versions) -> list[Step]:
     """What is tried in three minutes."""
     (site,) = fleet.plans
     return [
@@ -207,6 +215,25 @@ def _count(fleet: Fleet, found: list[Holding]) -> Iterator[Check]:
     yield Check(
         "every replica has every acknowledged event once", bool(found) and all(one.is_right for one in found)
     )
+
+
+@dataclass(frozen=True)
+class Told:
+    """One story: how it is asked for, of which sites, on machines with which packages, and its steps."""
+
+    command: str
+    plans: tuple[Plan, ...]
+    steps: Callable[[Fleet, Versions], list[Step]]
+    packages: tuple[str, ...] = PACKAGES
+
+
+TOLD = {
+    "whole": Told("make fleet", (SITE_A, SITE_B), _large),
+    "fast": Told("make fleet FAST=1", (SMALL,), _small),
+    "hardened": Told(
+        "make fleet VARIANT=hardened", (hardened.PLAN,), hardened.steps, hardened.IMAGE_PACKAGES
+    ),
+}
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ class Fleet:
         self._analyst: subprocess.Popen[bytes] | None = None
         self.played: list[Played] = []
         self.fed: dict[str, set[str]] = {name: set() for name in self.plans}
+        self.environment: dict[str, str] = {}  # of playbooks, beside where the vault's password is
 
     @property
     def names(self) -> list[str]:
@@ -96,14 +97,20 @@ class Fleet:
             name: Written(plan, self.folder / "inventories", self.machines, (DESK,))
             for name, plan in self.plans.items()
         }
-        for name, written in self.written.items():
-            written.write(str(MEDIA / version), None if name == self._first.name else self._first)
+        self.write_inventories(str(MEDIA / version))
         return Versions(str(MEDIA / version), str(MEDIA / second), str(MEDIA / broken))
+
+    def write_inventories(self, bundle: str) -> None:
+        """Write down what there is, and how it is reached: again after that changed. `bundle` is a folder there."""
+        for name, written in self.written.items():
+            written.write(bundle, None if name == self._first.name else self._first)
 
     def play(self, site: str, playbook: str, within_s: float, **variables: Any) -> Played:
         """Play a playbook for one site; blocks until it ends. See Playbooks.play."""
         written = self.written[site]
-        books = Playbooks(written.hosts, self.folder / "ansible.log", written.environment)
+        books = Playbooks(
+            written.hosts, self.folder / "ansible.log", {**written.environment, **self.environment}
+        )
         played = books.play(playbook, within_s, **variables)
         self.played.append(played)
         return played
@@ -125,7 +132,7 @@ class Fleet:
         """Send a whole file from a sensor's place, and wait until all of it is acknowledged; gives the summary."""
         sensor = self.plans[site].sensors[0]
         words = ["feed", str(path), "--format", form, *self.sensors[sensor].target, "--json"]
-        summary = dict(json.loads(self._run(sensor, [sys.executable, "-m", "services.cli.main", *words])))
+        summary = dict(json.loads(self.run_at(sensor, [sys.executable, "-m", "services.cli.main", *words])))
         self.fed[site] |= set(event_ids(path, form))
         return summary
 
@@ -163,7 +170,7 @@ class Fleet:
     def told(self, site: str, what: str) -> dict[str, Any]:
         """What each replica of a site says, see holdings.py; blocks for seconds."""
         words = [sys.executable, "-m", "fleet.holdings", str(self.folder / "desk/desks.json"), site, what]
-        return dict(json.loads(self._run(DESK, words)))
+        return dict(json.loads(self.run_at(DESK, words)))
 
     def ages(self) -> dict[str, float | str]:
         """How old the newest event of each replica is, in seconds; in its place why that is not known."""
@@ -207,10 +214,14 @@ class Fleet:
         line = f"{AS_OPERATOR} appia alerts list --state /var/lib/appia/{site} --json"
         return dict(json.loads(self.machines[plan.ingester].ssh(line, check=False).stdout))
 
-    def _run(self, place_name: str, words: Sequence[str]) -> str:
-        """A program of this computer at a place on the network; raises AppiaError where it fails."""
+    def run_at(self, place_name: str | None, words: Sequence[str]) -> str:
+        """A program of this computer at a place on the network, or at no other than its own.
+
+        Raises AppiaError where it fails.
+        """
+        places = self.machines.network.places
         run = subprocess.run(
-            in_place(self.machines.network.places[place_name], *words),
+            words if place_name is None else in_place(places[place_name], *words),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -12,8 +12,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SUITE = "bookworm"
 VERSION = "1"  # another one where what is done to an image changes: the old ones are not used then
@@ -54,28 +58,28 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "appia" / "fleet"
 
 
-def base_image(cache: Path | None = None, suite: str = SUITE) -> Path:
+def base_image(cache: Path | None = None, suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> Path:
     """The root folder of the image; made where it is not there yet (a minute, and needs the network).
 
     Nobody may write into it: machines have it as the lower layer of theirs. Blocks while another process makes it.
     Raises UsageError where it cannot be made.
     """
     folder = cache_folder() if cache is None else cache
-    wanted = hashlib.sha256(" ".join((VERSION, suite, *PACKAGES)).encode()).hexdigest()[:12]
+    wanted = hashlib.sha256(" ".join((VERSION, suite, *packages)).encode()).hexdigest()[:12]
     image = folder / f"{suite}-{wanted}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "making.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.is_dir():
-            _make(image, suite)
+            _make(image, suite, packages)
     return image
 
 
-def _make(image: Path, suite: str) -> None:
+def _make(image: Path, suite: str, packages: Sequence[str]) -> None:
     """Into a folder beside it first: an image is whole, or not there."""
     unfinished = image.with_suffix(".going")
     shutil.rmtree(unfinished, ignore_errors=True)
-    words = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(unfinished)]
+    words = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(unfinished)]
     made = subprocess.run([*words, *_mirror(suite)], input="", capture_output=True, text=True, check=False)
     if made.returncode != 0:
         said = "; ".join(made.stdout.strip().splitlines()[-3:])

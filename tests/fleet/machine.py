@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,12 +56,25 @@ class Disk:
         command("rm", "-rf", "--one-file-system", str(self.folder))
 
 
+@dataclass(frozen=True)
+class Login:
+    """Who comes in by ssh: root, or a user who becomes root by sudo, with the password where sudo asks for one."""
+
+    user: str = "root"
+    password: str = field(default="", repr=False)
+
+    def as_root(self, line: str) -> str:
+        """What is typed so that root does it; sudo reads the password from its standard input."""
+        return line if self.user == "root" else f"sudo --stdin --prompt= sh -c {shlex.quote(line)}"
+
+
 class Machine:
     """A container with a systemd, an sshd and an address; `binds` are paths of this computer that it may read."""
 
     def __init__(self, place: Place, disk: Disk, key: Path, binds: Mapping[Path, Path]) -> None:
         """Nothing runs yet: `boot` it. `key` is the private key that its root lets in."""
         self.name, self.address, self.place, self.disk = place.name, place.address, place, disk
+        self.login = Login()
         self._key, self._binds = key, binds
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -193,10 +206,12 @@ class Machine:
     def ssh(
         self, line: str, *, check: bool = True, timeout_s: float = 120.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell command in it over ssh as an administrator does; blocks. Raises AppiaError as `run` does."""
-        words = ["ssh", "-i", str(self._key), *self.ssh_options, f"root@{self.address}", line]
+        """Run a shell command as root of it, over ssh as an administrator does; blocks. Raises AppiaError as `run`."""
+        where = f"{self.login.user}@{self.address}"
+        words = ["ssh", "-i", str(self._key), *self.ssh_options, where, self.login.as_root(line)]
+        given = f"{self.login.password}\n" if self.login.password else ""
         run = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout_s
+            words, input=given, capture_output=True, text=True, check=False, timeout=timeout_s
         )
         if check and run.returncode != 0:
             raise AppiaError(

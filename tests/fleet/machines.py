@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleet.image import base_image, why_not
+from fleet.image import PACKAGES, base_image, why_not
 from fleet.machine import Disk, Machine
 from fleet.network import Network, Place, command
 
@@ -40,23 +40,28 @@ class Machines:
 
     `folder` gets their disks, the key and the known hosts. `prefix` is in every name that the system gets (bridge,
     namespaces, control groups), so that several fleets can be there at once; each has a `subnet` of its own, too,
-    by default the first that nobody uses here.
+    by default the first that nobody uses here. `packages` are those of their Debian.
     """
 
     def __init__(
-        self, folder: Path, prefix: str = "fleet", subnet: str | None = None, image: Path | None = None
+        self,
+        folder: Path,
+        prefix: str = "fleet",
+        subnet: str | None = None,
+        image: Path | None = None,
+        packages: tuple[str, ...] = PACKAGES,
     ) -> None:
         """Raises UsageError where this computer cannot have machines."""
         if reason := why_not():
             raise UsageError(reason)
         self.folder, self.network = folder, Network(prefix, subnet)
-        self._image = image
+        self._image, self._packages = image, packages
         self._all: dict[str, Machine] = {}
 
     def __enter__(self) -> Self:
         """Make the network and the key."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._image = self._image or base_image()
+        self._image = self._image or base_image(packages=self._packages)
         self.network.make()
         try:
             command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", str(self.key))
@@ -106,7 +111,7 @@ class Machines:
         return {
             name: {
                 "ansible_host": self[name].address,
-                "ansible_user": "root",
+                "ansible_user": self[name].login.user,
                 "ansible_ssh_private_key_file": str(self.key),
                 "ansible_ssh_common_args": " ".join(self[name].ssh_options),
                 "ansible_python_interpreter": "/usr/bin/python3",

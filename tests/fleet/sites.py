@@ -117,6 +117,7 @@ class Written:
             "appia_bundle_on_node": bundle,
             "appia_sensor_networks": [places[name].address for name in self.plan.sensors],
             "appia_analyst_networks": analysts,
+            "appia_admin_networks": [self._machines.network.gateway],
             "appia_analysts": [ANALYST],
             "appia_replicas": [
                 {"name": f"{self.plan.name}{number}", "number": number} for number in self.plan.numbers
