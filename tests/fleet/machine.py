@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BOOT_WITHIN_S = 60.0
 OFF_WITHIN_S = 90.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 # nspawn makes the groups of its machine below the one it runs in, always by the same names: each needs one of its own.
 _START = (
     'for top in $TOPS; do if [ -w "$top/cgroup.procs" ]; then mkdir -p "$top/$GROUP" && '
@@ -109,7 +109,7 @@ class Machine:
             *("--link-journal=no", f"--network-namespace-path=/run/netns/{self.place.namespace}", *binds),
             "--capability=CAP_NET_ADMIN",  # a firewall of its own; nspawn gives it with --private-network only
         ]
-        environment = {**os.environ, "TOPS": " ".join(_CGROUPS), "GROUP": self.place.namespace}
+        environment = {**os.environ, "TOPS": " ".join(CGROUPS), "GROUP": self.place.namespace}
         with self.log.open("ab") as log:
             self._nspawn = subprocess.Popen(
                 ["/bin/sh", "-c", _START, "sh", *words],
@@ -242,11 +242,11 @@ class Machine:
         """Cut its power and remove its disk."""
         self.cut_power()
         self.disk.remove()
-        for top in _CGROUPS:
-            _remove_groups(Path(top) / self.place.namespace)
+        for top in CGROUPS:
+            remove_groups(Path(top) / self.place.namespace)
 
 
-def _remove_groups(top: Path) -> None:
+def remove_groups(top: Path) -> None:
     """A group is removed when those below it are; one that still has a process stays."""
     for folder, _, _ in os.walk(top, topdown=False):
         with suppress(OSError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fleet.image import PACKAGES, base_image, why_not
+from fleet.leftovers import SCRATCH, Claim, clear
 from fleet.machine import Disk, Machine
 from fleet.network import Network, Place, command
 
@@ -38,6 +39,8 @@ def project_binds() -> dict[Path, Path]:
 class Machines:
     """A context: within it machines can be added; after it nothing of them is left, whatever happened.
 
+    What a run leaves that is killed (`leftovers.py`) goes when the next one begins.
+
     `folder` gets their disks, the key and the known hosts. `prefix` is in every name that the system gets (bridge,
     namespaces, control groups), so that several fleets can be there at once; each has a `subnet` of its own, too,
     by default the first that nobody uses here. `packages` are those of their Debian.
@@ -55,14 +58,21 @@ class Machines:
         if reason := why_not():
             raise UsageError(reason)
         self.folder, self.network = folder, Network(prefix, subnet)
+        self._claim = Claim(prefix, folder)
         self._image, self._packages = image, packages
         self._all: dict[str, Machine] = {}
 
     def __enter__(self) -> Self:
         """Make the network and the key."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._image = self._image or base_image(packages=self._packages)
-        self.network.make()
+        clear()
+        self._claim.take()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._image = self._image or base_image(packages=self._packages)
+            self.network.make()
+        except BaseException:
+            self._claim.release()
+            raise
         try:
             command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", str(self.key))
         except BaseException:
@@ -130,6 +140,7 @@ class Machines:
             self.network.remove()
             for path in (self.key, self.key.with_suffix(".pub"), self.known_hosts):
                 path.unlink(missing_ok=True)
+            self._claim.release()
         finally:
             if before is not None:
                 signal.signal(signal.SIGINT, before)
@@ -181,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    with tempfile.TemporaryDirectory(prefix="appia-fleet-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         try:
             _stay(chosen, chosen.folder or Path(scratch))
         except AppiaError as error:

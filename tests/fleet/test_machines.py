@@ -132,10 +132,12 @@ def test_nothing_is_left_of_machines(tmp_path: Path) -> None:
 
 def test_a_network_that_is_there_is_not_taken(pair: Machines, tmp_path: Path) -> None:
     with (
-        pytest.raises(UsageError, match=f"There is a network {PREFIX}-br already"),
+        pytest.raises(UsageError, match=f"A run with the prefix {PREFIX} is under way"),
         Machines(tmp_path, PREFIX),
     ):
         pass
+    with pytest.raises(UsageError, match=f"There is a network {PREFIX}-br already"):
+        Network(PREFIX).make()
     assert hears(pair, "desk", "one")
 
 

@@ -1,0 +1,107 @@
+"""What a killed run leaves goes when the next one begins, and what runs that live have stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from fleet.image import cache_folder, why_not
+from fleet.leftovers import RECORDS, SCRATCH, Claim, clear
+from fleet.network import Network, command
+
+from services.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEAD, ALIVE = f"fk{os.getpid()}", f"fl{os.getpid()}"
+needs_root = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+needs_image = pytest.mark.skipif(
+    not cache_folder().is_dir(), reason="No image yet: `make fleet` makes it, once."
+)
+
+
+@pytest.fixture
+def killed() -> Iterator[Path]:
+    """The folder of a run that was killed while it had a machine and a place on its network."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
+        words = [sys.executable, "-m", "fleet.machines", "up", "one", "--prefix", DEAD, "--folder", scratch]
+        run = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "tests:."})
+        assert run.stdout is not None
+        with run.stdout:
+            assert run.stdout.readline().startswith(b"one\t")  # it is up
+            run.kill()
+            run.wait()
+        yield Path(scratch)
+
+
+def said() -> str:
+    """All of this computer in which a run has something."""
+    words = (("ip", "netns", "list"), ("ip", "-brief", "link"), ("nft", "list", "tables"))
+    return "\n".join([*(command(*one) for one in words), Path("/proc/mounts").read_text(encoding="utf-8")])
+
+
+def lives(pid: str) -> bool:
+    """Whether a process does anything; one that ended may wait to be noticed by who started it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@needs_root
+@needs_image
+def test_what_a_killed_run_left_is_taken_away_whole(killed: Path) -> None:
+    before = said()
+    assert f"{DEAD}-one" in before
+    assert f"{DEAD}-br" in before
+    assert str(killed) in before
+    pids = command("ip", "netns", "pids", f"{DEAD}-one").split()
+    assert pids
+    assert DEAD in clear()
+    after = said()
+    assert DEAD not in after
+    assert str(killed) not in after
+    assert not killed.exists()
+    assert not (RECORDS / f"{DEAD}.run").exists()
+    assert not [pid for pid in pids if lives(pid)]
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/{DEAD}-*"))
+    assert DEAD not in clear()
+
+
+@needs_root
+def test_a_run_that_lives_keeps_what_it_has(tmp_path: Path) -> None:
+    claim, network = Claim(ALIVE, tmp_path), Network(ALIVE)
+    (tmp_path / "machines").mkdir()
+    claim.take()
+    try:
+        network.make()
+        assert ALIVE not in clear()
+        assert f"{ALIVE}-br" in command("ip", "-brief", "link")
+        assert (tmp_path / "machines").is_dir()
+        with pytest.raises(UsageError, match=f"A run with the prefix {ALIVE} is under way"):
+            Claim(ALIVE, tmp_path).take()
+    finally:
+        network.remove()
+        claim.release()
+    Claim(ALIVE, tmp_path).release()  # one that was never taken
+    assert not (RECORDS / f"{ALIVE}.run").exists()
+
+
+@needs_root
+def test_of_a_folder_that_was_given_others_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "notes.txt").write_text("somebody's")
+    killed = (
+        "import os; from pathlib import Path; from fleet.leftovers import Claim\n"
+        f"Claim({ALIVE!r}, Path({str(tmp_path)!r})).take(); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": "tests:."}
+    subprocess.run([sys.executable, "-c", killed], check=False, env=environment)
+    assert ALIVE in clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
