@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import stat
 import sys
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from fleet import hurting, installing
 from fleet.fleet import DESK, MEDIA, wait_until
 from fleet.image import PACKAGES
 from fleet.machine import Login
-from fleet.sites import SECRET_MODE, Plan
+from fleet.sites import ANALYST, SECRET_MODE, Plan
 from fleet.story import Alert, Check, Step
 
 from services.common.days.log_format import is_encrypted
@@ -37,6 +39,7 @@ PLAN = Plan(
     ("ing-a",),
     ("sensor-a",),
     settings={
+        "ansible_become": True,  # as many inventories have it; it is not for what runs on the controller
         "appia_encrypt": True,
         "appia_ingester_settings": {"require_encryption": True},
         "appia_rag_settings": {"require_encryption": True},
@@ -44,6 +47,8 @@ PLAN = Plan(
     },
 )
 STRANGER, ADMINISTRATOR = "stranger", "administrator"
+STORAGE_KEY = "/etc/appia/keys/rest/storage.keys"
+RESTARTS = (Alert("*", "service-*"), Alert("*", "replica-*"), Alert("*", "mirror*"), Alert("*", "etcd-down"))
 USER = "admin"
 ADDRESS_WITHIN_S = 30.0
 """A machine asks its neighbours first whether one of them has the address that it gave itself."""
@@ -90,10 +95,12 @@ def steps(fleet: Fleet, versions: Versions) -> list[Step]:
         Step("Close the machines", partial(close, fleet, versions)),
         Step("Install from nothing", partial(installing.install, fleet, site)),
         Step("Install once more", partial(installing.install_again, fleet)),
+        Step("Hand over", partial(hand_over, fleet)),
         Step("Feed and ask", partial(installing.begin, fleet)),
         Step("Seal a day", partial(installing.seal, fleet)),
         Step("Try every port", partial(try_ports, fleet)),
         Step("Look at what is on the disks", partial(look_at_logs, fleet)),
+        Step("Change the storage key", partial(change_storage_key, fleet), allowed=RESTARTS),
         Step("Back up", partial(back_up, fleet)),
         Step(
             "Power off rag-1",
@@ -104,12 +111,7 @@ def steps(fleet: Fleet, versions: Versions) -> list[Step]:
         Step(
             "Upgrade one by one",
             partial(installing.upgrade, fleet, versions),
-            allowed=(
-                Alert("*", "service-*"),
-                Alert("*", "replica-*"),
-                Alert("*", "mirror*"),
-                Alert("*", "etcd-down"),
-            ),
+            allowed=RESTARTS,
         ),
         Step("Try every port once more", partial(try_ports, fleet)),
     ]
@@ -144,6 +146,15 @@ def _harden(machine: Machine, password: str, *, asked: bool) -> None:
     line = f"ASKED={'' if asked else 'NOPASSWD:'}\n{_HARDEN}"
     machine.run("sh", "-c", line, given=f"{USER}:{password}\n")
     machine.login = Login(USER, password)
+
+
+def hand_over(fleet: Fleet) -> Iterator[Check]:
+    """What an analyst gets comes out of the vault, on this computer, and nobody has to be root for it."""
+    into = fleet.folder / "handed over"
+    given = {"appia_hand_over": f"clients/{ANALYST}.secret,public,reader", "appia_into": str(into)}
+    yield installing.right(fleet.play(PLAN.name, "hand-over.yml", installing.INSTALL_S, **given))
+    mode = stat.filemode((into / f"clients/{ANALYST}.secret").stat().st_mode)
+    yield Check("the analyst's key is for its owner alone", mode == "-r--------", mode)
 
 
 def try_ports(fleet: Fleet) -> Iterator[Check]:
@@ -189,6 +200,26 @@ def look_at_logs(fleet: Fleet) -> Iterator[Check]:
         yield Check(f"every log on {machine.name} is encrypted", len(kinds) > 1 and not plain, seen)
 
 
+def change_storage_key(fleet: Fleet) -> Iterator[Check]:
+    """Another key for what is written from now on; one that was made on the node alone is not written over."""
+    since = time.time()
+    for playbook, variables in (("keys.yml", {"appia_new_storage_key": True}), ("site.yml", {})):
+        yield installing.right(fleet.play(PLAN.name, playbook, installing.INSTALL_S, **variables))
+    yield installing.fresh(fleet)
+    yield installing.calm(fleet)
+    yield installing.questions(fleet, since)
+    machine = fleet.machines[PLAN.ingester]
+    machine.ssh(
+        f"cp -a {STORAGE_KEY} /root/kept && runuser -u appia -- appia keys storage rotate /etc/appia/keys"
+    )
+    played = fleet.play(PLAN.name, "site.yml", installing.INSTALL_S)
+    refused = played.status != 0 and "holds keys that the vault does not (1)" in " ".join(
+        played.output.split()
+    )
+    yield Check("a key that the vault does not have stays where it is", refused, f"status {played.status}")
+    machine.ssh(f"mv /root/kept {STORAGE_KEY}")
+
+
 def back_up(fleet: Fleet) -> Iterator[Check]:
     """What docs/backup.md says of nodes; and what was backed up is read with the key."""
     machine, state = fleet.machines[PLAN.ingester], f"/var/lib/appia/{PLAN.name}"
@@ -197,7 +228,7 @@ def back_up(fleet: Fleet) -> Iterator[Check]:
     yield Check("a backup is made", held=True, seen=machine.ssh(f"{backup} --keep 30").stdout.splitlines()[0])
     yield Check("it is read whole", held=True, seen=machine.ssh(f"{backup} --check").stdout.strip())
     verify = f"runuser -u appia -- appia verify --state {state}"
-    keys = f"--public-key /etc/appia/public-{PLAN.name}/signing.public --storage-key /etc/appia/keys/rest/storage.keys"
+    keys = f"--public-key /etc/appia/public-{PLAN.name}/signing.public --storage-key {STORAGE_KEY}"
     said = machine.ssh(f"{verify} {keys}").stdout
     yield Check(
         "sealed days are whole, and their logs open with the key", "whole" in said, said.splitlines()[0]
