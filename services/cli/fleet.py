@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.common.errors import AppiaError
 from services.health.observation import (
+    Certificate,
     Chain,
     Day,
     Disk,
@@ -93,6 +94,9 @@ def _observation(document: Mapping[str, Any]) -> Observation:
         "attempts": (),
         "intake": _one(Intake, document.get("intake")),
         "chain": _one(Chain, document.get("chain")),
+        "certificates": _all(Certificate, document["certificates"])
+        if document.get("certificates") is not None
+        else None,
         "retention": _one(Retention, document.get("retention")),
     }
     return Observation(**{**whole, **made})

@@ -40,6 +40,7 @@ from services.health.observer import Eyes, Observer, Watched
 from services.health.observing import source_of
 from services.health.probes.asking import Asker
 from services.health.probes.audits import Audits
+from services.health.probes.certificates import CertificateLook, Registered
 from services.health.probes.chain import ChainFiles, ChainLook
 from services.health.probes.days import Days
 from services.health.probes.lag import Files as PublishedFiles
@@ -197,6 +198,7 @@ def _parts(ground: Ground, alerts: Alerts, config: Watcher[HealthLive], held: Ex
         audits=Audits(askers[1], days, memory, clock),
         files=PublishedFiles(state),
         retention=RetentionLook(state),
+        certificates=CertificateLook(Registered(settings.registry, settings.registry_keys), children, clock),
         config=config.facts,
     )
     watched = Watched(

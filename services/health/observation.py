@@ -268,6 +268,19 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """One that the registry needs.
+
+    Attributes:
+        subject: the name of its file, or `etcd HOST:PORT` of one that a member presents.
+        until_ns: until when it is taken, nanoseconds since 1970.
+    """
+
+    subject: str
+    until_ns: int
+
+
+@dataclass(frozen=True)
 class Retention:
     """What the limits of age and disk mean.
 
@@ -299,6 +312,7 @@ class Observation:
         days_overdue_s: how long a look at all days has been due, seconds; None where that is not told.
         attempts: what was tried; sorted by operation and subject.
         chain: None before the first check, and where nothing is signed.
+        certificates: None before the first look; none where the registry has none. Sorted by subject.
         config_revision: the newest revision of the live configuration that health read; None where there is none.
         config_fault: why health itself refuses that one; empty where it does not.
         retention: None where it is unknown.
@@ -316,6 +330,7 @@ class Observation:
     days_overdue_s: float | None = None
     attempts: tuple[Attempt, ...] = ()
     chain: Chain | None = None
+    certificates: tuple[Certificate, ...] | None = None
     config_revision: int | None = None
     config_fault: str = ""
     retention: Retention | None = None

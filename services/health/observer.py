@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from services.health.observation import Intake, Retention, Service
     from services.health.probes.asking import Asker
     from services.health.probes.audits import Audits
+    from services.health.probes.certificates import CertificateLook
     from services.health.probes.chain import ChainLook
     from services.health.probes.days import Days
     from services.health.probes.retention import RetentionLook
@@ -53,6 +54,7 @@ class Eyes:
     audits: Audits
     files: Files
     retention: RetentionLook
+    certificates: CertificateLook
     config: Callable[[], Info] = dict
 
 
@@ -97,6 +99,7 @@ class Observer:
         running_s = self._monotonic() - self._began_s
         self._eyes.days.look(live.check_every_s, _read_every_s(live), live.read_bytes_per_s)
         self._eyes.chain.look()
+        self._eyes.certificates.look()
         files = self._files()
         services, listed = self._services(running_s)
         services = tuple(with_lag(service, files) for service in services)
@@ -116,6 +119,7 @@ class Observer:
             days_overdue_s=self._eyes.days.overdue_s(live.check_every_s),
             attempts=tuple(memory.attempts[key] for key in sorted(memory.attempts)),
             chain=self._eyes.chain.seen(),
+            certificates=self._eyes.certificates.seen(),
             config_revision=int(config.get("config_read", 0)) or None,
             config_fault=str(config.get("config_fault", "")),
             retention=self._retention(live, now_ns),

@@ -12,9 +12,20 @@ from services.health.readings import EVERY, Reading, Readings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from services.health.observation import Attempt, Day, Disk, Index, Intake, Observation, Sensor, Service
+    from services.health.observation import (
+        Attempt,
+        Certificate,
+        Day,
+        Disk,
+        Index,
+        Intake,
+        Observation,
+        Sensor,
+        Service,
+    )
 
 _INTAKE = "ingester"
+_A_DAY_NS = 86_400 * 10**9
 OWN = "health/config"
 """Under this subject of `config_refused`, health tells what it refuses itself."""
 _OF_INTAKE = (
@@ -83,6 +94,7 @@ def read_off(seen: Observation, silence: Silence) -> Readings:
     else:
         items += (reading for day in seen.days for reading in _of_day(day))
         items += _of_attempts(seen.attempts)
+    items += _of_certificates(seen.certificates or (), seen.time_ns)
     items += _of_the_rest(seen)
     unknown |= _unknown_rest(seen)
     return Readings(tuple(items), frozenset(unknown))
@@ -267,10 +279,20 @@ def _of_the_rest(seen: Observation) -> Iterator[Reading]:
         yield Reading.of("retention_days_left", "days", float("inf") if left is None else left, text)
 
 
+def _of_certificates(certificates: Iterable[Certificate], now_ns: int) -> Iterator[Reading]:
+    for one in certificates:
+        days = (one.until_ns - now_ns) / _A_DAY_NS
+        text = f"the certificate {one.subject} is good for {days:.1f} days"
+        ended = f"the certificate {one.subject} ran out {-days:.1f} days ago"
+        yield Reading.of("certificate_days_left", one.subject, days, text if days > 0 else ended)
+
+
 def _unknown_rest(seen: Observation) -> set[tuple[str, str]]:
     found = set()
     if seen.chain is None:
         found |= _every(("chain_broken",))
+    if seen.certificates is None:
+        found |= _every(("certificate_days_left",))
     if seen.retention is None:
         found |= _every(("retention_days_left",))
     if seen.days_overdue_s is None:

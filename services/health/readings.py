@@ -158,6 +158,9 @@ SIGNALS: Mapping[str, Signal] = _table(
     Signal("recall", "ratio", "share of the true nearest that an index finds (subject: day/index)"),
     Signal("clock_offset_s", "s", "how far a service's clock is off, either way (subject: kind/name)"),
     Signal("etcd_down", "condition", "etcd does not answer (subject: etcd)"),
+    Signal(
+        "certificate_days_left", "days", "until a certificate of the registry runs out (subject: certificate)"
+    ),
     Signal("config_refused", "condition", "a service refused the live configuration (subject: kind/name)"),
     Signal(
         "config_behind",

@@ -207,7 +207,7 @@ class Desk:
         self.memory.now.services.update(known)
         self.asked: list[Target] = []
         watched = Watched(StateNames(folder), (folder,))
-        eyes = Eyes(*[SimpleNamespace() for _ in range(7)])  # type: ignore[arg-type]
+        eyes = Eyes(*[SimpleNamespace() for _ in range(8)])  # type: ignore[arg-type]
         eyes = replace(eyes, asker=self)  # type: ignore[arg-type]
         self.observer = Observer(watched, eyes, self.memory, lambda: NOW, lambda: 0.0)
 

@@ -63,7 +63,7 @@ class World:
         nothing: Any = Nothing()
         self.asker = Asker(context, Credentials())
         self.config: dict[str, Any] = {}
-        looks = (nothing, nothing, nothing, Files(self.names), nothing)
+        looks = (nothing, nothing, nothing, Files(self.names), nothing, nothing)
         eyes = Eyes(self.registry, self.asker, *looks, config=lambda: self.config)  # type: ignore[arg-type]
         watched = Watched(self.names, (self.names.root,), ("rag/rag-1",))
         self.observer = Observer(watched, eyes, self.memory, lambda: NOW, lambda: self.seconds)

@@ -227,6 +227,10 @@ def test_a_stack_with_everything_on_takes_in_answers_seals_and_comes_back(  # no
     _nothing_is_plain(secure, etcd, event)
     (day,) = stack.names.days()
     assert secure.alice.appia("seal", day, "--state", str(secure.state), "--json").told["failed"] == {}
+    at_member = f"etcd {etcd.hostport}"
+    eventually(
+        "its certificates are known", lambda: _certificates(secure) == ["ca.pem", "client.pem", at_member]
+    )
     states = lambda: secure.alice.appia("days", "--state", str(secure.state), "--json").told["days"]  # noqa: E731
     eventually("it is served sealed", lambda: [one["state"] for one in states()] == ["sealed"])
     assert _ask(secure.alice, secure.state) == before
@@ -241,6 +245,12 @@ def test_a_stack_with_everything_on_takes_in_answers_seals_and_comes_back(  # no
         == EVENTS
     )
     assert again.end() == 0
+
+
+def _certificates(secure: Secure) -> list[str]:
+    """Those that health, which has no key in this stack and wants none, looks at."""
+    told = secure.nobody.appia("status", "--state", str(secure.state), "--json").told
+    return [one["subject"] for one in told["certificates"] or ()]
 
 
 def _verify(secure: Secure, state: Path) -> None:

@@ -42,7 +42,7 @@ def changing(rule: str, line: str) -> str:
         (OWN + "above = 1\n" + OWN + "above = 2", "there are two rules of the name 'own'"),
         (
             '[[rule]]\nname = "a"\nsignal = "warp"\nabove = 1',
-            "unknown signal 'warp'; there are: chain_broken",
+            "unknown signal 'warp'; there are: certificate_days_left",
         ),
         ("[channel.a]\n", "the channel 'a': should have one of url_file and url"),
         ('[channel.A]\nurl = "json://h/"', "the channel 'A': string should match pattern"),
