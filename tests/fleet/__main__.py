@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 
 from fleet import hardened, hurting, installing
 from fleet.bundles import built_bundle
-from fleet.figures import holdings, read_record
+from fleet.ending import end
+from fleet.figures import read_record
 from fleet.fleet import SITE_A, SITE_B, SMALL, Fleet, Versions
 from fleet.image import PACKAGES, why_not
+from fleet.leftovers import SCRATCH
 from fleet.machines import Machines
 from fleet.report import Found, write
-from fleet.story import Alert, Check, Step, Story, alert_checks, raised
+from fleet.story import Alert, Step, Story, alert_checks, raised
 
 from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from fleet.figures import Holding
+    from fleet.ending import End
     from fleet.sites import Plan
 
 OF_THIS_DISK = ("disk-", "inodes-")
@@ -71,27 +73,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"No fleet here. {reason}\n")
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="appia-fleet-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         try:
             told = "hardened" if chosen.variant else "fast" if chosen.fast else "whole"
-            found = run(chosen.folder or Path(scratch), chosen.prefix, TOLD[told])
+            report = partial(_report, chosen.report)
+            found = run(chosen.folder or Path(scratch), chosen.prefix, TOLD[told], report)
         except AppiaError as error:
             sys.stderr.write(f"{error}\n")
             return 2
         except KeyboardInterrupt:
             sys.stderr.write("Interrupted; the machines are gone.\n")
             return 130
-    if chosen.report is None:
-        sys.stdout.write(write(found))
-    else:
-        chosen.report.write_text(write(found), encoding="utf-8")
-    for sentence in found.failed:
-        sys.stderr.write(f"did not hold: {sentence}\n")
     return 1 if found.failed else 0
 
 
-def run(folder: Path, prefix: str, told: Told) -> Found:
-    """Make a fleet in `folder`, tell a story, and take everything away again.
+def _report(path: Path | None, found: Found) -> None:
+    """Write it where it was asked for, and name what did not hold."""
+    if path is None:
+        sys.stdout.write(write(found))
+    else:
+        path.write_text(write(found), encoding="utf-8")
+    for sentence in found.failed:
+        sys.stderr.write(f"did not hold: {sentence}\n")
+
+
+def run(folder: Path, prefix: str, told: Told, report: Callable[[Found], None]) -> Found:
+    """Make a fleet in `folder`, tell a story, give what was found to `report`, and take everything away again.
 
     Raises AppiaError where the fleet cannot be made, and KeyboardInterrupt after everything is gone.
     """
@@ -101,22 +108,24 @@ def run(folder: Path, prefix: str, told: Told) -> Found:
         fleet = Fleet(machines, folder, told.plans)
         try:
             versions = fleet.switch_on(bundle)
-            whole = story.tell(told.steps(fleet, versions))
-            held = _end(fleet, story) if whole else []
-            alerts = {site: fleet.alerts(site) for site in fleet.plans} if whole else {}
-            if not all(done.held for done in story.done):
-                fleet.keep_journals()
+            story.tell(told.steps(fleet, versions))
+            found = _found(told.command, fleet, story, end(fleet, story))
+            report(found)  # before anything is taken away, which may fail too
         finally:
             fleet.remove()
-    found = [one for one in raised(story.done, alerts) if not one.alert.rule.startswith(OF_THIS_DISK)]
+    return found
+
+
+def _found(command: str, fleet: Fleet, story: Story, known: End) -> Found:
+    alerts = [one for one in raised(story.done, known.alerts) if not one.alert.rule.startswith(OF_THIS_DISK)]
     return Found(
-        command=told.command,
+        command=command,
         done=story.done,
         record=read_record(fleet.record),
-        holdings=held,
+        holdings=known.holdings,
         played=fleet.played,
-        raised=found,
-        alert_checks=alert_checks(story.done, found) if whole else [],
+        raised=alerts,
+        alert_checks=alert_checks(story.done, alerts),
         limits=LIMITS,
     )
 
@@ -189,32 +198,6 @@ def _releases(fleet: Fleet, versions: Versions) -> list[Step]:
         "Go back to the release before": installing.roll_back,
     }
     return [Step(name, partial(do, fleet, versions), allowed=restarts) for name, do in steps.items()]
-
-
-def _end(fleet: Fleet, story: Story) -> list[Holding]:
-    """Let the sensors end, and compare what was acknowledged with what every replica has."""
-    found: list[Holding] = []
-    story.tell([Step("Count", partial(_count, fleet, found))])
-    return found
-
-
-def _count(fleet: Fleet, found: list[Holding]) -> Iterator[Check]:
-    for name, plan in fleet.plans.items():
-        acknowledged: set[str] = set(fleet.fed[name])
-        for sensor in (fleet.sensors[one] for one in plan.sensors):
-            summary = sensor.finish()
-            right = summary["acknowledged"] == summary["sent"] == sensor.seen and not summary["refused"]
-            yield Check(
-                f"{sensor.name} has every event acknowledged",
-                right,
-                f"{summary['acknowledged']} of {sensor.seen}",
-            )
-            acknowledged |= sensor.events()
-        found += holdings(name, acknowledged, fleet.wait_for_all(name, len(acknowledged)))
-    fleet.stop_analyst()
-    yield Check(
-        "every replica has every acknowledged event once", bool(found) and all(one.is_right for one in found)
-    )
 
 
 @dataclass(frozen=True)

@@ -188,14 +188,14 @@ class Fleet:
         """Whether every replica of every site has an event that is no older."""
         return all(isinstance(age, float) and age <= seconds for age in self.ages().values())
 
-    def keep_journals(self) -> None:
-        """Write what the machines logged beside everything else: they are about to go."""
+    def keep_journals(self, folder: Path) -> None:
+        """Write what the machines logged into `folder`: they are about to go. One that is off has said its last."""
         for machine in self.machines:
             if machine.is_on():
                 logged = machine.run(
                     "journalctl", "--boot=all", "--no-pager", "--output=short-precise", check=False
                 )
-                (self.folder / f"{machine.name}.journal").write_text(logged.stdout)
+                (folder / f"{machine.name}.journal").write_text(logged.stdout)
 
     def wait_for_all(self, site: str, events: int) -> dict[str, list[str] | str]:
         """What every replica has, asked until each has so many events or a minute is over."""

@@ -9,13 +9,18 @@ from fleet.fleet import wait_until
 from fleet.installing import calm, fresh, questions
 from fleet.story import Alert, Check
 
+from services.common.errors import AppiaError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fleet.fleet import Fleet
 
 CUT_S = 25.0
 BACK_WITHIN_S = 60.0
+TOLD_WITHIN_S = 60.0
+"""Health looks every 3 s, waits 2 s for answers, and 5 s for what mends itself: 11 s where it has the processor for
+itself. It yields to everything else on a machine, so on a busy one that can be more than the cut lasts by itself."""
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 
@@ -37,6 +42,7 @@ def cut_replica(fleet: Fleet, name: str) -> Iterator[Check]:
     fleet.machines.network.unplug(name)
     time.sleep(CUT_S)
     yield questions(fleet, since)
+    yield told(fleet, replicas_down(fleet, name))
     fleet.machines.network.plug(name)
     yield fresh(fleet)
     yield calm(fleet)
@@ -58,6 +64,7 @@ def part_ingester(fleet: Fleet, site: str) -> Iterator[Check]:
         all(sensor.is_sending() for sensor in sensors),
         f"{seen} events meanwhile",
     )
+    yield told(fleet, seen_by_a_parted_ingester(fleet, site))
     fleet.machines.network.mend()
     yield fresh(fleet)
     yield calm(fleet)
@@ -71,6 +78,7 @@ def cut_power(fleet: Fleet, name: str) -> Iterator[Check]:
     machine.cut_power()
     time.sleep(CUT_S)
     yield questions(fleet, since)
+    yield told(fleet, replicas_down(fleet, name))
     machine.boot()
     units = [unit for plan in fleet.plans.values() for kind in ("mirror", "rag") for unit in plan.units(kind)]
 
@@ -87,6 +95,27 @@ def cut_power(fleet: Fleet, name: str) -> Iterator[Check]:
     yield fresh(fleet)
     yield calm(fleet)
     yield questions(fleet, since)
+
+
+def told(fleet: Fleet, expected: Iterable[Alert]) -> Check:
+    """Wait until health tells of all that is expected, while it lasts. What is not told does not end the step."""
+    wanted = tuple(expected)
+
+    def missing() -> list[str]:
+        firing = [
+            Alert(site, one["rule"], one["subject"])
+            for site in {alert.site for alert in wanted}
+            for one in fleet.alerts(site)["firing"]
+        ]
+        left = [alert for alert in wanted if not any(alert.fits(other) for other in firing)]
+        return [f"{alert.site}: {alert.rule} {alert.subject}" for alert in left]
+
+    what = "health tells of it"
+    try:
+        took = wait_until(lambda: not missing(), TOLD_WITHIN_S, lambda: f"not told: {', '.join(missing())}")
+    except AppiaError as error:
+        return Check(what, held=False, seen=str(error))
+    return Check(what, held=True, seen=f"{len(wanted)} alerts, after {took:.0f} s more")
 
 
 def replicas_down(fleet: Fleet, machine: str) -> tuple[Alert, ...]:

@@ -129,6 +129,15 @@ class Machines:
             for name in chosen
         }
 
+    def restore(self) -> None:
+        """End what was done to them: every cable is plugged, nobody is parted, and who was off is on again."""
+        self.network.mend()
+        for name in self.network.places:
+            self.network.plug(name)
+        for machine in self:
+            if not machine.is_on():
+                machine.boot()
+
     def remove(self) -> None:
         """Switch everything off and take it away; a second Ctrl-C does not keep it from that."""
         before = None

@@ -6,10 +6,8 @@ import fnmatch
 import sys
 import time
 from dataclasses import dataclass, field
-from subprocess import CalledProcessError, TimeoutExpired
+from math import inf
 from typing import TYPE_CHECKING, Any, TextIO
-
-from services.common.errors import AppiaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,7 +70,7 @@ class Done:
 
 
 class Story:
-    """Does steps and remembers them. A step that breaks off ends the story, whose end is told all the same."""
+    """Does steps and remembers them. A step that breaks off ends the story, but not what is done at any end."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         """Nothing is done yet; `out` gets a line for each step and check."""
@@ -84,6 +82,11 @@ class Story:
         """Do the steps; gives whether all of them were done to their end."""
         return all(self._do(step) for step in steps)
 
+    def tell_all(self, steps: Sequence[Step]) -> None:
+        """Do every one of the steps, whatever becomes of those before it."""
+        for step in steps:
+            self._do(step)
+
     def _do(self, step: Step) -> bool:
         done = Done(step, time.time())
         self.done.append(done)
@@ -91,7 +94,7 @@ class Story:
         try:
             for check in step.do():
                 self._note(done, check)
-        except (AppiaError, OSError, CalledProcessError, TimeoutExpired, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - one run tells everything, also of faults in the steps themselves
             self._note(done, Check("done to its end", held=False, seen=f"{type(error).__name__}: {error}"))
             return False
         finally:
@@ -111,11 +114,23 @@ class Story:
 
 @dataclass(frozen=True)
 class Raised:
-    """An alert that health raised, and the step in which it began."""
+    """An alert that health raised, and the step in which it began.
+
+    Attributes:
+        at: Since when its rule's condition held.
+        fired: When that had lasted long enough to be an alert.
+        over: When it ended; endless while it fires.
+    """
 
     alert: Alert
     at: float
     step: str
+    fired: float
+    over: float = inf
+
+    def is_told_in(self, part: Done) -> bool:
+        """Whether it fired at some moment of a step: one may begin before, and one that fires begins no second time."""
+        return self.fired <= part.end and self.over >= part.begin
 
 
 def raised(done: Sequence[Done], told: Mapping[str, Mapping[str, Any]]) -> list[Raised]:
@@ -127,17 +142,20 @@ def raised(done: Sequence[Done], told: Mapping[str, Mapping[str, Any]]) -> list[
                 continue  # it was over before it had lasted long enough
             at = one["since_ns"] / NS
             began = [part.step.name for part in done if part.begin <= at]
-            found.append(Raised(Alert(site, one["rule"], one["subject"]), at, began[-1] if began else ""))
+            alert, over_ns = Alert(site, one["rule"], one["subject"]), one.get("over_ns", 0)
+            times = (one["fired_ns"] / NS, over_ns / NS if over_ns else inf)
+            found.append(Raised(alert, at, began[-1] if began else "", *times))
     return sorted(found, key=lambda one: one.at)
 
 
 def alert_checks(done: Sequence[Done], found: Sequence[Raised]) -> list[tuple[str, Check]]:
-    """For each step whether the alerts were raised that it expects, and no others."""
+    """For each step whether the alerts fired in it that it expects, and no others began."""
     checks = []
     for part in done:
         own = [one.alert for one in found if one.step == part.step.name]
+        told = [one.alert for one in found if one.is_told_in(part)]
         for wanted in part.step.expected:
-            count = sum(wanted.fits(one) for one in own)
+            count = sum(wanted.fits(one) for one in told)
             what = f"alert {wanted.rule} about {wanted.subject} at site {wanted.site}"
             checks.append((part.step.name, Check(what, count > 0, f"raised {count} times")))
         for one in own:

@@ -110,6 +110,15 @@ def test_a_disk_outlives_a_power_cut_and_a_switching_off(pair: Machines) -> None
     )
 
 
+def test_what_was_done_to_machines_is_undone(pair: Machines) -> None:
+    pair.network.part(["desk"], ["one"])
+    pair.network.unplug("one")
+    pair["two"].cut_power()
+    pair.restore()
+    assert hears(pair, "desk", "one")
+    assert hears(pair, "one", "two")
+
+
 def test_the_inventory_has_what_ansible_needs(pair: Machines) -> None:
     facts = pair.inventory(["two"])["two"]
     assert facts["ansible_host"] == pair["two"].address

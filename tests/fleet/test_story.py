@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 DOWN = Alert("a", "service-down", "rag/rag-2-*")
 FIRED = {"since_ns": 15_000_000_000, "fired_ns": 16_000_000_000}
+DOWN_SINCE_FIRST = {
+    "rule": "service-down",
+    "subject": "rag/rag-2-a1",
+    "since_ns": 2_000_000_000,
+    "fired_ns": 7_000_000_000,
+}
 PLAYED = Played("site.yml", 3.0, 0, {"one": {"changed": 2}}, "")
 
 
@@ -27,6 +33,11 @@ def well() -> Iterator[Check]:
 def broken() -> Iterator[Check]:
     yield Check("it works | now", held=False, seen="3 failed")
     raise AppiaError("gone")
+
+
+def at_fault() -> Iterator[Check]:
+    yield Check("it counts", held=True)
+    raise KeyError("sensor-a")
 
 
 def steps() -> list[Done]:
@@ -68,9 +79,34 @@ def test_an_alert_that_is_missing_and_one_that_nobody_expects_are_faults() -> No
     ]
 
 
+def test_an_alert_that_still_fires_from_the_step_before_is_told_in_this_one_too() -> None:
+    told = {"a": {"recent": [{**DOWN_SINCE_FIRST, "over_ns": 12_000_000_000}]}}
+    found = raised(steps(), told)
+    assert [one.step for one in found] == ["first"]
+    of_second = [check for step, check in alert_checks(steps(), found) if step == "second"]
+    assert [(check.what, check.held) for check in of_second] == [
+        ("alert service-down about rag/rag-2-* at site a", True)
+    ]
+
+
+def test_an_alert_that_ended_before_the_step_is_not_told_in_it() -> None:
+    told = {"a": {"recent": [{**DOWN_SINCE_FIRST, "over_ns": 9_000_000_000}]}}
+    checks = [check for step, check in alert_checks(steps(), raised(steps(), told)) if step == "second"]
+    assert [check.held for check in checks] == [False]
+
+
+def test_what_is_done_at_any_end_is_done_after_what_broke_off() -> None:
+    story = Story(io.StringIO())
+    assert not story.tell([Step("one", broken), Step("two", well)])
+    story.tell_all([Step("count", at_fault), Step("alerts", well)])
+    assert [done.step.name for done in story.done] == ["one", "count", "alerts"]
+    assert [done.held for done in story.done] == [False, False, True]
+    assert story.done[1].checks[-1].seen == "KeyError: 'sensor-a'"
+
+
 def test_an_alert_that_may_be_is_no_fault() -> None:
     step = Step("only", well, allowed=(Alert("*", "service-*"),))
-    found = [Raised(Alert("b", "service-not-ready", "rag/x"), 1.0, "only")]
+    found = [Raised(Alert("b", "service-not-ready", "rag/x"), 1.0, "only", 1.0)]
     assert alert_checks([Done(step, 0.0, 2.0)], found) == []
 
 
