@@ -71,8 +71,8 @@ _HARDEN = f"""set -eu
 useradd --create-home --shell /bin/bash {USER}
 chpasswd
 install -d -o {USER} -g {USER} -m 0700 /home/{USER}/.ssh
-install -o {USER} -g {USER} -m 0600 /root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys
-rm /root/.ssh/authorized_keys
+install -o {USER} -g {USER} -m 0600 ~root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys
+rm ~root/.ssh/authorized_keys
 echo "{USER} ALL=(ALL:ALL) $ASKED ALL" > /etc/sudoers.d/{USER}
 chmod 0440 /etc/sudoers.d/{USER}
 echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/00-root.conf
@@ -210,14 +210,14 @@ def change_storage_key(fleet: Fleet) -> Iterator[Check]:
     yield installing.questions(fleet, since)
     machine = fleet.machines[PLAN.ingester]
     machine.ssh(
-        f"cp -a {STORAGE_KEY} /root/kept && runuser -u appia -- appia keys storage rotate /etc/appia/keys"
+        f"cp -a {STORAGE_KEY} /var/tmp/kept && runuser -u appia -- appia keys storage rotate /etc/appia/keys"
     )
     played = fleet.play(PLAN.name, "site.yml", installing.INSTALL_S)
     refused = played.status != 0 and "holds keys that the vault does not (1)" in " ".join(
         played.output.split()
     )
     yield Check("a key that the vault does not have stays where it is", refused, f"status {played.status}")
-    machine.ssh(f"mv /root/kept {STORAGE_KEY}")
+    machine.ssh(f"mv /var/tmp/kept {STORAGE_KEY}")
 
 
 def back_up(fleet: Fleet) -> Iterator[Check]:
