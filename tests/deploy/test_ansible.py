@@ -148,6 +148,29 @@ def test_a_vault_is_a_folder_and_back(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a/b.secret").stat().st_mode) == 0o400
 
 
+def test_keys_that_a_node_would_lose_are_named() -> None:
+    """Those in use that the vault does not know; not those that it has, that are revoked, or where there is nothing."""
+    node = {
+        "wire/ring.json": _text64('{"format": 1, "primary": 7, "revoked": []}'),
+        "signing/ACTIVE": _text64("abc\n"),
+        "rest/storage.keys": _text64("one\ntwo\n"),
+    }
+    assert filters.lost_keys({}, {}) == []
+    assert filters.lost_keys(node, {}) == ["the key of frames 7", "the signing key abc", "storage keys (2)"]
+    vault = {"ingester/wire/7.seed": "", "ingester/signing/abc.key": "", "ingester/rest/storage.keys": ""}
+    assert filters.lost_keys(node, vault) == ["storage keys (2)"]
+    vault = {
+        "ingester/wire/ring.json": _text64('{"format": 1, "primary": 8, "revoked": [7]}'),
+        "ingester/signing/abc.key": "",
+        "ingester/rest/storage.keys": _text64("three\ntwo\none\n"),
+    }
+    assert filters.lost_keys(node, vault) == []
+
+
+def _text64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def test_a_gate_names_what_is_missing_and_what_is_not_ready() -> None:
     """A service that is not registered, one that does not answer, one that is not ready with its reason."""
     fleet = {

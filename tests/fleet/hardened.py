@@ -203,7 +203,7 @@ def look_at_logs(fleet: Fleet) -> Iterator[Check]:
 def change_storage_key(fleet: Fleet) -> Iterator[Check]:
     """Another key for what is written from now on; one that was made on the node alone is not written over."""
     since = time.time()
-    for playbook, variables in (("keys.yml", {"appia_new_storage_key": True}), ("site.yml", {})):
+    for playbook, variables in (("keys.yml", {"appia_change_key": "storage"}), ("site.yml", {})):
         yield installing.right(fleet.play(PLAN.name, playbook, installing.INSTALL_S, **variables))
     yield installing.fresh(fleet)
     yield installing.calm(fleet)
@@ -213,7 +213,7 @@ def change_storage_key(fleet: Fleet) -> Iterator[Check]:
         f"cp -a {STORAGE_KEY} /var/tmp/kept && runuser -u appia -- appia keys storage rotate /etc/appia/keys"
     )
     played = fleet.play(PLAN.name, "site.yml", installing.INSTALL_S)
-    refused = played.status != 0 and "holds keys that the vault does not (1)" in " ".join(
+    refused = played.status != 0 and "the vault does not have: storage keys (1)" in " ".join(
         played.output.split()
     )
     yield Check("a key that the vault does not have stays where it is", refused, f"status {played.status}")
