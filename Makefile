@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers guides fleet clean
+.PHONY: help demo test torture train-tools lint bench models lock audit sbom proto bundle containers guides machines fleet clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -74,6 +74,10 @@ containers: ## build the images and run docker-compose.yml with podman, in names
 guides: bundle ## type the guides to install, upgrade and disaster on machines of their own (root; CHAPTERS='install')
 	@make/venv.sh dev
 	PYTHONPATH=tests:. $(VENV)/bin/python -m docs.on_machines $(CHAPTERS)
+
+machines: ## the disk that machines of tests start from (root, debootstrap; a minute, once): without it their tests are skipped
+	@make/venv.sh dev
+	@PYTHONPATH=tests:. $(VENV)/bin/python -m fleet.image
 
 fleet: bundle ## two sites on five machines of their own: installed, fed, asked, cut, upgraded, counted (root; FAST=1: three minutes; VARIANT=hardened: one closed site)
 	@make/venv.sh dev

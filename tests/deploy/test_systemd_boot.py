@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from deploy.node import REPLICA_OF_COPY, SERVICES, STATE, UNITS, Node, has_etcd, wait_for
 from deploy.release import PROJECT, why_no_release
-from fleet.image import base_image, cache_folder, why_not
+from fleet.image import base_image, why_no_image
 from fleet.machines import Machines
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EVENTS = 300
 SAMPLE = PROJECT / "samples/office-day.csv.gz"
 MODELS = Path.home() / ".local/share/appia/models"
-REASON = why_not() or (None if cache_folder().is_dir() else "No image yet: `make fleet` makes it, once.")
+REASON = why_no_image()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 

@@ -1,7 +1,8 @@
 """The disk that every machine starts from: a small Debian with systemd, ssh and the Python that Ansible needs.
 
 It is what an administrator has after a minimal installation, and nothing of what appia needs beyond that: this has
-to come out of the bundle. debootstrap makes it once, from where this machine's own apt gets its packages.
+to come out of the bundle. debootstrap makes it once, from where this machine's own apt gets its packages:
+`python -m fleet.image` (with `tests` on the path; `make machines` does that).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,25 +60,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "appia" / "fleet"
 
 
+def why_no_image() -> str | None:
+    """Why nothing can be tried on machines here and now, in one sentence; None where it can."""
+    is_there = _image(cache_folder(), SUITE, PACKAGES).is_dir()
+    return why_not() or (
+        None if is_there else "There is no image of a machine yet: `make machines` makes it, once."
+    )
+
+
 def base_image(cache: Path | None = None, suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> Path:
     """The root folder of the image; made where it is not there yet (a minute, and needs the network).
 
     Nobody may write into it: machines have it as the lower layer of theirs. Blocks while another process makes it.
     Raises UsageError where it cannot be made.
     """
-    folder = cache_folder() if cache is None else cache
-    wanted = hashlib.sha256(" ".join((VERSION, suite, *packages)).encode()).hexdigest()[:12]
-    image = folder / f"{suite}-{wanted}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "making.lock").open("w") as lock:
+    image = _image(cache_folder() if cache is None else cache, suite, packages)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    with (image.parent / "making.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.is_dir():
             _make(image, suite, packages)
     return image
 
 
+def _image(folder: Path, suite: str, packages: Sequence[str]) -> Path:
+    wanted = hashlib.sha256(" ".join((VERSION, suite, *packages)).encode()).hexdigest()[:12]
+    return folder / f"{suite}-{wanted}"
+
+
 def _make(image: Path, suite: str, packages: Sequence[str]) -> None:
     """Into a folder beside it first: an image is whole, or not there."""
+    if reason := why_not():
+        raise UsageError(reason)
     unfinished = image.with_suffix(".going")
     shutil.rmtree(unfinished, ignore_errors=True)
     words = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(unfinished)]
@@ -119,3 +134,17 @@ def _tidy(root: Path) -> None:
     # An administrator in a test has no other way in than the key.
     settings = root / "etc/ssh/sshd_config.d/fleet.conf"
     settings.write_text("PasswordAuthentication no\nPermitRootLogin prohibit-password\nUseDNS no\n")
+
+
+def main() -> int:
+    """Make the image where it is not there yet; gives the exit status."""
+    try:
+        sys.stdout.write(f"Machines start from {base_image()}.\n")
+    except UsageError as error:
+        sys.stderr.write(f"make machines: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

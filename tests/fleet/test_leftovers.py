@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet.image import cache_folder, why_not
+from fleet.image import why_no_image, why_not
 from fleet.leftovers import RECORDS, SCRATCH, Claim, clear
 from fleet.network import Network, command
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 DEAD, ALIVE = f"fk{os.getpid()}", f"fl{os.getpid()}"
 needs_root = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
-needs_image = pytest.mark.skipif(
-    not cache_folder().is_dir(), reason="No image yet: `make fleet` makes it, once."
-)
+needs_image = pytest.mark.skipif(why_no_image() is not None, reason=why_no_image() or "")
 
 
 @pytest.fixture
@@ -54,7 +52,6 @@ def lives(pid: str) -> bool:
         return False
 
 
-@needs_root
 @needs_image
 def test_what_a_killed_run_left_is_taken_away_whole(killed: Path) -> None:
     before = said()

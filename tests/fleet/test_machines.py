@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fleet.image import cache_folder, why_not
+from fleet.image import why_no_image
 from fleet.machines import Machines
 from fleet.network import Network, command
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GONE = f"fg{os.getpid()}"
 PREFIX = f"ft{os.getpid()}"
-REASON = why_not() or (None if cache_folder().is_dir() else "No image yet: `make fleet` makes it, once.")
+REASON = why_no_image()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 
