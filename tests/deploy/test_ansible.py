@@ -148,29 +148,6 @@ def test_a_vault_is_a_folder_and_back(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a/b.secret").stat().st_mode) == 0o400
 
 
-def test_keys_that_a_node_would_lose_are_named() -> None:
-    """Those in use that the vault does not know; not those that it has, that are revoked, or where there is nothing."""
-    node = {
-        "wire/ring.json": _text64('{"format": 1, "primary": 7, "revoked": []}'),
-        "signing/ACTIVE": _text64("abc\n"),
-        "rest/storage.keys": _text64("one\ntwo\n"),
-    }
-    assert filters.lost_keys({}, {}) == []
-    assert filters.lost_keys(node, {}) == ["the key of frames 7", "the signing key abc", "storage keys (2)"]
-    vault = {"ingester/wire/7.seed": "", "ingester/signing/abc.key": "", "ingester/rest/storage.keys": ""}
-    assert filters.lost_keys(node, vault) == ["storage keys (2)"]
-    vault = {
-        "ingester/wire/ring.json": _text64('{"format": 1, "primary": 8, "revoked": [7]}'),
-        "ingester/signing/abc.key": "",
-        "ingester/rest/storage.keys": _text64("three\ntwo\none\n"),
-    }
-    assert filters.lost_keys(node, vault) == []
-
-
-def _text64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
 def test_a_gate_names_what_is_missing_and_what_is_not_ready() -> None:
     """A service that is not registered, one that does not answer, one that is not ready with its reason."""
     fleet = {
@@ -417,6 +394,30 @@ def test_the_way_back_leads_on_to_the_release_before_that(node: SimpleNamespace)
         use(node, version)
     releases.Node(Module({"etcd": False})).go_back(node.root / "releases/2")
     assert [(node.root / link).readlink().name for link in ("current", "previous")] == ["2", "1"]
+
+
+def test_a_secret_that_comes_back_is_at_no_moment_for_others(
+    node: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while it is written, nor by one who has what an earlier run left open."""
+    secret, left = node.settings / "alerts.toml", node.settings / ".alerts.toml.new"
+    left.write_text("left")
+    left.chmod(0o644)
+    modes = list[int]()
+    monkeypatch.setattr(
+        releases.os, "chown", lambda path, *_: modes.append(stat.S_IMODE(path.stat().st_mode))
+    )
+    monkeypatch.setattr(releases.os, "fsync", lambda file: modes.append(stat.S_IMODE(os.fstat(file).st_mode)))
+    before = os.umask(0o022)
+    try:
+        with left.open() as reader:
+            releases.replace(secret, b"secret", 0o640)
+            assert reader.read() == "left"
+    finally:
+        os.umask(before)
+    assert modes == [0o600, 0o640]  # as it is made, and as it is when it is on disk
+    assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("secret", 0o640)
+    assert not left.exists()
 
 
 def test_releases_that_nobody_needs_go(node: SimpleNamespace) -> None:

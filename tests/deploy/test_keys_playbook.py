@@ -92,6 +92,7 @@ def test_the_keys_of_a_node_come_into_the_vault_and_are_changed_there(
     played = controller.keys(appia_change_key="retire", appia_key=str(first))
     assert played.returncode == 0, played.stdout + played.stderr
     after = controller.vault()
+    assert (controller.inventory / "group_vars/all/vault.yml.before").exists()
     assert {**vault, **after} == vault
     assert set(vault) - set(after) == {f"ingester/wire/{first}.seed"}
 
@@ -99,7 +100,7 @@ def test_the_keys_of_a_node_come_into_the_vault_and_are_changed_there(
 def test_what_is_asked_wrong_changes_nothing(controller: Controller, tmp_path: Path) -> None:
     """A folder without keys, and a key that nobody knows: the reason is said, and no vault is made."""
     for variables, why in (
-        ({"appia_take_keys": str(tmp_path)}, "holds no keys of an ingester"),
+        ({"appia_take_keys": str(tmp_path)}, "lacks wire/ring.json and signing/ACTIVE"),
         ({"appia_change_key": "frame"}, "value of appia_change_key must be one of"),
     ):
         played = controller.keys(**variables)

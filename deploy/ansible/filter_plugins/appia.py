@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 CLOSED = "0400"  # the mode of what only its owner reads
-_OF_INGESTER = ("ingester/wire/", "ingester/signing/", "ingester/rest/")
-_RING = "ingester/wire/ring.json"
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
@@ -99,37 +97,6 @@ def read_folder(folder: str) -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
-
-
-def with_keys_of(vault: Mapping[str, str], folder: str) -> dict[str, str]:
-    """The vault with the keys of an ingester in a folder of this machine, in the place of those that it has."""
-    found = {f"ingester/{path}": content for path, content in read_folder(folder).items()}
-    if _RING not in found:
-        raise ValueError(f"{folder} holds no keys of an ingester: there is no wire/ring.json.")
-    taken = {path: content for path, content in found.items() if path.startswith(_OF_INGESTER)}
-    return {path: content for path, content in vault.items() if not path.startswith(_OF_INGESTER)} | taken
-
-
-def lost_keys(found: Mapping[str, str], vault: Mapping[str, str]) -> list[str]:
-    """Keys that a node would lose if it got what the vault has: those in use there that the vault does not know.
-
-    `found` has files of the node's folder of keys by their path in it, in base64; a revoked key is not missed.
-    """
-    mine = {path: b64decode(content).decode() for path, content in found.items()}
-    kept = {path: b64decode(vault.get(f"ingester/{path}", "")).decode() for path in mine}
-    lost = []
-    if ring := mine.get("wire/ring.json"):
-        primary, revoked = (
-            json.loads(ring)["primary"],
-            json.loads(kept["wire/ring.json"] or "{}").get("revoked", []),
-        )
-        if primary not in revoked and f"ingester/wire/{primary}.seed" not in vault:
-            lost.append(f"the key of frames {primary}")
-    active = mine.get("signing/ACTIVE", "").strip()
-    if active and f"ingester/signing/{active}.key" not in vault:
-        lost.append(f"the signing key {active}")
-    stored = set(mine.get("rest/storage.keys", "").split()) - set(kept.get("rest/storage.keys", "").split())
-    return lost + ([f"storage keys ({len(stored)})"] if stored else [])
 
 
 def secret_tree(vault: Mapping[str, str], folder: str, owner: str, group: str) -> list[dict[str, str]]:
@@ -253,8 +220,6 @@ class FilterModule:
             "appia_add": operator.add,
             "appia_secret_files": secret_files,
             "appia_read_folder": read_folder,
-            "appia_with_keys_of": with_keys_of,
-            "appia_lost_keys": lost_keys,
             "appia_secret_tree": secret_tree,
             "appia_without": without,
             "appia_pair": pair,
