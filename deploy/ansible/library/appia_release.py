@@ -245,12 +245,14 @@ def keep(release: Path) -> None:
 def replace(path: Path, content: bytes, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
     """Write a file whole: whoever reads it sees the one before or this one."""
     new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
+    new.unlink(missing_ok=True)  # of a run that was cut off
+    handle = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # it may be a secret
+    with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
-    new.chmod(mode)
-    os.chown(new, *owner)
+        os.chown(new, *owner)
+        new.chmod(mode)
+        os.fsync(handle)
     new.replace(path)
 
 
