@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             told = "hardened" if chosen.variant else "fast" if chosen.fast else "whole"
             report = partial(_report, chosen.report)
-            found = run(chosen.folder or Path(scratch), chosen.prefix, TOLD[told], report)
+            found = run(chosen.folder or Path(scratch), chosen.prefix, TOLD[told], report, Path(scratch))
         except AppiaError as error:
             sys.stderr.write(f"{error}\n")
             return 2
@@ -97,14 +97,15 @@ def _report(path: Path | None, found: Found) -> None:
         sys.stderr.write(f"did not hold: {sentence}\n")
 
 
-def run(folder: Path, prefix: str, told: Told, report: Callable[[Found], None]) -> Found:
+def run(folder: Path, prefix: str, told: Told, report: Callable[[Found], None], scratch: Path) -> Found:
     """Make a fleet in `folder`, tell a story, give what was found to `report`, and take everything away again.
 
+    `scratch` was made for this run, and goes with it even where it is killed.
     Raises AppiaError where the fleet cannot be made, and KeyboardInterrupt after everything is gone.
     """
     bundle = built_bundle()
     story = Story()
-    with Machines(folder / "machines", prefix, packages=told.packages) as machines:
+    with Machines(folder / "machines", prefix, packages=told.packages, scratch=scratch) as machines:
         fleet = Fleet(machines, folder, told.plans)
         try:
             versions = fleet.switch_on(bundle)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleet.figures import holdings
+from fleet.fleet import NO_ANSWER
 from fleet.story import Check, Step
 
 from services.common.errors import AppiaError
@@ -78,7 +79,7 @@ def _hear(fleet: Fleet, found: dict[str, Mapping[str, Any]]) -> Iterator[Check]:
     for site in fleet.plans:
         try:
             found[site] = fleet.alerts(site)
-        except (AppiaError, OSError, ValueError) as error:
+        except NO_ANSWER as error:
             yield Check(f"health of site {site} tells its alerts", held=False, seen=str(error))
 
 

@@ -34,6 +34,8 @@ ALL_WITHIN_S = 60.0
 AS_OPERATOR = ". /etc/appia/operator.env;"
 """What a shell on the ingester's machine does first, so that commands ask as the operator."""
 _LOOK_S = 0.5
+NO_ANSWER = (AppiaError, OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired)
+"""What `Fleet.alerts` may raise where a machine or its health is not there, or says something else."""
 
 SITE_A = Plan(
     "a", "ing-a", ("rag-1", "rag-2", "rag-3"), ("ing-a", "ing-b", "rag-1"), ("sensor-a",), (1,), 9604

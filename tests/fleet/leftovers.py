@@ -1,7 +1,8 @@
 """What a run leaves on this computer where it is killed, and how the next one takes it away.
 
 A run keeps a file with its prefix locked while it lives, and takes the file away at its end. The lock goes with the
-process however that ends: a file that nobody locks is of a run that was killed, and it says where its disks are.
+process however that ends: a file that nobody locks is of a run that was killed, and it says where its disks are, as
+JSON: `folder` has them, and `scratch` is what the run made for itself, or null where it was given a folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 RECORDS = Path("/run/appia-fleet")
 SCRATCH = "appia-fleet-"
-"""What the names of folders begin with that a run makes for itself: they go as a whole."""
+"""What the names of folders begin with that a run makes for itself."""
 _ENDED_WITHIN_S = 10.0
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -35,14 +36,20 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 class Claim:
     """A prefix that nobody else has meanwhile."""
 
-    def __init__(self, prefix: str, folder: Path) -> None:
-        """Nothing is claimed yet; `folder` has the disks of the machines."""
-        self._prefix, self._folder = prefix, folder
+    def __init__(self, prefix: str, folder: Path, scratch: Path | None = None) -> None:
+        """Nothing is claimed yet; `folder` has the disks of the machines.
+
+        `scratch` is a folder that the run made for itself, which goes as a whole; None where it was given one.
+        """
+        self._prefix, self._folder, self._scratch = prefix, folder, scratch
         self._record = RECORDS / f"{prefix}.run"
         self._file: IO[str] | None = None
 
     def take(self) -> None:
-        """Have the prefix from now on. Raises UsageError where another run has it."""
+        """Have the prefix from now on.
+
+        Raises UsageError where another run has it, or left what could not be taken away.
+        """
         with _alone():
             file = self._record.open("a+")
             if not _locked(file):
@@ -50,10 +57,21 @@ class Claim:
                 raise UsageError(
                     f"A run with the prefix {self._prefix} is under way: wait for it, or use another prefix."
                 )
-            file.truncate(0)
-            file.write(str(self._folder.absolute()))
+            file.seek(0)
+            if file.read():
+                file.close()
+                raise UsageError(
+                    f"What a killed run with the prefix {self._prefix} left could not be taken away: unmount and "
+                    f"remove what {self._record} names, then that file too, or use another prefix."
+                )
+            file.write(self._said())
             file.flush()
         self._file = file
+
+    def _said(self) -> str:
+        """Without links, as the system names what is mounted."""
+        scratch = str(self._scratch.resolve()) if self._scratch else None
+        return json.dumps({"folder": str(self._folder.resolve()), "scratch": scratch})
 
     def release(self) -> None:
         """Have it no more: nothing of the run is left."""
@@ -65,17 +83,20 @@ class Claim:
 
 
 def clear() -> list[str]:
-    """Take away everything of runs that were killed; gives their prefixes. Runs that live lose nothing."""
+    """Take away everything of runs that were killed; gives their prefixes. Runs that live lose nothing.
+
+    Where that fails the record stays: each run that follows tries again, and none gets that prefix until then.
+    """
     cleared = []
     with _alone():
         for record in sorted(RECORDS.glob("*.run")):
             with record.open("r+") as file:
                 if not _locked(file):
                     continue
-                folder = file.read()
-                _take_away(record.stem, Path(folder) if folder else None)
-                record.unlink()
-                cleared.append(record.stem)
+                with suppress(CalledProcessError, OSError, ValueError, KeyError, TypeError):
+                    _take_away(record.stem, file.read())
+                    record.unlink()
+                    cleared.append(record.stem)
     return cleared
 
 
@@ -96,7 +117,7 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
-def _take_away(prefix: str, folder: Path | None) -> None:
+def _take_away(prefix: str, said: str) -> None:
     """In the order in which it is in use: processes, network, mounts, files."""
     namespaces = [name for name in _names("ip", "-json", "netns", "list") if name.startswith(f"{prefix}-")]
     groups = [group for top in CGROUPS for group in Path(top).glob(f"{prefix}-*")]
@@ -109,8 +130,9 @@ def _take_away(prefix: str, folder: Path | None) -> None:
     _try("nft", "delete", "table", "bridge", prefix)
     for group in groups:
         remove_groups(group)
-    if folder is not None:
-        _remove_files(folder)
+    if said:  # it was not killed before it had said anything
+        known = json.loads(said)
+        _remove_files(Path(known["folder"]), Path(known["scratch"]) if known["scratch"] else None)
 
 
 def _try(*words: str) -> None:
@@ -143,15 +165,15 @@ def _pids(namespaces: list[str], groups: list[Path]) -> set[int]:
     return found - {0}  # 0 is one that this process cannot see
 
 
-def _remove_files(folder: Path) -> None:
-    """Unmount what is mounted below `folder`, and remove what machines have there; of others' files none."""
+def _remove_files(folder: Path, scratch: Path | None) -> None:
+    """Unmount and remove the disks and keys of the run, and `scratch` whole; of others' files and mounts none."""
+    own = [folder / name for name in ("machines", "id_ed25519", "id_ed25519.pub", "known_hosts")]
+    own += [scratch] if scratch else []
     mounts = [_OCTAL.sub(_character, line.split()[4]) for line in _lines("/proc/self/mountinfo")]
     for mount in sorted(mounts, reverse=True):  # what is mounted below another comes before it
-        if Path(mount).is_relative_to(folder):
+        if any(path in Path(mount).parents for path in own):
             _try("umount", "--lazy", mount)
-    own = [folder / name for name in ("machines", "id_ed25519", "id_ed25519.pub", "known_hosts")]
-    made = [path for path in (folder, *folder.parents) if path.name.startswith(SCRATCH)]
-    command("rm", "-rf", "--one-file-system", "--", *map(str, made or own))
+    command("rm", "-rf", "--one-file-system", "--", *map(str, own))
 
 
 def _character(octal: re.Match[str]) -> str:

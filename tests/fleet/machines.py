@@ -43,7 +43,8 @@ class Machines:
 
     `folder` gets their disks, the key and the known hosts. `prefix` is in every name that the system gets (bridge,
     namespaces, control groups), so that several fleets can be there at once; each has a `subnet` of its own, too,
-    by default the first that nobody uses here. `packages` are those of their Debian.
+    by default the first that nobody uses here. `packages` are those of their Debian. `scratch` is a folder that the
+    run made for itself: it goes whole even where the run is killed, while of `folder` only what is theirs goes then.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Machines:
         subnet: str | None = None,
         image: Path | None = None,
         packages: tuple[str, ...] = PACKAGES,
+        *,
+        scratch: Path | None = None,
     ) -> None:
         """Raises UsageError where this computer cannot have machines."""
         if reason := why_not():
             raise UsageError(reason)
         self.folder, self.network = folder, Network(prefix, subnet)
-        self._claim = Claim(prefix, folder)
+        self._claim = Claim(prefix, folder, scratch)
         self._image, self._packages = image, packages
         self._all: dict[str, Machine] = {}
 
@@ -203,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         try:
-            _stay(chosen, chosen.folder or Path(scratch))
+            _stay(chosen, Path(scratch))
         except AppiaError as error:
             sys.stderr.write(f"{error}\n")
             return 2
@@ -216,8 +219,8 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _stay(chosen: argparse.Namespace, folder: Path) -> None:
-    with Machines(folder, chosen.prefix, chosen.subnet) as machines:
+def _stay(chosen: argparse.Namespace, scratch: Path) -> None:
+    with Machines(chosen.folder or scratch, chosen.prefix, chosen.subnet, scratch=scratch) as machines:
         for machine in machines.add(*chosen.names, binds=project_binds() if chosen.project else None):
             login = " ".join(
                 ["ssh", "-i", str(machines.key), *machine.ssh_options, f"root@{machine.address}"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from subprocess import TimeoutExpired
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from fleet.ending import end
 from fleet.story import Check, Step, Story
 
@@ -110,3 +112,19 @@ def test_a_health_that_says_nothing_is_a_fault() -> None:
     assert not heard.held
     assert found.alerts == {}
     assert len(found.holdings) == 1
+
+
+@pytest.mark.parametrize("error", [AppiaError("gone"), TimeoutExpired("ssh", 120.0), KeyError("a")], ids=repr)
+def test_a_site_that_says_nothing_keeps_no_other_from_being_heard(error: Exception) -> None:
+    class Parted(Fleet):
+        def alerts(self, site: str) -> Any:
+            if site == "a":
+                raise error
+            return super().alerts(site)
+
+    fleet = Parted(fed=False)
+    fleet.plans["b"] = fleet.plans["a"]
+    story, found = told(fleet, well)
+    heard = next(done for done in story.done if done.step.name == "Hear the alerts")
+    assert [check.what for check in heard.checks] == ["health of site a tells its alerts"]
+    assert found.alerts == {"b": {"recent": []}}

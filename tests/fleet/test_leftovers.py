@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from fleet.image import why_no_image, why_not
 from fleet.leftovers import RECORDS, SCRATCH, Claim, clear
+from fleet.machine import CGROUPS
 from fleet.network import Network, command
 
 from services.common.errors import UsageError
@@ -28,14 +30,43 @@ needs_image = pytest.mark.skipif(why_no_image() is not None, reason=why_no_image
 def killed() -> Iterator[Path]:
     """The folder of a run that was killed while it had a machine and a place on its network."""
     with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
-        words = [sys.executable, "-m", "fleet.machines", "up", "one", "--prefix", DEAD, "--folder", scratch]
-        run = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "tests:."})
+        words = [sys.executable, "-m", "fleet.machines", "up", "one", "--prefix", DEAD]
+        environment = {**os.environ, "PYTHONPATH": "tests:.", "TMPDIR": scratch}
+        run = subprocess.Popen(words, stdout=subprocess.PIPE, env=environment)
         assert run.stdout is not None
         with run.stdout:
             assert run.stdout.readline().startswith(b"one\t")  # it is up
             run.kill()
             run.wait()
         yield Path(scratch)
+
+
+def kill(folder: Path) -> None:
+    """A run whose machines have their disks in `folder`, killed at once."""
+    killed = (
+        "import os; from pathlib import Path; from fleet.leftovers import Claim\n"
+        f"Claim({ALIVE!r}, Path({str(folder)!r})).take(); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": "tests:."}
+    subprocess.run([sys.executable, "-c", killed], check=False, env=environment)
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[str]:
+    """Something is mounted there, and no more in the end; gives the name that the system has for it."""
+    folder.mkdir(parents=True)
+    command("mount", "-t", "tmpfs", "none", str(folder))
+    name = str(folder.resolve())
+    try:
+        yield name
+    finally:
+        if os.path.ismount(name):
+            command("umount", name)
+
+
+def groups() -> list[Path]:
+    """The control groups of machines of the run that is killed."""
+    return [group for top in CGROUPS for group in Path(top).glob(f"{DEAD}-*")]
 
 
 def said() -> str:
@@ -60,14 +91,15 @@ def test_what_a_killed_run_left_is_taken_away_whole(killed: Path) -> None:
     assert str(killed) in before
     pids = command("ip", "netns", "pids", f"{DEAD}-one").split()
     assert pids
+    assert groups()
     assert DEAD in clear()
     after = said()
     assert DEAD not in after
     assert str(killed) not in after
-    assert not killed.exists()
+    assert not list(killed.iterdir())  # the run's own folder was in it
     assert not (RECORDS / f"{DEAD}.run").exists()
     assert not [pid for pid in pids if lives(pid)]
-    assert not list(Path("/sys/fs/cgroup").glob(f"*/{DEAD}-*"))
+    assert not groups()
     assert DEAD not in clear()
 
 
@@ -92,13 +124,52 @@ def test_a_run_that_lives_keeps_what_it_has(tmp_path: Path) -> None:
 
 @needs_root
 def test_of_a_folder_that_was_given_others_files_stay(tmp_path: Path) -> None:
-    (tmp_path / "machines").mkdir()
-    (tmp_path / "notes.txt").write_text("somebody's")
-    killed = (
-        "import os; from pathlib import Path; from fleet.leftovers import Claim\n"
-        f"Claim({ALIVE!r}, Path({str(tmp_path)!r})).take(); os.kill(os.getpid(), 9)"
-    )
-    environment = {**os.environ, "PYTHONPATH": "tests:."}
-    subprocess.run([sys.executable, "-c", killed], check=False, env=environment)
-    assert ALIVE in clear()
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    """Whatever it is called, and what others have mounted in it stays too."""
+    mine = tmp_path / f"{SCRATCH}mine"
+    folder = mine / "run"
+    with mounted(folder / "machines/one/root") as own, mounted(folder / "others") as others:
+        (mine / "notes.txt").write_text("somebody's")
+        kill(folder)
+        assert ALIVE in clear()
+        assert not os.path.ismount(own)
+        assert os.path.ismount(others)
+        assert sorted(path.name for path in mine.iterdir()) == ["notes.txt", "run"]
+        assert [path.name for path in folder.iterdir()] == ["others"]
+
+
+@needs_root
+def test_a_folder_is_found_behind_a_link(tmp_path: Path) -> None:
+    """The system names what is mounted by where it is, not by the way that led there."""
+    link = tmp_path / "link"
+    (tmp_path / "place").mkdir()
+    link.symlink_to("place")
+    with mounted(link / "machines/one/root") as disk:
+        kill(link)
+        assert ALIVE in clear()
+        assert not os.path.ismount(disk)
+        assert not list(link.iterdir())
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "record", [None, "/a/folder", '{"folder": "/a"}', "[]"], ids=["busy", "path", "part", "list"]
+)
+def test_what_cannot_be_taken_away_is_kept_in_mind(tmp_path: Path, record: str | None) -> None:
+    """Runs with other prefixes go on, and one with this prefix hears of it."""
+    busy, kept = tmp_path / "known_hosts", RECORDS / f"{ALIVE}.run"
+    with mounted(busy):  # it is the run's, but not a disk: nobody unmounts it
+        kill(tmp_path)
+        if record is not None:
+            kept.write_text(record)
+        try:
+            assert ALIVE not in clear()
+            assert kept.read_text()
+            with pytest.raises(
+                UsageError, match=f"a killed run with the prefix {ALIVE} left could not be taken"
+            ):
+                Claim(ALIVE, tmp_path).take()
+        finally:
+            if record is not None:
+                kept.unlink()
+    assert (ALIVE in clear()) == (record is None)
+    assert not kept.exists()
