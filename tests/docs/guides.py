@@ -30,6 +30,7 @@ GUIDES = tuple(
 
 CHAPTERS: dict[str, str] = {
     "one-node": "from a bundle to one node that runs",
+    "grow": "one node becomes three, with its days and keys",
     "install": "three nodes, to an answered question",
     "analyst": "questions from a machine of one's own",
     "upgrade": "one node at a time, and back",
