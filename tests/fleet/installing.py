@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fleet.figures import read_record, span
-from fleet.fleet import AS_OPERATOR, MEDIA, RATE, wait_until
+from fleet.fleet import AS_OPERATOR, MEDIA, NO_ANSWER, RATE, wait_until
 from fleet.story import Check
 from fleet.traffic import OFFICE_DAY
 
@@ -57,7 +57,10 @@ def calm(fleet: Fleet) -> Check:
     """Wait until no alert fires any more at any site, but `NOT_OURS`."""
 
     def firing() -> list[str]:
-        found = [(site, one) for site in fleet.plans for one in fleet.alerts(site)["firing"]]
+        try:
+            found = [(site, one) for site in fleet.plans for one in fleet.alerts(site)["firing"]]
+        except NO_ANSWER as error:
+            return [f"health does not answer: {error}"]
         return [
             f"{site}: {one['rule']} {one['subject']}"
             for site, one in found

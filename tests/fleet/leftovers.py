@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RECORDS = Path("/run/appia-fleet")
+KEY = "id_ed25519"
+"""The key with which machines are reached, in the folder of the run."""
 SCRATCH = "appia-fleet-"
 """What the names of folders begin with that a run makes for itself."""
 _ENDED_WITHIN_S = 10.0
@@ -167,7 +169,7 @@ def _pids(namespaces: list[str], groups: list[Path]) -> set[int]:
 
 def _remove_files(folder: Path, scratch: Path | None) -> None:
     """Unmount and remove the disks and keys of the run, and `scratch` whole; of others' files and mounts none."""
-    own = [folder / name for name in ("machines", "id_ed25519", "id_ed25519.pub", "known_hosts")]
+    own = [folder / name for name in ("machines", KEY, f"{KEY}.pub", "known_hosts")]
     own += [scratch] if scratch else []
     mounts = [_OCTAL.sub(_character, line.split()[4]) for line in _lines("/proc/self/mountinfo")]
     for mount in sorted(mounts, reverse=True):  # what is mounted below another comes before it

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fleet.image import PACKAGES, base_image, why_not
-from fleet.leftovers import SCRATCH, Claim, clear
+from fleet.leftovers import KEY, SCRATCH, Claim, clear
 from fleet.machine import Disk, Machine
 from fleet.network import Network, Place, command
 
@@ -60,6 +60,8 @@ class Machines:
         """Raises UsageError where this computer cannot have machines."""
         if reason := why_not():
             raise UsageError(reason)
+        if (folder / KEY).exists():
+            raise UsageError(f"{folder} has a key for ssh already, which would be lost: name another folder.")
         self.folder, self.network = folder, Network(prefix, subnet)
         self._claim = Claim(prefix, folder, scratch)
         self._image, self._packages = image, packages
@@ -90,7 +92,7 @@ class Machines:
     @property
     def key(self) -> Path:
         """The private key with which root of every machine is reached by ssh."""
-        return self.folder / "id_ed25519"
+        return self.folder / KEY
 
     @property
     def known_hosts(self) -> Path:

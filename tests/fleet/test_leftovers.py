@@ -14,6 +14,7 @@ import pytest
 from fleet.image import why_no_image, why_not
 from fleet.leftovers import RECORDS, SCRATCH, Claim, clear
 from fleet.machine import CGROUPS
+from fleet.machines import Machines
 from fleet.network import Network, command
 
 from services.common.errors import UsageError
@@ -173,3 +174,13 @@ def test_what_cannot_be_taken_away_is_kept_in_mind(tmp_path: Path, record: str |
                 kept.unlink()
     assert (ALIVE in clear()) == (record is None)
     assert not kept.exists()
+
+
+@needs_root
+def test_a_folder_with_a_key_of_somebody_is_refused(tmp_path: Path) -> None:
+    """It would be overwritten, and removed at the end."""
+    key = tmp_path / "id_ed25519"
+    key.write_text("mine")
+    with pytest.raises(UsageError, match="has a key for ssh already"):
+        Machines(tmp_path, ALIVE)
+    assert key.read_text() == "mine"
