@@ -96,7 +96,23 @@ def test_one_near_its_end_is_told_by_the_rules_that_come_with_appia(tmp_path: Pa
     )
     assert reading.subject == "ca.pem"
     assert 0 < reading.value < 1
-    for rule in ("certificate-ends", "certificate-ends-now"):
+    for rule in ("authority-ends", "certificate-ends", "certificate-ends-now"):
         found = default_rules(SIGNALS).named(rule)
         assert found is not None
         assert (found.signal, reading.value < found.limit) == ("certificate_days_left", True)
+
+
+def test_an_authority_is_told_a_year_ahead_and_what_helps() -> None:
+    """Renewal does not, and certificates made meanwhile end with it; a client's is told a month ahead."""
+    rule = default_rules(SIGNALS).named("authority-ends")
+    assert rule is not None
+    assert rule.is_over(364)
+    assert [rule.watches(rule.signal, name) for name in ("ca.pem", "client.pem", "etcd h:1")] == [
+        True,
+        False,
+        False,
+    ]
+    for name in ("authority-ends", "certificate-ends", "certificate-ends-now"):
+        found = default_rules(SIGNALS).named(name)
+        assert found is not None
+        assert "new authority" in found.do

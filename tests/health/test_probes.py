@@ -99,6 +99,32 @@ def test_a_working_day_and_its_night_are_one_growth() -> None:
     assert forecast(half_hours(*(used * GB for used in level[144:])), 200 * GB).days_left is None
 
 
+@pytest.mark.parametrize("busy_from", [0, 16])
+@pytest.mark.parametrize("uneven", [0.0, 0.2])
+def test_where_the_oldest_day_goes_each_night_no_hour_says_full_soon(busy_from: int, uneven: float) -> None:
+    """Ten days of about 100 GB are kept, three are free: evenly or in working hours, each day as the last or not."""
+    day_gb = [100 * (1 + uneven * math.sin(day * 2.4)) for day in range(27)]
+    busy = 48 - 2 * busy_from
+    used = [
+        sum(day_gb[max(day - 9, 0) : day]) + day_gb[day] * min(max(slot - busy_from, 0) / busy, 1)
+        for day in range(27)
+        for slot in range(48)
+    ]
+    for now in range(17 * 48, 27 * 48):  # before, it did fill, and no week says otherwise
+        seen = half_hours(*(gb * GB for gb in used[now - SAMPLES : now + 1]))
+        left = forecast(seen, int((1300 - used[now]) * GB)).days_left
+        assert left is None or left > 14, f"day {now // 48}, half hour {now % 48}: {left}"
+
+
+def test_what_fills_a_disk_beside_a_steady_state_is_told_the_same_day() -> None:
+    """Ten GB an hour more than the days that come and go."""
+    steady = [900 + 100 * (number % 48) / 48 for number in range(SAMPLES)]
+    filling = [gb + 5 * max(number - (SAMPLES - 24), 0) for number, gb in enumerate(steady)]
+    left = forecast(half_hours(*(gb * GB for gb in filling)), 100 * GB).days_left
+    assert left is not None
+    assert left < 1
+
+
 def test_a_disk_tells_when_it_is_full(tmp_path: Path) -> None:
     """The days left are the free bytes by the growth; what shrinks is never full."""
     now = look_at_disk(tmp_path, [], NOW)

@@ -3,8 +3,8 @@
 `python -m services.common.site.certificates_process REGISTRY [--keys FOLDER]`
 
 Prints one JSON object a certificate, {"subject": NAME, "until_s": SECONDS SINCE 1970}: of the authorities (the one that
-ends first) and of the client, under the names of their files, and of the server of each member that answers, as
-`etcd HOST:PORT`. Where a file cannot be read, {"error": SENTENCE}.
+ends first) as `ca.pem` and of the client as `client.pem`, whatever a folder of credentials calls them, and of the
+server of each member that answers, as `etcd HOST:PORT`. Where a file cannot be read, {"error": SENTENCE}.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import socket
 import ssl
 import sys
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from services.common.errors import AppiaError
 from services.common.idle import become_idle
 from services.common.registry.etcd_url import parse_etcd_url
-from services.common.registry.keys import MOST_PEM_BYTES, RegistryKeys, read_registry_keys
+from services.common.registry.keys import CA, CERTIFICATE, MOST_PEM_BYTES, RegistryKeys, read_registry_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from services.common.registry.etcd_url import EtcdSettings
 
 TIMEOUT_S = 5.0
+_NO_CERTIFICATE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+"""What reading a certificate raises; the last two are no ValueErrors. A member presents what it likes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     become_idle()
     try:
         keys = read_registry_keys(options.keys)
-        for subject, until_s in (*_files(keys), *_members(parse_etcd_url(options.registry), keys)):
+        members = _members(parse_etcd_url(options.registry), keys)
+        for subject, until_s in chain(_files(keys), members):  # each is told at once, whatever comes after it
             sys.stdout.write(json.dumps({"subject": subject, "until_s": until_s}) + "\n")
+            sys.stdout.flush()
     except AppiaError as error:
         sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
         return error.exit_code
@@ -51,9 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _files(keys: RegistryKeys) -> Iterator[tuple[str, float]]:
-    for path in (keys.ca, None if keys.certificate is None else keys.certificate[0]):
-        if path is not None:
-            yield path.name, _first_end(path)
+    if keys.ca is not None:
+        yield CA, _first_end(keys.ca)
+    if keys.certificate is not None:
+        yield CERTIFICATE, _first_end(keys.certificate[0])
 
 
 def _first_end(path: Path) -> float:
@@ -62,18 +69,18 @@ def _first_end(path: Path) -> float:
             found = x509.load_pem_x509_certificates(file.read(MOST_PEM_BYTES))
     except OSError as error:
         raise AppiaError(f"{path} cannot be read ({error.strerror}): check its name and owner.") from None
-    except ValueError:
+    except _NO_CERTIFICATE:
         raise AppiaError(f"{path} holds no certificate in PEM: restore it.") from None
     return min(one.not_valid_after_utc.timestamp() for one in found)
 
 
 def _members(settings: EtcdSettings, keys: RegistryKeys) -> Iterator[tuple[str, float]]:
-    """Of those that answer: that one does not is told otherwise."""
+    """Of those that answer with a certificate: that one does not is told otherwise."""
     if not settings.tls:
         return
     context = _context(keys)
     for host, port in settings.endpoints:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, *_NO_CERTIFICATE):
             yield f"etcd {host}:{port}", _server_end(host, port, context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from itertools import combinations
@@ -75,14 +76,26 @@ def forecast(samples: Sequence[Sample], free: int) -> Forecast:
     """
     found = Forecast()
     for window_s in WINDOWS_S:
-        seen = [sample for sample in samples if samples[-1][0] - sample[0] <= window_s * _NS]
+        since_ns = samples[-1][0] - window_s * _NS
+        seen = [sample for sample in samples if sample[0] >= since_ns]
         grows = growth(seen)
         if grows is None:
             continue
+        if window_s < WINDOWS_S[-1]:
+            before = [used for time_ns, used in samples if time_ns < since_ns]
+            grows = min(grows, _rises(samples[-1][1], before, window_s))
         days = _days_left(seen, grows, free)
         if found.days_left is None or (days is not None and days < found.days_left):
             found = Forecast(grows, days)
     return found
+
+
+def _rises(used: int, before: Sequence[int], window_s: float) -> float:
+    """Bytes a second by which it rose in the window above all before; without end where nothing was before.
+
+    Who drops the oldest day each night fills that room again by day: the slopes of hours alone would call that growth.
+    """
+    return (used - max(before)) / window_s if before else math.inf
 
 
 def _days_left(samples: Sequence[Sample], grows: float, free: int) -> float | None:

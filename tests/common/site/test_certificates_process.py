@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 
 
-def say(registry: str, *words: str) -> tuple[int, list[dict[str, Any]]]:
+def say(registry: str, *words: str, credentials: Path | None = None) -> tuple[int, list[dict[str, Any]]]:
     """It is a process of its own: it gives its priority away."""
     command = [sys.executable, "-m", certificates_process.__name__, registry, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environ = os.environ | ({} if credentials is None else {"CREDENTIALS_DIRECTORY": str(credentials)})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
     assert not done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -78,6 +80,34 @@ def test_files_and_what_members_present_are_told(tmp_path: Path, good_for: timed
     assert [one["until_s"] for one in told] == pytest.approx([until_s] * 3, abs=10)
 
 
+def of_version_5(pem: Path) -> str:
+    """The same certificate with a version that there is not (RFC 5280 knows 1 to 3)."""
+    der = ssl.PEM_cert_to_DER_cert(pem.read_text())
+    return ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x04", 1))
+
+
+def test_a_member_with_an_odd_certificate_hides_no_other(tmp_path: Path) -> None:
+    """What it presents cannot be read; the files and the member after it are told all the same."""
+    made = make_certificates(tmp_path / "made")
+    keys = keys_of(made, tmp_path / "keys")
+    with member(made) as sound:
+        made.server[0].write_text(of_version_5(made.server[0]))
+        with member(made) as odd:
+            status, told = say(f"etcds://127.0.0.1:{odd},127.0.0.1:{sound}/appia", "--keys", str(keys))
+    assert status == 0
+    assert [one["subject"] for one in told] == ["ca.pem", "client.pem", f"etcd 127.0.0.1:{sound}"]
+
+
+def test_credentials_of_systemd_are_told_under_the_names_of_their_kind(tmp_path: Path) -> None:
+    """Rules, runbook and who is alerted know `ca.pem` and `client.pem`, on each machine."""
+    keys = keys_of(make_certificates(tmp_path / "made"), tmp_path / "keys")
+    for file in keys.iterdir():
+        file.rename(tmp_path / f"secrets_registry_{file.name}")
+    folder = str(tmp_path / "secrets_registry")
+    status, told = say("etcd://127.0.0.1:1/appia", "--keys", folder, credentials=tmp_path)
+    assert (status, [one["subject"] for one in told]) == (0, ["ca.pem", "client.pem"])
+
+
 def test_of_several_authorities_the_one_that_ends_first_is_told(tmp_path: Path) -> None:
     """The old one beside the new one has to go before it ends."""
     old, new = (
@@ -91,9 +121,11 @@ def test_of_several_authorities_the_one_that_ends_first_is_told(tmp_path: Path) 
     assert told[0]["until_s"] == pytest.approx(time.time() + 3 * 86_400, abs=10)
 
 
-def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("odd", [False, True])
+def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path, odd: bool) -> None:  # noqa: FBT001 - a case
     """And the status says that nothing is known."""
-    (tmp_path / "ca.pem").write_text("nothing")
+    text = of_version_5(make_certificates(tmp_path / "made").ca) if odd else "nothing"
+    (tmp_path / "ca.pem").write_text(text)
     status, (said,) = say("etcds://127.0.0.1:1/appia", "--keys", str(tmp_path))
     assert status != 0
     assert said == {"error": f"{tmp_path / 'ca.pem'} holds no certificate in PEM: restore it."}
