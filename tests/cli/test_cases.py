@@ -90,10 +90,10 @@ def test_a_case_is_handed_over_and_checked(
 
 
 def test_what_a_sensor_sends_stays_text(
-    shared_stack: Any, tmp_path: Path, say: Any, eventually: Callable[..., None]
+    start_stack: Callable[..., Any], tmp_path: Path, say: Any, eventually: Callable[..., None]
 ) -> None:
     """Class, label, sensor and tags of an event that attacks its readers stand on the page as they were sent."""
-    where = "--state", shared_stack.state
+    where = "--state", start_stack(tmp_path / "state").state
     (tmp_path / "event_evil.pb").write_bytes(_hostile_event())
     assert say("feed", "--format", "mldefender-pb", tmp_path / "event_evil.pb", *where)[0] == 0
     eventually("it is seen", lambda: say("get", "evil<b>", *where)[0] == 0)

@@ -17,4 +17,4 @@ def test_make_guides_names_nothing_and_gets_all() -> None:
 def test_a_chapter_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parsed(["install", "downgrade"])
-    assert "there is no chapter downgrade; there are one-node, install" in capsys.readouterr().err
+    assert "there is no chapter downgrade; there are one-node, grow, install" in capsys.readouterr().err
