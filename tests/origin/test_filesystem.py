@@ -315,7 +315,9 @@ def test_an_origin_that_drips_or_lets_wait_holds_nobody_for_ever(
 
     def page(_args: Any) -> dict[str, Any]:
         name = f"n{next(count):08d}"
-        time.sleep(0.002)  # a page of a thousand names may take longest_s, so names come more slowly than that
+        time.sleep(
+            0.002
+        )  # a page of a thousand names may take longest_s, so names come more slowly than that
         return {"entries": [[name, "file", 1, 1]], "last": name}
 
     files = pretend(
