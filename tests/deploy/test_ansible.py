@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import stat
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import Any
 
 import pytest
 import yaml
+from deploy.controller import ANSIBLE, run_ansible
 
 from services.cli.running import read_running
 from services.common.days.layout import claim_layout
 from services.common.days.names import StateNames
 from services.common.durable import Disk
 
-ANSIBLE = Path(__file__).parents[2] / "deploy/ansible"
 ROLES = sorted(path.parent.parent for path in ANSIBLE.glob("roles/*/meta/argument_specs.yml"))
 INVENTORIES = sorted(path.parent for path in ANSIBLE.glob("inventories/*/hosts.yml"))
 
@@ -494,25 +493,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "vault.json").write_text(
         json.dumps({"appia_vault": _vault(), "common_bundle": {"version": "1"}})
     )
-    run = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            *("-i", str(ANSIBLE / "inventories/three-nodes"), "-e", f"@{folder / 'vault.json'}"),
-            str(folder / "show.yml"),
-        ],
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            "SHOWN": str(folder),
-        },
-        cwd=ANSIBLE,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+    run = run_ansible(
+        folder,
+        *("ansible-playbook", "-i", str(ANSIBLE / "inventories/three-nodes")),
+        *("-e", f"@{folder / 'vault.json'}", str(folder / "show.yml")),
+        ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
+        ANSIBLE_CALLBACK_RESULT_FORMAT="json",
+        SHOWN=str(folder),
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("shown-*.json")}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from base64 import b64decode
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from deploy.controller import ANSIBLE, PROGRAMS, run_ansible
 
-ANSIBLE = Path(__file__).parents[2] / "deploy/ansible"
-APPIA = Path(sys.executable).with_name("appia")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APPIA = PROGRAMS / "appia"
 
 
 class Controller:
@@ -27,25 +27,11 @@ class Controller:
         password = folder / "password"
         password.write_text("only a test\n")
         password.chmod(0o600)
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "PATH": f"{APPIA.parent}:{os.environ['PATH']}",
-            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder),
-            "ANSIBLE_VAULT_PASSWORD_FILE": str(password),
-        }
+        self._folder, self._password = folder, password
 
-    def run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One program of Ansible."""
-        return subprocess.run(
-            [str(APPIA.with_name(program)), *words],
-            env=self._environment,
-            cwd=ANSIBLE,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_ansible(self._folder, *words, ANSIBLE_VAULT_PASSWORD_FILE=str(self._password))
 
     def keys(self, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `keys.yml` with variables of the command line."""

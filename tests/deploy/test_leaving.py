@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from deploy.controller import ANSIBLE, run_ansible
 
-ANSIBLE = Path(__file__).parents[2] / "deploy/ansible"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(("host", "left"), [("node-1", "1,b-2"), ("node-2", "b-2")])
@@ -35,22 +35,8 @@ def test_replicas_that_nobody_names_are_left(tmp_path: Path, host: str, left: st
         "tasks": [load_role, check],
     }
     (tmp_path / "look.yml").write_text(yaml.safe_dump([play]))
-    run = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            *("-i", str(ANSIBLE / "inventories/three-nodes"), str(tmp_path / "look.yml")),
-        ],
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-            "ANSIBLE_HOME": str(tmp_path),
-        },
-        cwd=ANSIBLE,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    inventory = str(ANSIBLE / "inventories/three-nodes")
+    run = run_ansible(tmp_path, "ansible-playbook", "-i", inventory, str(tmp_path / "look.yml"))
     assert run.returncode == 0, run.stdout + run.stderr
 
 
